@@ -1,0 +1,1 @@
+"""The nouns: Layer, CodeList, Delivery, Report, FeatureQuery. Reads layers/; imports no GIS library and no SQL."""

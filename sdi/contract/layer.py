@@ -1,0 +1,273 @@
+"""The contract of one layer, as it stands in `layers/<id>.yaml`; every other description is made from it.
+
+The fields' docstrings become the descriptions in `schemas/layer.schema.json`, hence the editor's hover text.
+"""
+
+from __future__ import annotations
+
+import unicodedata
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
+
+from sdi.contract.rules import RULES
+
+Word = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]{0,54}$")]
+Language = Literal["vi", "en"]
+Privacy = Literal["open", "agency", "restricted", "personal"]
+Severity = Literal["error", "warning", "info"]
+Action = Literal["refuse", "quarantine", "repair", "warn"]
+AttributeType = Literal["text", "integer", "decimal", "number", "boolean", "date", "datetime", "code", "list"]
+GeometryType = Literal["Point", "MultiPoint", "LineString", "MultiLineString", "Polygon", "MultiPolygon"]
+Confidence = Literal["V", "2", "C", "R", "?"]
+
+
+def _nfc(text: str) -> str:
+    if not unicodedata.is_normalized("NFC", text):
+        raise ValueError("is not in Unicode NFC")
+    return text
+
+
+Nfc = Annotated[str, AfterValidator(_nfc), StringConstraints(min_length=1, strip_whitespace=True)]
+
+
+class Part(BaseModel):
+    """A frozen part of a contract that refuses words it does not know."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+
+
+class Text(Part):
+    """A text in the two languages of the service, Vietnamese in Unicode NFC."""
+
+    vi: Nfc
+    en: Nfc
+
+    def in_language(self, language: str) -> str:
+        return self.en if language == "en" else self.vi
+
+
+class LegalBasis(Part):
+    reference: Nfc
+    """The instrument and the article, e.g. `TT 19/2026/TT-BNNMT Điều 11`."""
+    confidence: Confidence
+    """V read in the primary text, 2 in a secondary source, C computed, R recalled, ? sources disagree."""
+
+
+class Steward(Part):
+    id: Word
+    """The agency that alone collects and updates this layer (NĐ 27/2019 Điều 27.1)."""
+    name: Text
+
+
+class Item(Part):
+    """One field of an item in a list attribute."""
+
+    name: Word
+    title: Text
+    type: Literal["text", "integer", "decimal", "number", "boolean", "date", "code"]
+    code_list: Word | None = None
+    unit: str | None = None
+    sources: list[str] = []
+    """Column names under which the first item's value may come when a file holds one item a row."""
+
+
+class Attribute(Part):
+    name: Word
+    official_name: str | None = None
+    """The name in the law or the exchange schema, e.g. `soHieuToBanDo`."""
+    title: Text
+    description: Text | None = None
+    type: AttributeType
+    unit: str | None = None
+    """UCUM code: `m2`, `m`, `%`, `a` (year)."""
+    code_list: Word | None = None
+    """For type `code`: the code list's id, the file's stem in `layers/code_lists/`."""
+    required: bool = False
+    queryable: bool = True
+    privacy: Privacy = "open"
+    """open: everybody; agency: agencies with a grant; restricted: named users; personal: recognised and never stored."""
+    sources: list[str] = []
+    """Names under which the column may come; compared without case, marks, blanks and `_`, and cut at 10 for DBF."""
+    pattern: str | None = None
+    minimum: float | None = None
+    maximum: float | None = None
+    max_length: int | None = None
+    scale: int | None = None
+    """For type `decimal`: digits behind the point."""
+    default: str | int | float | bool | None = None
+    template: str | None = None
+    """Made from other attributes when the file lacks it, e.g. `{commune_code}.{sheet_number}.{parcel_number}`."""
+    items: list[Item] | None = None
+    """For type `list`: the fields of an item."""
+    parse: Literal["coded_amounts"] | None = None
+    """For type `list`: how a text becomes items; coded_amounts reads `ONT(1782.60);CLN(2754.70)` and `ONT+CLN`."""
+    refers_to: Word | None = None
+    """The layer whose feature ids this attribute (or the item field `id` of a list) holds."""
+
+
+class Identifier(Part):
+    """Where a feature's id comes from; it never changes and is never reused."""
+
+    attribute: Word | None = None
+    template: str | None = None
+    """e.g. `{commune_code}.{sheet_number}.{parcel_number}`; a feature lacking a part of it has no id."""
+    duplicates: Literal["refuse", "quarantine", "suffix"] = "quarantine"
+    """suffix: the second feature with an id gets `~2`, in the order of their content, and a finding."""
+
+
+class Geometry(Part):
+    type: GeometryType
+    required: bool = True
+    on_invalid: Literal["repair", "quarantine", "refuse"] = "repair"
+    repair_tolerance: float = 1.0
+    """Percent of area that a repair may change; above it the feature goes to quarantine."""
+    on_other_type: Literal["quarantine", "refuse", "drop"] = "quarantine"
+    """What happens to a feature of another type family (a line among polygons). Single becomes multi by itself."""
+
+
+class Check(Part):
+    rule: Literal[tuple(RULES)]  # type: ignore[valid-type]
+    severity: Severity | None = None
+    action: Action | None = None
+    tolerance: float | None = None
+    """In the rule's unit, see `sdi layers rules`."""
+    parameters: dict[str, Any] = {}
+
+
+class Load(Part):
+    mode: Literal["full", "partial"] = "full"
+    """full: what a delivery lacks has ended; partial: a delivery adds and changes only."""
+    scope: Word | None = None
+    """For mode full: the attribute within whose delivered values the delivery is complete, e.g. `commune_code`."""
+
+
+class Temporal(Part):
+    start: Word | None = None
+    end: Word | None = None
+    """End of validity, exclusive; empty: still valid."""
+    instant: Word | None = None
+
+
+class Sharing(Part):
+    level: Literal["open", "agency", "restricted"] = "open"
+    withhold: str | None = None
+    """CQL2 text: features that the public does not see (defence and security parcels)."""
+
+
+class Licence(Part):
+    id: str
+    """SPDX id or a short name."""
+    title: Text
+    url: str | None = None
+
+
+class Style(Part):
+    fill: str | None = None
+    stroke: str = "#444444"
+    width: float = 1.0
+    opacity: float = 0.6
+    label: Word | None = None
+    classify: Word | None = None
+    """The attribute whose values the colours below belong to."""
+    colours: dict[str, str] = {}
+
+
+class Input(Part):
+    """A layer that a derived layer is made from, and how a change in it finds the subjects it touches."""
+
+    layer: Word
+    by: list[Literal["place", "key"]] = ["place"]
+    key: dict[Word, Word] = {}
+    """For `key`: the input's attribute -> the subject's attribute."""
+    reach: float = 0.0
+    """Metres by which a changed feature's box is widened when subjects are looked for."""
+
+
+class Derived(Part):
+    """How a derived layer is made: its SQL file stands beside it and reads the temporary table `subject`."""
+
+    subject: Word
+    """The layer whose features the rows belong to; `subject(id, geom, geom_wgs84)` holds those to be made anew."""
+    inputs: list[Input]
+    sql: str
+
+
+class Dossier(Part):
+    """A derived layer with this part answers `GET /{path}/{id}/dossier`, one document on one subject."""
+
+    path: Word
+
+
+class Statistic(Part):
+    """Zonal statistics that a coverage gives to a feature layer, written beside it and read by derived layers."""
+
+    layer: Word
+    operations: list[Literal["min", "max", "mean", "median", "count", "stdev"]]
+
+
+class Band(Part):
+    name: Word
+    title: Text
+    unit: str
+    minimum: float | None = None
+    maximum: float | None = None
+
+
+class Coverage(Part):
+    bands: list[Band]
+    data_types: list[str]
+    """rasterio dtypes that a delivery may have."""
+    nodata_required: bool = True
+    min_resolution: float = 0.01
+    max_resolution: float = 1000.0
+    """Pixel size in metres."""
+    statistics: list[Statistic] = []
+
+
+class Layer(Part):
+    """What a layer promises."""
+
+    id: Word
+    version: Annotated[str, StringConstraints(pattern=r"^\d+\.\d+\.\d+$")]
+    kind: Literal["features", "coverage", "derived"] = "features"
+    title: Text
+    description: Text
+    keywords: list[Text] = []
+    theme: Word
+    """The PostgreSQL schema its table stands in."""
+    steward: Steward
+    legal_basis: list[LegalBasis]
+    official_name: str | None = None
+    """The layer's name in the exchange schema, e.g. `ChucNangSuDungDat_A` (TT 16/2025/TT-BXD Phụ lục II)."""
+    identifier: Identifier | None = None
+    geometry: Geometry | None = None
+    attributes: list[Attribute] = []
+    checks: list[Check] = []
+    load: Load = Load()
+    temporal: Temporal | None = None
+    sharing: Sharing = Sharing()
+    licence: Licence
+    update_cycle: Literal["continual", "daily", "weekly", "monthly", "quarterly", "annually", "asNeeded"]
+    """ISO 19115 MD_MaintenanceFrequencyCode."""
+    style: Style = Style()
+    derived: Derived | None = None
+    dossier: Dossier | None = None
+    coverage: Coverage | None = None
+
+    def __getitem__(self, name: str) -> Attribute:
+        return self.by_name[name]
+
+    @property
+    def by_name(self) -> dict[str, Attribute]:
+        return {attribute.name: attribute for attribute in self.attributes}
+
+    @property
+    def stored(self) -> list[Attribute]:
+        """The attributes that have a column: all but the personal ones."""
+        return [attribute for attribute in self.attributes if attribute.privacy != "personal"]
+
+    @property
+    def table(self) -> tuple[str, str]:
+        """PostgreSQL schema and table."""
+        return self.theme, self.id

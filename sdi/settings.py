@@ -1,0 +1,64 @@
+"""Settings from the environment, read once at the edge (cli, service factory) and handed down as a value."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from pydantic import Field, SecretStr, ValidationError
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from sdi.errors import SettingError
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+class Settings(BaseSettings):
+    """Each field is the environment variable `SDI_<NAME>`; a file named in `SDI_<NAME>_FILE` (Docker secrets) also serves."""
+
+    model_config = SettingsConfigDict(env_prefix="SDI_", frozen=True, use_attribute_docstrings=True)
+
+    database_url: SecretStr | None = None
+    """`postgresql://…` of an owner of the database; None: the embedded cluster."""
+    layers: Path = ROOT / "layers"
+    """Folder of the contracts."""
+    data: Path = ROOT / ".sdi"
+    """Folder of the embedded cluster, the coverages and the delivered files."""
+    grid: int = 5897
+    """EPSG code of the deployment's VN-2000 grid: Hà Nội and Cần Thơ 5897, TP.HCM 9210, Đà Nẵng 5899."""
+    url: str = "http://127.0.0.1:8000"
+    """The public address; every link begins with it."""
+    title_vi: str = "Hạ tầng dữ liệu không gian đô thị"
+    title_en: str = "Urban spatial data infrastructure"
+    contact: str = ""
+    """E-mail of the operating agency, shown in the service's metadata."""
+    basemap: str | None = None
+    """Tile URL template of a compliant basemap; None: the maps show the layers alone."""
+    basemap_attribution: str = ""
+    pool_size: int = Field(8, ge=1)
+    """Connections a worker process holds at most."""
+    statement_timeout: float = Field(20.0, gt=0)
+    """Seconds after which a query of the service is cancelled."""
+    default_limit: int = Field(1000, ge=1)
+    max_limit: int = Field(10_000, ge=1)
+    read_timeout: float = Field(900.0, gt=0)
+    """Seconds that reading one delivery may take."""
+    read_memory: int = Field(8 * 1024**3, ge=2**28)
+    """Bytes of address space of the process that reads a delivery."""
+
+
+def read_settings() -> Settings:
+    """Read the environment. Raises SettingError naming each wrong variable."""
+    secrets = {}
+    for name in Settings.model_fields:
+        file = os.environ.get(f"SDI_{name.upper()}_FILE")
+        if file:
+            try:
+                secrets[name] = Path(file).read_text(encoding="utf-8").strip()
+            except OSError as error:
+                raise SettingError(f"SDI_{name.upper()}_FILE names a file that cannot be read: {file}") from error
+    try:
+        return Settings(**secrets)
+    except ValidationError as errors:
+        faults = [f"SDI_{'_'.join(map(str, e['loc'])).upper()}: {e['msg']}" for e in errors.errors()]
+        raise SettingError("\n".join(faults), hint="Correct or unset these environment variables.") from None
