@@ -26,6 +26,8 @@ class Settings(BaseSettings):
     """Folder of the embedded cluster, the coverages and the delivered files."""
     grid: int = 5897
     """EPSG code of the deployment's VN-2000 grid: Hà Nội and Cần Thơ 5897, TP.HCM 9210, Đà Nẵng 5899."""
+    extent: tuple[float, float, float, float] | None = None
+    """`[west, south, east, north]` in degrees, where every delivery must lie; None: see the layer with `frame`."""
     url: str = "http://127.0.0.1:8000"
     """The public address; every link begins with it."""
     title_vi: str = "Hạ tầng dữ liệu không gian đô thị"

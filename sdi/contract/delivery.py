@@ -26,6 +26,8 @@ class Request:
     """Source column -> attribute (`--map`)."""
     constants: dict[str, str] = field(default_factory=dict)
     """Attribute -> value for every feature (`--set`)."""
+    area: str | None = None
+    """Code of the administrative unit that the data should lie in."""
     day: date | None = None
     """The date of the data, for code lists; None: today."""
     steward: str = "unknown"

@@ -251,6 +251,8 @@ class Layer(Part):
     update_cycle: Literal["continual", "daily", "weekly", "monthly", "quarterly", "annually", "asNeeded"]
     """ISO 19115 MD_MaintenanceFrequencyCode."""
     style: Style = Style()
+    frame: Word | None = None
+    """The attribute by which `--area` finds a feature of this layer: its extent is where a delivery must lie."""
     derived: Derived | None = None
     dossier: Dossier | None = None
     coverage: Coverage | None = None

@@ -81,8 +81,7 @@ def read_registry(folder: Path) -> Registry:
 
 def _read_layer(path: Path) -> tuple[Layer | None, Any, list[Fault]]:
     try:
-        # YAML 1.2: `no` stays a word and `01234` stays text in ruamel's round-trip reader only when quoted, so a code
-        # that was read as a number fails the contract's types instead of losing its zero silently.
+        # YAML 1.2 keeps `no` a word; an unquoted code such as 01234 becomes a number, which the contract's types refuse.
         tree = YAML(typ="rt").load(path.read_text(encoding="utf-8"))
     except MarkedYAMLError as error:
         line = error.problem_mark.line + 1 if error.problem_mark else 1
@@ -222,6 +221,7 @@ def _faults_of_names(layer: Layer, names: list[str]) -> Found:
         used = [layer.temporal.start, layer.temporal.end, layer.temporal.instant]
         yield from _unknown(used, names, ("temporal",), "attribute")
     yield from _unknown([layer.load.scope], names, ("load", "scope"), "attribute")
+    yield from _unknown([layer.frame], names, ("frame",), "attribute")
     yield from _unknown([layer.style.label], names, ("style", "label"), "attribute")
     yield from _unknown([layer.style.classify], names, ("style", "classify"), "attribute")
 

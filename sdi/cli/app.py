@@ -1,0 +1,64 @@
+"""The commands and what they share: settings, contracts, language."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Annotated, Literal
+
+import typer
+
+from sdi import __version__
+from sdi.contract.registry import Registry, read_registry
+from sdi.settings import Settings, read_settings
+
+app = typer.Typer(
+    help="Hạ tầng dữ liệu không gian đô thị · Urban spatial data infrastructure.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+@dataclass
+class Desk:
+    """What every command works with; each part is read when it is first needed."""
+
+    language: str
+
+    @cached_property
+    def settings(self) -> Settings:
+        return read_settings()
+
+    @cached_property
+    def registry(self) -> Registry:
+        return read_registry(self.settings.layers)
+
+
+Json = Annotated[bool, typer.Option("--json", help="In ra JSON cho máy đọc · Print JSON for machines.")]
+LayerId = Annotated[str, typer.Argument(metavar="LAYER", help="Mã lớp dữ liệu · Layer id (sdi layers list).")]
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        print(__version__)
+        raise typer.Exit
+
+
+@app.callback()
+def start(
+    context: typer.Context,
+    lang: Annotated[Literal["vi", "en"], typer.Option(help="Ngôn ngữ · Language of messages.", envvar="SDI_LANG")] = "vi",
+    version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Phiên bản · Version.")] = False,
+) -> None:
+    context.obj = Desk(lang)
+
+
+def desk(context: typer.Context) -> Desk:
+    found: Desk = context.obj
+    return found
+
+
+# The commands register themselves on the app above.
+from sdi.cli import database, deliveries, layers, server  # noqa: E402, F401

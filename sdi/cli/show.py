@@ -1,0 +1,99 @@
+"""How results look in a terminal: tables, reports, progress; `--json` prints the same facts for machines."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+from sdi.contract.report import Report
+from sdi.errors import SdiError
+
+out = Console(soft_wrap=True, highlight=False)
+talk = Console(stderr=True, soft_wrap=True, highlight=False)
+
+SHOWN_PER_RULE = 3
+COLOURS = {"error": "red", "warning": "yellow", "info": "dim"}
+
+
+def say(text: str) -> None:
+    """Tell the person at the terminal something that is not a result."""
+    talk.print(escape(text))
+
+
+def complain(error: SdiError) -> None:
+    talk.print(f"[red]✗[/red] {escape(error.message)}")
+    if error.hint:
+        talk.print(f"  → {escape(error.hint)}")
+
+
+def machine(value: Any) -> None:
+    """Print JSON, one document."""
+    print(json.dumps(value, ensure_ascii=False, indent=2, default=str))
+
+
+def table(columns: Sequence[str], rows: Sequence[Sequence[Any]], right: Sequence[str] = ()) -> None:
+    shown = Table(box=None, header_style="bold", pad_edge=False)
+    for column in columns:
+        shown.add_column(column, justify="right" if column in right else "left", overflow="fold")
+    for row in rows:
+        shown.add_row(*(escape("" if cell is None else str(cell)) for cell in row))
+    out.print(shown)
+
+
+def report(found: Report, language: str) -> None:
+    """A report as a steward reads it: the counts, then each rule with its first features."""
+    words = WORDS[language]
+    out.print(
+        f"[bold]{escape(found.layer)}[/bold]  {words['read']} {found.read:,} · {words['kept']} {found.kept:,} · "
+        f"{words['quarantined']} {found.quarantined:,}" + (f" · {words['dropped']} {found.dropped:,}" if found.dropped else "")
+    )
+    for rule, count in found.by_rule().items():
+        findings = [finding for finding in found.findings if finding.rule == rule]
+        colour = COLOURS[findings[0].severity]
+        out.print(f"  [{colour}]●[/{colour}] {escape(rule)} × {count:,}")
+        for finding in findings[:SHOWN_PER_RULE]:
+            who = finding.feature or (f"{words['row']} {finding.row}" if finding.row else "")
+            out.print(f"      {escape(finding.sentence(language))}" + (f" [dim]({escape(who)})[/dim]" if who else ""))
+        if count > SHOWN_PER_RULE:
+            out.print(f"      [dim]… {count - SHOWN_PER_RULE:,} {words['more']}[/dim]")
+    if found.refused:
+        out.print(f"[red]✗ {words['refused']}[/red]")
+
+
+@contextmanager
+def progress(title: str) -> Iterator[Callable[[int, int | None], None]]:
+    """A bar with rate and remaining time on a terminal, nothing otherwise."""
+    if not talk.is_terminal:
+        yield lambda done, total: None
+        return
+    columns = (
+        TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(),
+        TextColumn("{task.fields[rate]}"), TimeRemainingColumn(),
+    )  # fmt: skip
+    with Progress(*columns, console=talk, transient=True) as bar:
+        task = bar.add_task(title, total=None, rate="")
+
+        def step(done: int, total: int | None) -> None:
+            speed = bar.tasks[0].speed
+            bar.update(task, completed=done, total=total, rate=f"{speed:,.0f}/s" if speed else "")
+
+        yield step
+
+
+WORDS = {
+    "vi": {
+        "read": "đã đọc", "kept": "giữ", "quarantined": "cách ly", "dropped": "bỏ qua", "row": "dòng",
+        "more": "mục nữa", "refused": "Từ chối: bộ dữ liệu không được nạp, lớp cũ vẫn được phục vụ.",
+    },
+    "en": {
+        "read": "read", "kept": "kept", "quarantined": "quarantined", "dropped": "dropped", "row": "row",
+        "more": "more", "refused": "Refused: nothing was loaded, the old layer is still served.",
+    },
+}  # fmt: skip
