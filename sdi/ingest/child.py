@@ -1,0 +1,221 @@
+"""The process that opens what stewards hand in: GDAL with a few drivers, no network, bounded memory and time.
+
+Run as `python -m sdi.ingest.child` with one JSON object on stdin; answers in JSON lines on stdout: any number of
+`{"done": n, "total": n}`, then `{"facts": {…}}` or `{"error": kind, "detail": text}`. The table goes to the Arrow IPC file
+`out`. Nothing here is trusted by the parent except that the process ends.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import resource
+import sys
+from collections.abc import Iterator
+from contextlib import suppress
+from typing import Any
+
+ALLOWED = frozenset({
+    "ESRI Shapefile", "GPKG", "GeoJSON", "GeoJSONSeq", "ESRIJSON", "TopoJSON", "OpenFileGDB", "MapInfo File", "DXF", "DGN",
+    "KML", "LIBKML", "GML", "FlatGeobuf", "EDIGEO", "CSV", "XLSX", "GPX",
+})  # fmt: skip
+"""The drivers a delivery may be read with; all others are unregistered before GDAL looks at a file."""
+
+KNOWN = (
+    "PCIDSK PDS4 VICAR PDF MBTiles EEDA OGCAPI GDALG LVBAG S57 OGR_VRT OGR_GMT SQLite WAsP GeoRSS VFK PGDUMP OSM "
+    "GPSBabel OGR_PDS WFS OAPIF Idrisi ODS Elasticsearch Carto AmigoCloud SXF Selafin JML PLSCENES CSW VDV MVT NGW MapML "
+    "GTFS PMTiles JSONFG MiraMonVector ADBC AVCBin AVCE00 AIVector HTTP"
+).split()
+"""Drivers that the wheels of pyogrio have besides; what else a build has is found at run time and shut out too."""
+
+CONFIGURATION = {
+    "CPL_VSIL_CURL_ALLOWED_EXTENSIONS": ".none",
+    "GDAL_HTTP_TIMEOUT": "1",
+    "GDAL_HTTP_MAX_RETRY": "0",
+    "PROJ_NETWORK": "OFF",
+    "GML_SKIP_RESOLVE_ELEMS": "ALL",
+    "GML_DOWNLOAD_SCHEMA": "NO",
+    "OGR_XLSX_HEADERS": "FORCE",
+    "OGR_GEOJSON_MAX_OBJ_SIZE": "200",
+    "CPL_DEBUG": "OFF",
+}
+"""What GDAL reads from the environment; it must stand there before GDAL is loaded."""
+
+MAX_LAYERS = 500
+CURVES = frozenset({8, 9, 10, 11, 12, 13, 14})
+"""WKB codes (ISO 13249-3) of circular strings, compound curves and what is made of them."""
+
+
+class _Absent:
+    """Says of the libraries that pyogrio looks for and that are not needed here that they are not installed: the process
+    starts in half the time."""
+
+    def find_spec(self, name: str, path: Any = None, target: Any = None) -> None:
+        if name in ("geopandas", "pandas", "shapely", "pyproj"):
+            raise ImportError(name)
+
+
+def main() -> None:
+    order = json.loads(os.environ.pop("SDI_CHILD_ORDER", "") or sys.stdin.read())
+    _confine(order)
+    _shut_out_drivers(order)
+    try:
+        facts = _inspect(order) if order["action"] == "inspect" else _read(order)
+        _say({"facts": facts | {"isolated": order["isolated"]}})
+    except MemoryError:
+        _say({"error": "memory"})
+    except Exception as error:  # the parent turns the kind into a sentence; a library's own text never leaves the log
+        _say({"error": "unreadable", "detail": f"{type(error).__name__}: {error}"[:2000]})
+
+
+def _confine(order: dict[str, Any]) -> None:
+    """Bound memory (bytes), processor time (s) and file size, and leave the network."""
+    for limit, value in (
+        (resource.RLIMIT_AS, order["memory"]),
+        (resource.RLIMIT_CPU, order["cpu"]),
+        (resource.RLIMIT_FSIZE, order["memory"]),
+        (resource.RLIMIT_CORE, 0),
+    ):
+        with suppress(ValueError, OSError):
+            resource.setrlimit(limit, (value, value))
+    if "isolated" not in order:
+        order["isolated"] = _leave_network()
+
+
+def _leave_network() -> bool:
+    """Enter an empty network namespace where the kernel allows it; the drivers' shutting out holds without it."""
+    if not hasattr(os, "unshare"):
+        return False
+    for flags in (os.CLONE_NEWNET, os.CLONE_NEWUSER | os.CLONE_NEWNET):
+        try:
+            os.unshare(flags)
+            return True
+        except OSError:
+            continue
+    return False
+
+
+def _shut_out_drivers(order: dict[str, Any]) -> None:
+    """Load GDAL with the allowed drivers only; start over once when the build has drivers this file does not know."""
+    os.environ.update(CONFIGURATION)
+    os.environ.setdefault("OGR_SKIP", ",".join(KNOWN))
+    sys.meta_path.insert(0, _Absent())
+    import pyogrio
+
+    unknown = sorted(set(pyogrio.list_drivers()) - ALLOWED - {"MEM"})
+    if unknown and os.environ.get("SDI_CHILD_AGAIN"):
+        raise SystemExit(f"drivers cannot be shut out: {', '.join(unknown)}")  # the parent says that the file is unreadable
+    if unknown:
+        os.environ["OGR_SKIP"] += "," + ",".join(unknown)
+        os.environ["SDI_CHILD_AGAIN"] = "1"
+        os.environ["SDI_CHILD_ORDER"] = json.dumps(order)
+        os.execv(sys.executable, [sys.executable, "-m", "sdi.ingest.child"])
+
+
+def _inspect(order: dict[str, Any]) -> dict[str, Any]:
+    import pyogrio
+
+    infos = [_info(order, name, force=True) for name in _names(order)]
+    return {"driver": infos[0]["driver"] if infos else "", "layers": infos}
+
+
+def _names(order: dict[str, Any]) -> list[str]:
+    import pyogrio
+
+    return [str(name) for name, _ in pyogrio.list_layers(order["path"])[:MAX_LAYERS]]
+
+
+def _info(order: dict[str, Any], layer: str, *, force: bool) -> dict[str, Any]:
+    import pyogrio
+
+    options = {"encoding": order["encoding"]} if order.get("encoding") else {}
+    info = pyogrio.read_info(
+        order["path"], layer=layer, force_feature_count=force, force_total_bounds=force, **options
+    )
+    if info["driver"] not in ALLOWED:
+        raise ValueError(f"driver {info['driver']}")
+    bounds = info.get("total_bounds")
+    return {
+        "driver": info["driver"], "name": info["layer_name"], "geometry_type": info["geometry_type"],
+        "feature_count": int(info["features"]), "crs": info["crs"], "encoding": info["encoding"],
+        "fields": [[str(name), str(kind)] for name, kind in zip(info["fields"], info["ogr_types"], strict=True)],
+        "bounds": [float(value) for value in bounds] if bounds is not None else None,
+    }  # fmt: skip
+
+
+def _read(order: dict[str, Any]) -> dict[str, Any]:
+    """Stream the layer into the Arrow file; curves are made into lines by a second, geometry-only reading.
+
+    Where the layer that is meant is not the only one, the layers are described instead, for the parent to pick from.
+    """
+    import pyarrow as pa
+
+    names = _names(order)
+    if order.get("layer") not in names:
+        if len(names) != 1 or order.get("layer") is not None:
+            return _inspect(order)
+        order["layer"] = names[0]
+    facts = _info(order, order["layer"], force=False)
+    geometry, count, curves = "", 0, 0
+    options = {"encoding": order["encoding"]} if order.get("encoding") else {}
+    with _stream(order, options) as (meta, reader):
+        geometry = (meta["geometry_name"] or "wkb_geometry") if meta["geometry_type"] else ""
+        with pa.OSFile(order["out"], "wb") as sink, pa.ipc.new_file(sink, reader.schema) as writer:
+            for batch in reader:
+                writer.write_batch(batch)
+                count += batch.num_rows
+                if geometry in batch.schema.names:
+                    curves += _curves(batch.column(geometry))
+                _say({"done": count, "total": max(facts["feature_count"], count)})
+            names = reader.schema.names
+    if curves:
+        _linearise(order)
+    geometry = geometry if geometry in names else ""
+    return facts | {"feature_count": count, "geometry_column": geometry, "curves": curves}
+
+
+def _stream(order: dict[str, Any], options: dict[str, Any]) -> Any:
+    import pyogrio
+
+    return pyogrio.open_arrow(order["path"], layer=order["layer"], use_pyarrow=True, batch_size=65_536, **options)
+
+
+def _curves(column: Any) -> int:
+    return sum(code in CURVES for code in wkb_codes(column))
+
+
+def wkb_codes(column: Any) -> Iterator[int]:
+    """The geometry codes of a WKB column without dimension flags (ISO 1000s and the older high bits)."""
+    import numpy as np
+    import pyarrow as pa
+
+    column = column.drop_null().cast(pa.large_binary())
+    if not len(column):
+        return
+    offsets = np.frombuffer(column.buffers()[1], np.int64)[column.offset : column.offset + len(column)]
+    data = np.frombuffer(column.buffers()[2], np.uint8)
+    little = data[offsets] == 1
+    quads = data[offsets[:, None] + np.arange(1, 5)].astype(np.uint32)
+    order = np.where(little[:, None], np.arange(4), np.arange(3, -1, -1)).astype(np.uint32)
+    codes = (quads << (order * 8)).sum(axis=1, dtype=np.uint32) & 0x0FFFFFFF
+    yield from (codes % 1000).tolist()
+
+
+def _linearise(order: dict[str, Any]) -> None:
+    """pyogrio's row interface makes curves into lines by GDAL's arc step; the Arrow interface hands them on."""
+    import pyarrow as pa
+    import pyogrio
+
+    _, _, geometries, _ = pyogrio.raw.read(order["path"], layer=order["layer"], columns=[])
+    table = pa.table({"wkb": pa.array(list(geometries), pa.large_binary())})
+    with pa.OSFile(order["out"] + ".lines", "wb") as sink, pa.ipc.new_file(sink, table.schema) as writer:
+        writer.write_table(table)
+
+
+def _say(message: dict[str, Any]) -> None:
+    sys.stdout.write(json.dumps(message) + "\n")
+    sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    main()

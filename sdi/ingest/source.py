@@ -1,0 +1,275 @@
+"""What a file holds, read by a child process that may crash, hang or run out of memory without harm to us."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import selectors
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import pyarrow as pa
+
+from sdi.contract.delivery import Request
+from sdi.errors import SourceError, UsageError, nearest
+from sdi.ingest import shapefile
+from sdi.ingest.stage import ArchiveLimits, Staged, staged
+
+log = logging.getLogger(__name__)
+PACKAGE_ROOT = Path(__file__).resolve().parents[2]
+Progress = Callable[[int, int | None], None]
+WKB = "wkb"
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What reading one delivery may cost."""
+
+    timeout: float = 900.0
+    """Seconds, of the clock and of the processor."""
+    memory: int = 8 * 1024**3
+    """Bytes of address space of the child."""
+    archive: ArchiveLimits = ArchiveLimits()
+
+
+@dataclass(frozen=True)
+class SourceLayer:
+    """A layer of a file. `bounds` are min x, min y, max x, max y as the file has them; `crs` is `EPSG:…` or WKT."""
+
+    name: str
+    geometry_type: str | None
+    feature_count: int
+    fields: tuple[tuple[str, str], ...]
+    """(name, OGR type)."""
+    crs: str | None
+    bounds: tuple[float, float, float, float] | None
+
+
+@dataclass(frozen=True)
+class Inspection:
+    driver: str
+    layers: tuple[SourceLayer, ...]
+    datasets: tuple[str, ...] = ()
+    """All datasets of an archive, by file name."""
+
+
+@dataclass(frozen=True)
+class Facts:
+    """How a delivery was read; what the child says and what we saw ourselves."""
+
+    file_name: str
+    sha256: str
+    size: int
+    suffix: str
+    driver: str
+    layer: str
+    geometry_type: str | None
+    crs: str | None
+    feature_count: int
+    curves: int = 0
+    """Features whose curves were made into lines."""
+    latin1: bool = False
+    """Text columns hold one character a byte: they are still to be decoded."""
+    encoding: str | None = None
+    """The encoding the file declares (.cpg, code page byte, charset), if any."""
+    truncated: tuple[int, int] | None = None
+    """(bytes there, bytes that its header promises)."""
+    isolated: bool = False
+    fields: tuple[tuple[str, str], ...] = field(default=())
+
+
+@dataclass(frozen=True)
+class Source:
+    """`table`: the columns as delivered, and binary column `wkb` (null: no geometry) when the layer has geometry."""
+
+    table: pa.Table
+    facts: Facts
+
+
+def inspect(path: Path, limits: Limits | None = None, dataset: str | None = None) -> Inspection:
+    """Say what layers a file has. `dataset` picks one of an archive's. Raises NotFound, UsageError, SourceError."""
+    limits = limits or Limits()
+    with staged(path, dataset, limits.archive) as stage:
+        facts = _run(_order("inspect", stage, None), Path(path).name, limits, None)
+        layers = tuple(map(_layer, facts["layers"]))
+        return Inspection(facts["driver"], layers, stage.datasets)
+
+
+def read(request: Request, limits: Limits | None = None, progress: Progress | None = None) -> Source:
+    """Read one layer as it was delivered, in the file's order. Raises NotFound, UsageError, SourceError."""
+    limits = limits or Limits()
+    name = request.path.name
+    with staged(request.path, request.layer_in_file, limits.archive) as stage, TemporaryDirectory(prefix="sdi-") as folder:
+        # Asked first: GDAL reads some files that are cut short as if nothing were missing, others not at all.
+        truncated = shapefile.shortfall(stage.main) if stage.suffix == ".shp" else None
+        try:
+            order, facts = _read_layer(stage, request, folder, limits, progress)
+        except SourceError as error:
+            if truncated is None:
+                raise
+            raise SourceError(f"{name} is cut short: {truncated[0]} bytes of {truncated[1]}.",
+                              hint="Copy the file again and compare its size.") from error  # fmt: skip
+        table = _table(Path(order["out"]), facts)
+        declared = shapefile.declared_encoding(stage.main) if stage.suffix == ".shp" else None
+    return Source(table, Facts(
+        file_name=name, sha256=stage.sha256, size=stage.size, suffix=stage.suffix, driver=facts["driver"],
+        layer=facts["name"], geometry_type=facts["geometry_type"], crs=facts["crs"], curves=facts["curves"],
+        feature_count=facts["feature_count"], latin1=stage.suffix == ".shp", encoding=declared, truncated=truncated,
+        isolated=facts["isolated"], fields=tuple((name, kind) for name, kind in facts["fields"]),
+    ))  # fmt: skip
+
+
+def _order(action: str, stage: Staged, layer: str | None) -> dict[str, Any]:
+    # Latin-1 keeps every byte of a DBF: GDAL drops the last character when it decodes CP1258 or TCVN.
+    encoding = "ISO-8859-1" if stage.suffix == ".shp" else None
+    return {"action": action, "path": str(stage.main), "layer": layer, "encoding": encoding}
+
+
+def _layer(facts: dict[str, Any]) -> SourceLayer:
+    bounds = facts["bounds"]
+    return SourceLayer(
+        name=facts["name"], geometry_type=facts["geometry_type"], feature_count=facts["feature_count"],
+        fields=tuple((name, kind) for name, kind in facts["fields"]), crs=facts["crs"],
+        bounds=tuple(bounds) if bounds else None,
+    )  # fmt: skip
+
+
+def _read_layer(
+    stage: Staged, request: Request, folder: str, limits: Limits, progress: Progress | None
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Read the layer asked for, else the only one with geometry and features. Returns the child's order and facts."""
+    name, wanted = request.path.name, request.layer_in_file
+    if len(stage.datasets) > 1 and wanted in (stage.main.stem, stage.main.name):
+        wanted = None  # it named a dataset of the archive
+    order = _order("read", stage, wanted) | {"out": str(Path(folder) / "table.arrow")}
+    facts = _run(order, name, limits, progress)
+    if "layers" in facts:
+        order["layer"] = _pick([_layer(layer) for layer in facts["layers"]], name, wanted)
+        facts = _run(order, name, limits, progress)
+    return order, facts
+
+
+def _pick(layers: list[SourceLayer], name: str, wanted: str | None) -> str:
+    names = [layer.name for layer in layers]
+    if not layers:
+        raise SourceError(f"{name} holds no layer.", hint="Open it in QGIS and compare.")
+    if wanted is not None:
+        raise UsageError(f"There is no layer '{wanted}' in the file.{nearest(wanted, names)}",
+                         hint=f"It has: {', '.join(names)}.")  # fmt: skip
+    for keep in (lambda layer: layer.geometry_type is not None, lambda layer: layer.feature_count != 0):
+        layers = [layer for layer in layers if keep(layer)] or layers
+    if len(layers) == 1:
+        return layers[0].name
+    listed = "; ".join(f"{layer.name} ({layer.geometry_type or 'table'}, {layer.feature_count})" for layer in layers)
+    raise UsageError(f"{name} has {len(layers)} layers: {listed}.", hint="Pick one with --layer-in-file NAME.")
+
+
+def _table(path: Path, facts: dict[str, Any]) -> pa.Table:
+    """The child's Arrow file, mapped into memory (the mapping outlives the file's name), geometry last and named `wkb`."""
+    table = pa.ipc.open_file(pa.memory_map(str(path))).read_all()
+    names: list[str] = []
+    for name in table.column_names:
+        taken = name in names or (name == WKB and name != facts["geometry_column"])
+        names.append(f"{name}_{len(names)}" if taken else name)
+    table = table.rename_columns(names)
+    if not facts["geometry_column"]:
+        return table
+    index = names.index(facts["geometry_column"])
+    column = table.column(index).cast(pa.large_binary())
+    lines = path.with_name(path.name + ".lines")
+    if lines.exists():
+        column = pa.ipc.open_file(pa.memory_map(str(lines))).read_all().column(0)
+    return table.remove_column(index).append_column(WKB, column)
+
+
+# --- the child ----------------------------------------------------------------------------------------------------
+
+
+def _environment(folder: str) -> dict[str, str]:
+    """Nothing of our own environment (it may hold secrets) but where Python finds this package."""
+    return {"PYTHONPATH": str(PACKAGE_ROOT), "HOME": folder, "TMPDIR": folder, "LANG": "C.UTF-8", "PATH": os.defpath}
+
+
+def _run(order: dict[str, Any], name: str, limits: Limits, progress: Progress | None) -> dict[str, Any]:
+    """Run the child on an order and return its facts. Raises SourceError in a sentence for every other end."""
+    order |= {"memory": limits.memory, "cpu": int(limits.timeout) + 1}
+    with TemporaryDirectory(prefix="sdi-child-") as folder, open(f"{folder}/stderr", "wb") as stderr:
+        child = subprocess.Popen(
+            [sys.executable, "-m", "sdi.ingest.child"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=stderr,
+            env=_environment(folder), cwd=folder, start_new_session=True,
+        )  # fmt: skip
+        try:
+            assert child.stdin is not None
+            child.stdin.write(json.dumps(order).encode())
+            child.stdin.close()
+            answer = _listen(child, limits.timeout, progress)
+            child.wait(timeout=10)
+        except (subprocess.TimeoutExpired, TimeoutError):
+            raise SourceError(f"Reading {name} took longer than {limits.timeout:g} s.",
+                              hint="The file may be hostile, or SDI_READ_TIMEOUT too small.") from None  # fmt: skip
+        except BrokenPipeError:
+            answer = {}
+        finally:
+            if child.poll() is None:
+                os.killpg(child.pid, signal.SIGKILL)
+            child.wait()
+            assert child.stdout is not None
+            child.stdout.close()
+        if "facts" in answer:
+            return dict(answer["facts"])
+        words = Path(folder, "stderr").read_bytes()[-4000:].decode("utf-8", "replace")
+        log.debug("reading %s failed (exit %s): %s %s", name, child.returncode, answer, words)
+        raise _failure(answer, child.returncode, words, name)
+
+
+def _listen(child: subprocess.Popen[bytes], timeout: float, progress: Progress | None) -> dict[str, Any]:
+    """Read the child's lines until it ends; returns the last message that is not progress."""
+    end = time.monotonic() + timeout
+    answer: dict[str, Any] = {}
+    rest = b""
+    assert child.stdout is not None
+    with selectors.DefaultSelector() as selector:
+        selector.register(child.stdout, selectors.EVENT_READ)
+        while True:
+            if not selector.select(max(0.0, end - time.monotonic())):
+                raise TimeoutError
+            block = os.read(child.stdout.fileno(), 1 << 16)
+            if not block:
+                return answer
+            *lines, rest = (rest + block).split(b"\n")
+            for line in lines:
+                message = _message(line)
+                if "done" in message and progress is not None:
+                    progress(message["done"], message["total"])
+                elif "done" not in message:
+                    answer = message
+
+
+def _message(line: bytes) -> dict[str, Any]:
+    try:
+        message = json.loads(line)
+    except ValueError:
+        return {"done": 0, "total": None}  # a library wrote to stdout
+    return message if isinstance(message, dict) else {"done": 0, "total": None}
+
+
+def _failure(answer: dict[str, Any], code: int, words: str, name: str) -> SourceError:
+    memory = answer.get("error") == "memory" or "bad_alloc" in words or "MemoryError" in words
+    if memory or "Cannot allocate" in answer.get("detail", "") or "Out of memory" in words:
+        return SourceError(f"Reading {name} needs more memory than is allowed.",
+                           hint="Split the file, or raise SDI_READ_MEMORY.")  # fmt: skip
+    if code in (-signal.SIGXCPU, -signal.SIGKILL):
+        return SourceError(f"Reading {name} was stopped: it took too much time or memory.",
+                           hint="The file may be hostile, or SDI_READ_TIMEOUT too small.")  # fmt: skip
+    if code < 0:
+        return SourceError(f"{name} makes the reading library crash.", hint="Export it again, as GeoPackage if possible.")
+    return SourceError(f"{name} cannot be read: it is damaged or not of a format that is accepted.",
+                       hint="Open it in QGIS; export it again, as GeoPackage if possible.")  # fmt: skip
