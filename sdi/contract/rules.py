@@ -90,6 +90,10 @@ _RULES = [
     Rule("place.outside", "absolute positional accuracy", "error", "refuse",
          "{value} đối tượng nằm ngoài phạm vi của lưới {limit}.",
          "{value} features lie outside the area of grid {limit}."),
+    Rule("place.proposal", "absolute positional accuracy", "info", "warn",
+         "Tọa độ khớp với {value}: {limit} nằm trong phạm vi dự kiến, cách tâm {other}. Nếu đúng, hãy nạp lại với --crs.",
+         "The coordinates fit {value}: {limit} inside the expected extent, {other} from its middle. "
+         "If that is right, deliver again with --crs."),
     Rule("place.operation", "absolute positional accuracy", "warning", "warn",
          "Các điểm khống chế khớp với phép chuyển EPSG:{value}, không phải EPSG:{limit} đã khai: {other}.",
          "The control points fit operation EPSG:{value}, not EPSG:{limit} as delivered: {other}."),

@@ -43,10 +43,13 @@ def _dbf_shortfall(dbf: Path) -> tuple[int, int] | None:
 
 
 def declared_encoding(shp: Path) -> str | None:
-    """The encoding of the .cpg, else of the DBF's language byte; None where neither says anything that is known."""
+    """The encoding that the .cpg declares; None without one or where it names none that is known."""
     cpg = shp.with_suffix(".cpg")
-    if cpg.is_file():
-        return codec(cpg.read_bytes()[:64].decode("ascii", "replace"))
+    return codec(cpg.read_bytes()[:64].decode("ascii", "replace")) if cpg.is_file() else None
+
+
+def code_page(shp: Path) -> str | None:
+    """The code page of the DBF's language byte: a hint only, for most programs write the same byte always."""
     with shp.with_suffix(".dbf").open("rb") as file:
         head = file.read(32)
     return CODE_PAGES.get(head[29]) if len(head) == 32 else None

@@ -79,7 +79,9 @@ class Facts:
     latin1: bool = False
     """Text columns hold one character a byte: they are still to be decoded."""
     encoding: str | None = None
-    """The encoding the file declares (.cpg, code page byte, charset), if any."""
+    """The encoding that a .cpg declares, if any."""
+    code_page: str | None = None
+    """What the DBF's language byte hints at."""
     truncated: tuple[int, int] | None = None
     """(bytes there, bytes that its header promises)."""
     isolated: bool = False
@@ -118,11 +120,12 @@ def read(request: Request, limits: Limits | None = None, progress: Progress | No
             raise SourceError(f"{name} is cut short: {truncated[0]} bytes of {truncated[1]}.",
                               hint="Copy the file again and compare its size.") from error  # fmt: skip
         table = _table(Path(order["out"]), facts)
-        declared = shapefile.declared_encoding(stage.main) if stage.suffix == ".shp" else None
+        shp = stage.main if stage.suffix == ".shp" else None
+        declared = (shapefile.declared_encoding(shp), shapefile.code_page(shp)) if shp else (None, None)
     return Source(table, Facts(
         file_name=name, sha256=stage.sha256, size=stage.size, suffix=stage.suffix, driver=facts["driver"],
         layer=facts["name"], geometry_type=facts["geometry_type"], crs=facts["crs"], curves=facts["curves"],
-        feature_count=facts["feature_count"], latin1=stage.suffix == ".shp", encoding=declared, truncated=truncated,
+        feature_count=facts["feature_count"], latin1=stage.suffix == ".shp", encoding=declared[0], code_page=declared[1], truncated=truncated,
         isolated=facts["isolated"], fields=tuple((name, kind) for name, kind in facts["fields"]),
     ))  # fmt: skip
 

@@ -1,0 +1,127 @@
+"""Where a delivery lies: the grid its coordinates are in, the grid it is kept in, and the way to WGS 84."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sdi.contract.delivery import Request
+from sdi.errors import SourceError
+from sdi.ingest import crs
+from sdi.ingest.findings import Findings
+from sdi.ingest.source import Facts
+from sdi.national import vn2000
+
+Coordinates = NDArray[np.float64]
+Box = tuple[float, float, float, float]
+
+STRAY = 0.01
+"""Share of features that may lie outside the expected place as single errors; more of them say that the CRS is wrong."""
+BY_CONVENTION = frozenset({"TopoJSON", "GeoJSON", "GeoJSONSeq", "KML", "LIBKML", "GPX"})
+"""Formats whose coordinates are longitude and latitude when they say nothing (RFC 7946, OGC KML)."""
+
+
+@dataclass(frozen=True)
+class Placement:
+    """`used`: EPSG code of the coordinates in the file; `grid`: of the master geometry. `operation`: the EPSG operation
+    between the file's coordinates and WGS 84 where that was a choice, see Delivery.operation."""
+
+    declared: str | None
+    used: int
+    grid: int
+    operation: int | None
+
+    @property
+    def kept(self) -> bool:
+        """The master keeps the file's coordinates bit for bit."""
+        return self.used == self.grid
+
+    def to_master(self, xy: Coordinates) -> Coordinates:
+        """(n, 2) of the file to (n, 2) E, N of the grid."""
+        if self.kept:
+            return xy
+        if vn2000.grid(self.used).datum == vn2000.grid(self.grid).datum and self.used != vn2000.MERCATOR:
+            return vn2000.regrid(xy, self.used, self.grid)
+        lonlat = xy if self.used == 4326 else vn2000.to_wgs84(xy, self.used)
+        return vn2000.from_wgs84(lonlat, self.grid, self.operation)
+
+    def to_wgs84(self, master: Coordinates) -> Coordinates:
+        """(n, 2) of the grid to longitude, latitude, always by the official operation."""
+        return vn2000.to_wgs84(master, self.grid)
+
+
+def decide(facts: Facts, request: Request, grid: int, extent: Box | None, bounds: Box | None, hint: int | None) -> Placement:
+    """Decide what the coordinates are. `grid`: the deployment's; `bounds`: of the file's coordinates; `hint`: the EPSG code
+    that the names of coordinate columns tell. Raises SourceError with proposals where nothing certain says it, and
+    UsageError for a CRS that is refused."""
+    declared = crs.recognise(facts.crs)
+    used = crs.parse(request.crs) if request.crs is not None else declared or hint
+    degrees = bounds is not None and np.abs(bounds).max() <= 360
+    if request.crs is None and used is not None and used in (4326, 4756) and bounds is not None and not degrees:
+        used = None  # GDAL says WGS 84 of every GeoJSON without `crs`; metres are no degrees
+    if used is None and facts.crs is None and degrees and facts.driver in BY_CONVENTION:
+        used = 4326
+    if used is None:
+        raise _unknown(facts, grid, extent, bounds, declared)
+    known, target = vn2000.grid(used), vn2000.grid(request.grid or grid)
+    keeps = not known.geographic and used != vn2000.MERCATOR and (known.datum != "WGS 84" or target.datum == "WGS 84")
+    kept = used if keeps else target.epsg
+    crossing = known.datum == "WGS 84" and target.datum == "VN-2000"
+    operation = request.operation if crossing else vn2000.grid(kept).operation
+    return Placement(crs.title(facts.crs), used, kept, operation)
+
+
+def _unknown(facts: Facts, grid: int, extent: Box | None, bounds: Box | None, declared: int | None) -> SourceError:
+    said = crs.title(facts.crs)
+    if said is None or declared in (4326, 4756):
+        what = f"{facts.file_name} does not say in which CRS its coordinates are."
+    else:
+        what = f"{facts.file_name} declares {said}, which is no registered grid."
+    hint = "Say it with --crs EPSG:…, or hand in a file with its .prj."
+    if bounds is not None:
+        hint = f"{propose(bounds, extent or vn2000.grid(grid).area, None)} {hint}".strip()
+    return SourceError(what, hint=hint)
+
+
+def propose(bounds: Box, extent: Box, declared: int | None) -> str:
+    """One sentence on the grids that put the coordinates into the extent; empty when none does. Nothing is applied."""
+    found = vn2000.propose_grids(bounds, extent, declared)[:3]
+    return f"The coordinates fit {'; '.join(map(_proposal, found))}." if found else ""
+
+
+def _proposal(found: vn2000.Proposal) -> str:
+    swapped = ", X and Y exchanged" if found.swapped else ""
+    offset = "" if found.offset_m is None else f", {_distance(found.offset_m)} from where the declared CRS puts them"
+    return (
+        f"EPSG:{found.epsg} {vn2000.GRIDS[found.epsg].name}{swapped} ({found.inside:.0%} inside the expected extent,"
+        f" {_distance(found.distance_m)} from its middle{offset})"
+    )
+
+
+def _distance(metres: float) -> str:
+    return f"{metres:.0f} m" if metres < 1000 else f"{metres / 1000:.0f} km"
+
+
+def check_extent(lonlat: Coordinates, place: Placement, extent: Box | None, bounds: Box | None, findings: Findings) -> None:
+    """Find features outside the expected extent (else the grid's area of use); many of them refuse the delivery.
+
+    lonlat: (n, 2), one place a feature, NaN where it has none.
+    """
+    west, south, east, north = box = extent or vn2000.grid(place.grid).area
+    there = ~np.isnan(lonlat[:, 0])
+    outside = there & ~((lonlat[:, 0] >= west) & (lonlat[:, 0] <= east) & (lonlat[:, 1] >= south) & (lonlat[:, 1] <= north))
+    count = int(outside.sum())
+    if not count:
+        return
+    if count <= STRAY * int(there.sum()):
+        findings.add("place.outside", np.flatnonzero(outside), value=1, limit=f"EPSG:{place.used}", action="quarantine")
+        return
+    findings.add("place.outside", value=count, limit=f"EPSG:{place.used}")
+    if bounds is None:
+        return
+    for found in vn2000.propose_grids(bounds, box, place.used)[:3]:
+        exchanged = " (X ↔ Y)" if found.swapped else ""
+        findings.add("place.proposal", value=f"EPSG:{found.epsg} {vn2000.GRIDS[found.epsg].name}{exchanged}",
+                     limit=f"{found.inside:.0%}", other=_distance(found.distance_m))  # fmt: skip
