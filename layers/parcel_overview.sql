@@ -1,0 +1,234 @@
+-- One row for each parcel of the temporary table subject(id, geom, geom_wgs84).
+-- Searched by geom_wgs84 (GiST), measured in the parcel's own grid. An overlap below 0.1 m2 is drawing noise: areas on
+-- cadastral maps are printed to 0.1 m2. "In force" is meant on the day the row is made.
+WITH
+code AS (
+    -- Each land-use code ever, with the code that stands for it today.
+    SELECT DISTINCT ON (c.code) c.code, coalesce(c.successor, c.code) AS present
+    FROM sdi.code AS c
+    WHERE c.list = 'land_use'
+    ORDER BY c.code, c.ordinal DESC
+),
+parcel AS MATERIALIZED (
+    SELECT
+        s.id, s.geom, s.geom_wgs84, ST_SRID(s.geom) AS srid, ST_Area(s.geom) AS area,
+        p.parcel_key, p.sheet_number, p.parcel_number, p.land_use_code,
+        CASE WHEN jsonb_typeof(p.use_purposes) = 'array' THEN p.use_purposes ELSE '[]' END AS purposes
+    FROM subject AS s
+    JOIN cadastre.cadastral_parcels AS p ON p.id = s.id
+),
+purpose AS (
+    SELECT
+        s.id,
+        array_agg(DISTINCT coalesce(code.present, m.code)) AS codes,
+        (array_agg(m.code ORDER BY m.main DESC, m.area DESC NULLS LAST, m.code))[1] AS main
+    FROM parcel AS s
+    CROSS JOIN LATERAL (
+        SELECT s.land_use_code AS code, true AS main, NULL::numeric AS area
+        UNION ALL
+        SELECT item.code, false, item.area
+        FROM jsonb_to_recordset(s.purposes) AS item (code text, area numeric)
+    ) AS m
+    LEFT JOIN code ON code.code = m.code
+    WHERE m.code IS NOT NULL
+    GROUP BY s.id
+),
+building_part AS (
+    SELECT s.id AS parcel, b.id, b.floors, b.gross_floor_area, b.building_use, m.whole, m.part
+    FROM parcel AS s
+    JOIN construction.buildings AS b
+        ON s.geom_wgs84 && b.geom_wgs84 AND ST_Intersects(s.geom_wgs84, b.geom_wgs84)
+    CROSS JOIN LATERAL (SELECT sdi.regrid(b.geom, s.srid) AS geom) AS g
+    CROSS JOIN LATERAL (SELECT ST_Area(g.geom) AS whole, ST_Area(ST_Intersection(s.geom, g.geom)) AS part) AS m
+    WHERE coalesce(b.status, 'existing') NOT IN ('planned', 'demolished') AND m.part >= 0.1
+),
+built AS (
+    SELECT
+        parcel,
+        count(*) AS number,
+        sum(part) AS footprint,
+        -- A neighbour's wall drawn a little too far makes no storey of this parcel: 5 % of the building must stand here.
+        max(floors) FILTER (WHERE part >= 0.05 * whole) AS floors,
+        -- The floor area is known only when it is known of every building.
+        CASE WHEN bool_and(coalesce(gross_floor_area, floors) IS NOT NULL)
+            THEN sum(coalesce(part / whole * gross_floor_area, part * floors)) END AS floor_area,
+        bool_or(building_use = 'defence') AS defence,
+        jsonb_agg(
+            jsonb_build_object(
+                'id', id, 'area_m2', round(part::numeric, 2), 'share', round((100 * part / whole)::numeric, 2)
+            )
+            ORDER BY part DESC, id
+        ) AS list
+    FROM building_part
+    GROUP BY parcel
+),
+permit_link AS (
+    SELECT s.id AS parcel, g.id, 'key' AS basis, g.status
+    FROM parcel AS s
+    JOIN construction.construction_permits AS g ON g.parcel_key = s.parcel_key
+    UNION ALL
+    -- By place only when the key names no parcel: a point is often no better than a geocoded address.
+    SELECT s.id, g.id, 'place', g.status
+    FROM parcel AS s
+    JOIN construction.construction_permits AS g
+        ON s.geom_wgs84 && g.geom_wgs84 AND ST_Intersects(s.geom_wgs84, g.geom_wgs84)
+    WHERE NOT EXISTS (SELECT FROM cadastre.cadastral_parcels AS other WHERE other.parcel_key = g.parcel_key)
+),
+permitted AS (
+    SELECT
+        parcel,
+        count(*) AS number,
+        jsonb_agg(jsonb_build_object('id', id, 'by', basis, 'status', status) ORDER BY basis, id) AS list
+    FROM permit_link
+    GROUP BY parcel
+),
+zone_part AS (
+    SELECT
+        s.id AS parcel, s.area AS parcel_area, z.id, z.land_use_code, z.density_max, z.floors_max, z.far_max,
+        substr(z.plan_code, 5, 1) AS level, m.part
+    FROM parcel AS s
+    JOIN planning.planning_zones AS z
+        ON s.geom_wgs84 && z.geom_wgs84 AND ST_Intersects(s.geom_wgs84, z.geom_wgs84)
+    CROSS JOIN LATERAL (SELECT ST_Area(ST_Intersection(s.geom, sdi.regrid(z.geom, s.srid))) AS part) AS m
+    WHERE (z.valid_to IS NULL OR z.valid_to > current_date) AND m.part >= 0.1
+),
+zoned AS (
+    SELECT
+        parcel,
+        count(*) AS number,
+        bool_or(land_use_code IN ('CQP', 'CAN')) AS defence,
+        (array_agg(land_use_code ORDER BY part DESC, id) FILTER (WHERE land_use_code IS NOT NULL))[1] AS code,
+        jsonb_agg(
+            jsonb_build_object(
+                'id', id, 'area_m2', round(part::numeric, 2), 'percent', round((100 * part / parcel_area)::numeric, 2)
+            )
+            ORDER BY part DESC, id
+        ) AS list
+    FROM zone_part
+    GROUP BY parcel
+),
+limit_by_level AS (
+    SELECT
+        parcel, level, sum(part) / max(parcel_area) AS cover,
+        sum(part * density_max) / sum(part) FILTER (WHERE density_max IS NOT NULL) AS density_max,
+        sum(part * far_max) / sum(part) FILTER (WHERE far_max IS NOT NULL) AS far_max,
+        (array_agg(floors_max ORDER BY part DESC, id))[1] AS floors_max
+    FROM zone_part
+    GROUP BY parcel, level
+),
+allowed AS (
+    -- A general, a zoning and a detailed plan lie over each other: the most detailed one that covers half the parcel rules.
+    SELECT DISTINCT ON (parcel)
+        parcel, round(density_max::numeric, 2) AS density_max, round(far_max::numeric, 3) AS far_max, floors_max
+    FROM limit_by_level
+    ORDER BY parcel, cover >= 0.5 DESC, level DESC
+),
+use_part AS (
+    SELECT s.id AS parcel, s.area AS parcel_area, u.id, u.land_use_code, m.part
+    FROM parcel AS s
+    JOIN land.land_use AS u ON s.geom_wgs84 && u.geom_wgs84 AND ST_Intersects(s.geom_wgs84, u.geom_wgs84)
+    CROSS JOIN LATERAL (SELECT ST_Area(ST_Intersection(s.geom, sdi.regrid(u.geom, s.srid))) AS part) AS m
+    WHERE m.part >= 0.1
+),
+used AS (
+    SELECT
+        parcel,
+        bool_or(land_use_code IN ('CQP', 'CAN')) AS defence,
+        jsonb_agg(
+            jsonb_build_object(
+                'id', id, 'code', land_use_code, 'area_m2', round(part::numeric, 2),
+                'percent', round((100 * part / parcel_area)::numeric, 2)
+            )
+            ORDER BY part DESC, id
+        ) AS list
+    FROM use_part
+    GROUP BY parcel
+),
+planned_part AS (
+    SELECT s.id AS parcel, u.id, u.land_use_code, m.part
+    FROM parcel AS s
+    JOIN land.land_use_plan AS u ON s.geom_wgs84 && u.geom_wgs84 AND ST_Intersects(s.geom_wgs84, u.geom_wgs84)
+    CROSS JOIN LATERAL (SELECT ST_Area(ST_Intersection(s.geom, sdi.regrid(u.geom, s.srid))) AS part) AS m
+    WHERE u.land_use_code IS NOT NULL AND (u.valid_to IS NULL OR u.valid_to > current_date) AND m.part >= 0.1
+),
+planned AS (
+    SELECT
+        parcel,
+        bool_or(land_use_code IN ('CQP', 'CAN')) AS defence,
+        (array_agg(land_use_code ORDER BY part DESC, id))[1] AS code
+    FROM planned_part
+    GROUP BY parcel
+),
+measured AS (
+    SELECT
+        s.id,
+        round(coalesce(built.footprint, 0)::numeric, 2) AS footprint_area,
+        round((100 * coalesce(built.footprint, 0) / nullif(s.area, 0))::numeric, 2) AS density,
+        CASE WHEN built.parcel IS NULL THEN 0 ELSE round(built.floor_area::numeric, 2) END AS gross_floor_area,
+        coalesce(planned.code, zoned.code) AS planned_use_code,
+        coalesce(purpose.codes && ARRAY['CQP', 'CAN'], false) OR coalesce(built.defence, false)
+            OR coalesce(zoned.defence, false) OR coalesce(used.defence, false)
+            OR coalesce(planned.defence, false) AS withheld
+    FROM parcel AS s
+    LEFT JOIN purpose ON purpose.id = s.id
+    LEFT JOIN built ON built.parcel = s.id
+    LEFT JOIN zoned ON zoned.parcel = s.id
+    LEFT JOIN used ON used.parcel = s.id
+    LEFT JOIN planned ON planned.parcel = s.id
+)
+SELECT
+    s.id,
+    s.id AS subject_id,
+    s.parcel_key,
+    s.sheet_number,
+    s.parcel_number,
+    commune.code AS commune_code,
+    commune.full_name AS commune_name,
+    purpose.main AS land_use_code,
+    m.planned_use_code,
+    NOT coalesce(code.present, m.planned_use_code) = ANY (purpose.codes) AS use_differs_from_plan,
+    round(s.area::numeric, 2)::double precision AS map_area,
+    coalesce(built.number, 0) AS building_count,
+    m.footprint_area::double precision AS footprint_area,
+    m.density::double precision AS density,
+    allowed.density_max::double precision AS density_max,
+    round(m.density, 1) > round(allowed.density_max, 1) AS over_density,
+    built.floors,
+    allowed.floors_max,
+    built.floors > allowed.floors_max AS over_floors,
+    m.gross_floor_area::double precision AS gross_floor_area,
+    round(m.gross_floor_area / nullif(s.area, 0)::numeric, 3)::double precision AS floor_area_ratio,
+    allowed.far_max::double precision AS far_max,
+    coalesce(permitted.number, 0) AS permit_count,
+    coalesce(zoned.number, 0) AS zone_count,
+    coalesce(built.list, '[]') AS buildings,
+    coalesce(permitted.list, '[]') AS permits,
+    coalesce(zoned.list, '[]') AS zones,
+    coalesce(used.list, '[]') AS uses,
+    round(terrain.elevation_mean::numeric, 3)::double precision AS elevation_mean,
+    round(flood.depth_mean::numeric, 3)::double precision AS flood_depth_mean,
+    round(flood.depth_max::numeric, 3)::double precision AS flood_depth_max,
+    m.withheld,
+    s.geom,
+    s.geom_wgs84
+FROM parcel AS s
+JOIN measured AS m ON m.id = s.id
+LEFT JOIN purpose ON purpose.id = s.id
+LEFT JOIN code ON code.code = m.planned_use_code
+LEFT JOIN built ON built.parcel = s.id
+LEFT JOIN permitted ON permitted.parcel = s.id
+LEFT JOIN zoned ON zoned.parcel = s.id
+LEFT JOIN allowed ON allowed.parcel = s.id
+LEFT JOIN used ON used.parcel = s.id
+LEFT JOIN terrain.terrain__cadastral_parcels AS terrain ON terrain.id = s.id
+LEFT JOIN hazard.flood_depth__cadastral_parcels AS flood ON flood.id = s.id
+LEFT JOIN LATERAL (
+    SELECT a.code, a.full_name
+    FROM admin.admin_units AS a
+    WHERE a.level = 'commune'
+        AND a.valid_from <= current_date AND (a.valid_to IS NULL OR a.valid_to > current_date)
+        AND a.geom_wgs84 && ST_PointOnSurface(s.geom_wgs84)
+        AND ST_Intersects(a.geom_wgs84, ST_PointOnSurface(s.geom_wgs84))
+    ORDER BY a.valid_from DESC, a.id
+    LIMIT 1
+) AS commune ON true
