@@ -1,0 +1,175 @@
+"""Connections to PostgreSQL with PostGIS: one at a time for the terminal, pools for the service.
+
+All of them speak UTC and ISO dates. A foreign exception's text never leaves here: it may carry values or secrets.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import psycopg
+import psycopg_pool
+from psycopg import sql
+from psycopg.conninfo import conninfo_to_dict
+
+from sdi.errors import Overloaded, SdiError, StoreError
+from sdi.settings import Settings
+from sdi.store import cluster
+
+OWNER, LOADER, READER = "sdi_owner", "sdi_loader", "sdi_reader"
+"""Group roles: makes and changes tables; writes rows; reads what may be shown."""
+
+_OLDEST = 140000
+"""server_version_num of PostgreSQL 14, the oldest in which everything here runs."""
+
+Connection = psycopg.Connection[tuple[Any, ...]]
+
+
+def database_url(settings: Settings, *, start: bool = True) -> str:
+    """The URL of the deployment's database: the given server's, else the embedded cluster's, started when it is not.
+
+    Raises StoreError when `start` is False and the embedded cluster does not run.
+    """
+    if settings.database_url is not None:
+        return settings.database_url.get_secret_value()
+    if start:
+        return cluster.start(settings.data)
+    url = cluster.status(settings.data).url
+    if url is None:
+        raise StoreError("The embedded cluster is not running.", hint="Run 'sdi db up'.")
+    return url
+
+
+def connect(url: str, role: str | None = None, *, application: str = "sdi") -> Connection:
+    """Open a connection in autocommit mode: each `with connection.transaction():` is one whole transaction.
+
+    `role`: OWNER, LOADER or READER, or None for the login's own rights. Raises StoreError when the server is away or
+    too old, or when the role is not there.
+    """
+    options = _options(url, {"timezone": "UTC", "datestyle": "ISO, YMD", "jit": "off"})
+    try:
+        connection = psycopg.connect(
+            url, autocommit=True, connect_timeout=10, application_name=application, options=options
+        )
+    except psycopg.Error as error:
+        raise translate(error) from error
+    if connection.info.server_version < _OLDEST:
+        version = connection.info.server_version // 10000
+        connection.close()
+        raise StoreError(f"PostgreSQL {version} is too old.", hint="Use PostgreSQL 14 or newer with PostGIS 3.1.")
+    if role is not None:
+        try:
+            connection.execute(sql.SQL("SET ROLE {}").format(sql.Identifier(role)))
+        except psycopg.Error as error:
+            connection.close()
+            raise StoreError(
+                f"The database has no role '{role}' that this login may take.", hint="Run 'sdi db migrate'."
+            ) from error
+    return connection
+
+
+def require_postgis(connection: Connection) -> None:
+    """Raise StoreError unless the connection's database has PostGIS 3.1 or newer."""
+    row = connection.execute("SELECT extversion FROM pg_extension WHERE extname = 'postgis'").fetchone()
+    if row is None:
+        raise StoreError(
+            "The database has no PostGIS.", hint="Run 'sdi db migrate', or as a superuser: CREATE EXTENSION postgis."
+        )
+    if tuple(map(int, row[0].split(".")[:2])) < (3, 1):
+        raise StoreError(f"PostGIS {row[0]} is too old.", hint="Install PostGIS 3.1 or newer.")
+
+
+def pool(
+    url: str, *, size: int, statement_timeout: float, application: str = "sdi-service"
+) -> psycopg_pool.ConnectionPool:
+    """A closed pool of reading connections for threads; open it with `with` or `.open()`.
+
+    Every connection is the role sdi_reader, read-only, in autocommit mode, and cancels what takes longer than
+    `statement_timeout` seconds.
+    """
+    return psycopg_pool.ConnectionPool(
+        url, kwargs=_reading(url, statement_timeout, application), min_size=1, max_size=size, open=False,
+        timeout=10.0, max_idle=300.0, check=psycopg_pool.ConnectionPool.check_connection, name=application,
+    )  # fmt: skip
+
+
+def async_pool(
+    url: str, *, size: int, statement_timeout: float, application: str = "sdi-service"
+) -> psycopg_pool.AsyncConnectionPool:
+    """`pool` for an event loop."""
+    return psycopg_pool.AsyncConnectionPool(
+        url, kwargs=_reading(url, statement_timeout, application), min_size=1, max_size=size, open=False,
+        timeout=10.0, max_idle=300.0, check=psycopg_pool.AsyncConnectionPool.check_connection, name=application,
+    )  # fmt: skip
+
+
+def pool_of(settings: Settings) -> psycopg_pool.ConnectionPool:
+    """The pool that a worker of the service uses."""
+    return pool(
+        database_url(settings), size=settings.pool_size, statement_timeout=settings.statement_timeout
+    )  # fmt: skip
+
+
+def async_pool_of(settings: Settings) -> psycopg_pool.AsyncConnectionPool:
+    """The pool that an asynchronous worker of the service uses."""
+    return async_pool(
+        database_url(settings), size=settings.pool_size, statement_timeout=settings.statement_timeout
+    )  # fmt: skip
+
+
+@contextmanager
+def translated() -> Iterator[None]:
+    """Turn what psycopg and its pool raise inside into the house's errors."""
+    try:
+        yield
+    except (psycopg.Error, psycopg_pool.PoolTimeout, psycopg_pool.PoolClosed, psycopg_pool.TooManyRequests) as error:
+        raise translate(error) from error
+
+
+def translate(error: Exception) -> SdiError:
+    """The house's error for one of psycopg's, without its text."""
+    if isinstance(error, psycopg.errors.QueryCanceled):
+        return Overloaded(
+            "The query took too long and was cancelled.", hint="Ask for less: a smaller area or fewer features."
+        )
+    if isinstance(error, psycopg_pool.PoolTimeout | psycopg_pool.TooManyRequests | psycopg.errors.TooManyConnections):
+        return Overloaded("All connections to the store are busy.", hint="Try again in a moment.")
+    if isinstance(
+        error, psycopg.errors.UndefinedTable | psycopg.errors.InvalidSchemaName | psycopg.errors.UndefinedColumn
+    ):
+        return StoreError("The database does not have the tables of the contracts.", hint="Run 'sdi db migrate'.")
+    if isinstance(error, psycopg.errors.UndefinedFunction | psycopg.errors.UndefinedObject):
+        return StoreError("The database lacks PostGIS or the functions of sdi.", hint="Run 'sdi doctor'.")
+    if isinstance(error, psycopg.errors.InsufficientPrivilege):
+        return StoreError("The database does not allow this to the login.", hint="Run 'sdi doctor'.")
+    if isinstance(error, psycopg.errors.InvalidPassword | psycopg.errors.InvalidAuthorizationSpecification):
+        return StoreError("The database refuses the login.", hint="Check SDI_DATABASE_URL.")
+    if isinstance(error, psycopg.errors.DiskFull):
+        return StoreError("The database's disk is full.", hint="Free space on the server, then run it again.")
+    if isinstance(error, psycopg.OperationalError | psycopg_pool.PoolClosed):
+        return StoreError("The database cannot be reached, or the connection was lost.", hint="Run 'sdi doctor'.")
+    return StoreError(f"The database refused a statement{_state(error)}.", hint="This is a fault of sdi: report it.")
+
+
+def _state(error: Exception) -> str:
+    code = getattr(error, "sqlstate", None)
+    return f" (SQLSTATE {code})" if code else ""
+
+
+def _reading(url: str, statement_timeout: float, application: str) -> dict[str, Any]:
+    settings = {
+        "role": READER, "default_transaction_read_only": "on", "statement_timeout": str(int(statement_timeout * 1000)),
+        "idle_in_transaction_session_timeout": "60000", "timezone": "UTC", "datestyle": "ISO, YMD", "jit": "off",
+    }  # fmt: skip
+    return {
+        "options": _options(url, settings), "autocommit": True, "connect_timeout": 10, "application_name": application,
+    }  # fmt: skip
+
+
+def _options(url: str, settings: dict[str, str]) -> str:
+    """libpq's `options`: those of the URL, then ours. A session's RESET goes back to these, not to the login's."""
+    given = str(conninfo_to_dict(url).get("options") or "")
+    ours = " ".join(f"-c {name}={value.replace(' ', chr(92) + ' ')}" for name, value in settings.items())
+    return f"{given} {ours}".strip()

@@ -1,0 +1,167 @@
+"""The contracts' tables against the catalogue: what is missing is added, what would lose something is refused."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+from psycopg import sql
+from sqlalchemy import Table
+
+from sdi.contract.layer import Layer
+from sdi.contract.registry import Registry
+from sdi.errors import ContractError, Fault
+from sdi.store import tables
+from sdi.store.engine import LOADER, READER, Connection
+
+Step = tuple[str, str]
+"""A plain sentence and its SQL."""
+
+_WRITES = ("SELECT", "INSERT", "UPDATE", "DELETE")
+
+
+@dataclass
+class _Found:
+    """A table as the catalogue has it."""
+
+    columns: dict[str, str] = field(default_factory=dict)
+    indexes: set[str] = field(default_factory=set)
+    readable: set[str] = field(default_factory=set)
+
+
+def changes(connection: Connection, registry: Registry) -> Iterator[Step]:
+    """What to do, in order; each step is run before the next is asked for. Raises ContractError with all faults."""
+    wanted = tables.tables(registry)
+    found = _catalogue(connection, sorted({str(table.schema) for table in wanted}))
+    faults = [fault for table in wanted for fault in _narrowing(table, found.get(_key(table)), registry)]
+    if faults:
+        raise ContractError(faults)
+    yield from _schemas(connection, registry)
+    for table in wanted:
+        yield from _table(table, found.get(_key(table)), connection)
+    for table in wanted:
+        yield from _loader_rights(connection, table)
+    for layer in registry:
+        if layer.kind != "coverage":
+            yield from _reader_rights(layer, found.get((layer.theme, layer.id)), connection)
+
+
+def _key(table: Table) -> tuple[str, str]:
+    return str(table.schema), table.name
+
+
+def _catalogue(connection: Connection, schemas: list[str]) -> dict[tuple[str, str], _Found]:
+    found: dict[tuple[str, str], _Found] = {}
+    columns = """
+        SELECT n.nspname, c.relname, a.attname, format_type(a.atttypid, a.atttypmod),
+               EXISTS (SELECT FROM aclexplode(a.attacl) acl
+                       WHERE acl.grantee = %(reader)s::regrole AND acl.privilege_type = 'SELECT')
+        FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+        JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
+        WHERE n.nspname = ANY (%(schemas)s) AND c.relkind = 'r' ORDER BY a.attnum"""
+    for schema, table, column, kind, readable in connection.execute(columns, {"schemas": schemas, "reader": READER}):
+        entry = found.setdefault((schema, table), _Found())
+        entry.columns[column] = kind
+        if readable:
+            entry.readable.add(column)
+    indexes = "SELECT schemaname, tablename, indexname FROM pg_indexes WHERE schemaname = ANY (%s)"
+    for schema, table, index in connection.execute(indexes, [schemas]):
+        if (schema, table) in found:
+            found[schema, table].indexes.add(index)
+    return found
+
+
+def _narrowing(table: Table, found: _Found | None, registry: Registry) -> Iterator[Fault]:
+    """What a contract took away or changed in a table that exists."""
+    if found is None:
+        return
+    name = f"{table.schema}.{table.name}"
+    owner = next((layer.id for layer in registry if table.name.split("__")[0] == layer.id), table.name)
+    write = f"write it as {registry.folder.name}/migrations/NNNN_….sql"
+    wanted = {column.name: tables.type_of(column) for column in table.columns}
+    for column, kind in found.columns.items():
+        if column not in wanted:
+            yield Fault(
+                f"{owner}.yaml", 1, f"column '{column}' of {name} is no longer in the contract (or became personal),"
+                f" and dropping it loses data: {write}: ALTER TABLE {name} DROP COLUMN {column};",
+            )  # fmt: skip
+        elif kind != wanted[column]:
+            yield Fault(
+                f"{owner}.yaml", 1, f"column '{column}' of {name} is {kind}, the contract asks for {wanted[column]}:"
+                f" {write}: ALTER TABLE {name} ALTER COLUMN {column} TYPE {wanted[column]} USING …;",
+            )  # fmt: skip
+
+
+def _schemas(connection: Connection, registry: Registry) -> Iterator[Step]:
+    for theme in sorted({layer.theme for layer in registry}):
+        schema = sql.Identifier(theme)
+        row = connection.execute("SELECT 1 FROM pg_namespace WHERE nspname = %s", [theme]).fetchone()
+        rights = _enter(schema, connection)
+        if row is None:
+            created = sql.SQL("CREATE SCHEMA {}").format(schema).as_string(connection)
+            yield f"Create schema '{theme}'.", f"{created};\n{rights}"
+        query = (
+            "SELECT has_schema_privilege(%(loader)s, %(theme)s, 'USAGE')"
+            " AND has_schema_privilege(%(reader)s, %(theme)s, 'USAGE')"
+        )
+        row = connection.execute(query, {"loader": LOADER, "reader": READER, "theme": theme}).fetchone()
+        if row is None or not row[0]:
+            yield f"Let loader and reader into schema '{theme}'.", rights
+
+
+def _enter(schema: sql.Identifier, connection: Connection) -> str:
+    grant = sql.SQL("GRANT USAGE ON SCHEMA {} TO {}, {}")
+    return grant.format(schema, sql.Identifier(LOADER), sql.Identifier(READER)).as_string(connection)
+
+
+def _write(table: Table, connection: Connection) -> str:
+    name = sql.Identifier(str(table.schema), table.name)
+    grant = sql.SQL("GRANT {} ON {} TO {}").format(sql.SQL(", ".join(_WRITES)), name, sql.Identifier(LOADER))
+    return grant.as_string(connection)
+
+
+def _table(table: Table, found: _Found | None, connection: Connection) -> Iterator[Step]:
+    name = f"{table.schema}.{table.name}"
+    if found is None:
+        yield f"Create table {name}.", ";\n".join([*tables.create(table), _write(table, connection)])
+        return
+    quoted = sql.Identifier(str(table.schema), table.name).as_string(connection)
+    for column in table.columns:
+        if column.name not in found.columns:
+            statement = f"ALTER TABLE {quoted} ADD COLUMN {tables.column_ddl(column)}"
+            yield f"Add column '{column.name}' to {name}.", statement
+    wanted = {str(index.name): index for index in table.indexes}
+    for index_name in sorted(wanted.keys() - found.indexes):
+        yield f"Create index {index_name}.", tables.create_index(wanted[index_name])
+    for index_name in sorted(found.indexes - wanted.keys()):
+        if index_name.endswith(f"__{tables.INDEX}"):
+            index = sql.Identifier(str(table.schema), index_name)
+            yield f"Drop index {index_name}.", sql.SQL("DROP INDEX {}").format(index).as_string(connection)
+
+
+def _loader_rights(connection: Connection, table: Table) -> Iterator[Step]:
+    quoted = sql.Identifier(str(table.schema), table.name).as_string(connection)
+    parameters: dict[str, Any] = {"role": LOADER, "table": quoted, "rights": list(_WRITES)}
+    query = "SELECT bool_and(has_table_privilege(%(role)s, %(table)s, word)) FROM unnest(%(rights)s::text[]) word"
+    row = connection.execute(query, parameters).fetchone()
+    if row is None or not row[0]:
+        yield f"Let the loader write {table.schema}.{table.name}.", _write(table, connection)
+
+
+def _reader_rights(layer: Layer, found: _Found | None, connection: Connection) -> Iterator[Step]:
+    """Column by column, so that no fault of the service can show what its role cannot select."""
+    wanted = tables.grants(layer)
+    table = tables.now(layer)
+    readable = found.readable if found is not None else set()
+    for verb, way, names in (
+        ("GRANT", "TO", [name for name in wanted.columns if name not in readable]),
+        ("REVOKE", "FROM", sorted(readable - set(wanted.columns))),
+    ):
+        if names:
+            columns = sql.SQL(", ").join(map(sql.Identifier, names))
+            statement = sql.SQL(f"{verb} SELECT ({{}}) ON {{}} {way} {{}}").format(
+                columns, table, sql.Identifier(READER)
+            )
+            what = "Show to" if verb == "GRANT" else "Hide from"
+            yield f"{what} the reader in {layer.theme}.{layer.id}: {', '.join(names)}.", statement.as_string(connection)
