@@ -40,7 +40,7 @@ FABRICS = (
     Fabric("planned", 2, 0.003, 5.2, 0.10, 17.5, 110, 0.0),
     Fabric("field", 5, 0.02, 17.0, 0.30, 45.0, 130, 0.0),
 )
-FIELD = 4
+VILLAGE, FIELD = 1, 4
 WIDTHS = ((50e4, 24.0), (20e4, 15.0), (6e4, 11.0), (2.2e4, 6.5), (0.8e4, 3.8), (0.0, 2.5))
 """Ground of at least so many m² is split by a street so wide; the index is the street's level."""
 
@@ -81,19 +81,19 @@ class Fabricated:
     def blocks(self) -> list[int]:
         return [i for i, node in enumerate(self.nodes) if not node.gone and not node.children and not node.use]
 
-    def prune(self, index: int, use: str) -> None:
-        """Reserve a node as a whole: what lies below it was never built."""
+    def prune(self, index: int, use: str) -> list[int]:
+        """Reserve a node as a whole: what lies below it was never built. Returns the nodes that are gone."""
         below = list(self.nodes[index].children)
-        if self.nodes[index].street >= 0:
-            self.streets[self.nodes[index].street].gone = True
-        while below:
-            node = self.nodes[below.pop()]
-            node.gone = True
-            if node.street >= 0:
-                self.streets[node.street].gone = True
-            below += node.children
-        self.nodes[index].children = []
-        self.nodes[index].use = use
+        streets = [self.nodes[index].street]
+        for child in below:
+            self.nodes[child].gone = True
+            streets.append(self.nodes[child].street)
+            below += self.nodes[child].children
+        for street in streets:
+            if street >= 0:
+                self.streets[street].gone = True
+        self.nodes[index].children, self.nodes[index].use = [], use
+        return below
 
 
 def box(polygon: Polygon) -> tuple[np.ndarray, np.ndarray, np.ndarray, float, float]:
