@@ -1,0 +1,1 @@
+"""What we say about a layer; pure functions of its contract."""

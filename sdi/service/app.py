@@ -1,0 +1,67 @@
+"""The application factory."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+from fastapi import FastAPI
+from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
+from starlette.middleware.cors import CORSMiddleware
+from starlette.staticfiles import StaticFiles
+
+from sdi.access import PUBLIC, Agency
+from sdi.contract.registry import Registry, read_registry
+from sdi.errors import SdiError
+from sdi.service import observe, ogc, problems, routes
+from sdi.service.pages import Pages
+from sdi.service.publications import Publications
+from sdi.service.reader import Reader
+from sdi.service.state import Service
+from sdi.settings import Settings, read_settings
+from sdi.store import engine
+
+STATIC = Path(__file__).parent / "static"
+
+
+def create_app(settings: Settings, registry: Registry, *, url: str | None = None, agency: Agency = PUBLIC) -> FastAPI:
+    """The service over one database as one agency sees it; `url`: the database's, None: the settings' own."""
+    ogc.prepare()
+    observe.set_up_logs()
+    reader = Reader(url or engine.database_url(settings), settings)
+    metrics = observe.Metrics()
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        await reader.open()
+        try:
+            yield
+        finally:
+            await reader.close()
+
+    app = FastAPI(
+        title=settings.title_en, lifespan=lifespan, openapi_url=None, docs_url=None, redoc_url=None,
+        # A URL with a slash too many is another URL; a redirect would also lose the public address behind a proxy.
+        redirect_slashes=False,
+        middleware=[
+            Middleware(observe.Observe, metrics=metrics),
+            Middleware(CORSMiddleware, allow_origins=["*"], allow_methods=["GET", "HEAD", "OPTIONS"],
+                       expose_headers=["Link", "Content-Crs", "Content-Language", "X-Request-Id"]),
+        ],
+    )  # fmt: skip
+    app.state.service = Service(settings, registry, agency, reader, Publications(settings, registry, agency, reader))
+    app.state.pages = Pages(settings)
+    app.state.metrics = metrics
+    app.mount("/static", StaticFiles(directory=STATIC), name="static")
+    app.include_router(routes.router())
+    app.add_exception_handler(SdiError, problems.of_error)
+    app.add_exception_handler(HTTPException, problems.of_error)
+    return app
+
+
+def from_environment() -> FastAPI:
+    """The application of a worker process: settings from the environment, contracts from their folder."""
+    settings = read_settings()
+    return create_app(settings, read_registry(settings.layers))

@@ -1,0 +1,139 @@
+"""What a request asks for besides data: language, format, and no parameter that the resource does not know."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from urllib.parse import unquote_to_bytes
+
+from starlette.requests import Request
+
+from sdi.errors import BadRequest, NotFound, nearest
+
+LANGUAGES = ("vi", "en")
+"""The first is the default."""
+
+MEDIA_TYPES = {
+    "html": ("text/html", "application/xhtml+xml"),
+    "json": ("application/json", "application/geo+json", "application/schema+json", "application/problem+json",
+             "application/vnd.oai.openapi+json", "application/prs.coverage+json"),
+    "jsonld": ("application/ld+json",),
+    "csv": ("text/csv",),
+    "GTiff": ("image/tiff",),
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A checked request: its parameters (each once), the language and the format of the answer."""
+
+    parameters: dict[str, str]
+    language: str
+    format: str
+
+
+def asked(request: Request, formats: Iterable[str], known: Iterable[str] = ()) -> Asked:
+    """Check a request against the parameters (besides f and lang) and formats of a resource; the first is the default.
+
+    Raises BadRequest for an unknown or repeated parameter (/req/core/query-param-unknown, -invalid), bad UTF-8, NUL.
+    """
+    parameters = read_parameters(request)
+    known = (*known, "f", "lang")
+    for name in parameters:
+        if name not in known:
+            raise BadRequest(f"There is no parameter '{name}' here.{nearest(name, known)}")
+    return Asked(parameters, language(request), format_(request, parameters, list(formats)))
+
+
+def read_parameters(request: Request) -> dict[str, str]:
+    """The query string, each name once. Raises BadRequest."""
+    raw = request.scope.get("query_string", b"")
+    parameters: dict[str, str] = {}
+    for pair in filter(None, raw.split(b"&")):
+        name, _, value = pair.replace(b"+", b" ").partition(b"=")
+        key, text = _decoded(name), _decoded(value)
+        if key in parameters:
+            raise BadRequest(f"Parameter '{key}' stands more than once.")
+        parameters[key] = text
+    return parameters
+
+
+def checked_path(value: str) -> str:
+    """A path parameter. Raises NotFound for bytes that no id has (bad UTF-8, NUL)."""
+    if "\x00" in value or "\ufffd" in value:
+        raise NotFound("There is no such address.")
+    return value
+
+
+def language(request: Request) -> str:
+    """`lang`, else Accept-Language, else Vietnamese. Raises BadRequest for a `lang` that is not spoken here."""
+    wanted = request.query_params.get("lang")
+    if wanted is not None:
+        found = wanted.strip().lower().replace("_", "-").split("-")[0]
+        if found not in LANGUAGES:
+            raise BadRequest(f"lang: '{wanted}' is not offered.", hint="vi or en")
+        return found
+    return spoken(request)
+
+
+def spoken_or_asked(request: Request) -> str:
+    """As `language`, but a `lang` that is not spoken here is passed over: for the page that says so."""
+    try:
+        return language(request)
+    except BadRequest:
+        return spoken(request)
+
+
+def spoken(request: Request) -> str:
+    """The language by Accept-Language alone; `vi;q=0` refuses Vietnamese."""
+    weights = _weights(request.headers.get("accept-language", ""))
+    scores = {offered: max((weight for tag, weight in weights.items() if tag.split("-")[0] == offered), default=None)
+              for offered in LANGUAGES}  # fmt: skip
+    rest = weights.get("*", 0.0)
+    return max(LANGUAGES, key=lambda offered: rest if scores[offered] is None else scores[offered] or -1.0)
+
+
+def format_(request: Request, parameters: Mapping[str, str], formats: list[str]) -> str:
+    """`f`, else Accept, else the first format. Raises BadRequest for an `f` that is not offered."""
+    wanted = parameters.get("f")
+    if wanted is not None:
+        found = next((offered for offered in formats if offered.lower() == wanted.lower()), None)
+        if found is None and wanted.lower() == "geojson" and "json" in formats:
+            found = "json"
+        if found is None:
+            raise BadRequest(f"f: '{wanted}' is not offered here.", hint=f"One of: {', '.join(formats)}")
+        return found
+    best, best_weight = formats[0], 0.0
+    for media_type, weight in _weights(request.headers.get("accept", "")).items():
+        for offered in formats:
+            if weight > best_weight and media_type in MEDIA_TYPES[offered]:
+                best, best_weight = offered, weight
+    return best
+
+
+def accepts_html(request: Request) -> bool:
+    """Whether a person's browser asks, so that a fault is told on a page."""
+    if request.query_params.get("f") is not None:
+        return request.query_params.get("f") == "html"
+    return format_(request, {}, ["json", "html"]) == "html"
+
+
+def _weights(header: str) -> dict[str, float]:
+    weights: dict[str, float] = {}
+    for part in header.split(","):
+        name, *options = (piece.strip() for piece in part.split(";"))
+        quality = next((option[2:] for option in options if option.startswith("q=")), "1")
+        if name:
+            weights[name.lower()] = float(quality) if re.fullmatch(r"[01](\.\d{0,3})?", quality) else 0.0
+    return weights
+
+
+def _decoded(text: bytes) -> str:
+    try:
+        decoded = unquote_to_bytes(text).decode("utf-8")
+    except UnicodeDecodeError:
+        raise BadRequest("The query string is not UTF-8.") from None
+    if "\x00" in decoded:
+        raise BadRequest("The query string has a NUL byte.")
+    return decoded

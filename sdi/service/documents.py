@@ -1,0 +1,150 @@
+"""The JSON documents about the service and its collections: pygeoapi's, with our links in the asker's language."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pygeoapi.api import describe_collections, landing_page
+
+from sdi.access import visible
+from sdi.catalog import schema
+from sdi.contract.layer import Layer
+from sdi.service import links, ogc, words
+from sdi.service.publications import Snapshot
+from sdi.service.state import Service
+
+REL = "http://www.opengis.net/def/rel/ogc/1.0"
+
+COMMON = [
+    f"http://www.opengis.net/spec/{path}"
+    for path in (
+        "ogcapi-common-1/1.0/conf/core",
+        "ogcapi-common-1/1.0/conf/landing-page",
+        "ogcapi-common-1/1.0/conf/json",
+        "ogcapi-common-1/1.0/conf/html",
+        "ogcapi-common-1/1.0/conf/oas30",
+        "ogcapi-common-2/1.0/conf/collections",
+        "ogcapi-features-1/1.0/conf/core",
+        "ogcapi-features-1/1.0/conf/oas30",
+        "ogcapi-features-1/1.0/conf/html",
+        "ogcapi-features-1/1.0/conf/geojson",
+        "ogcapi-features-2/1.0/conf/crs",
+        "ogcapi-features-3/1.0/conf/queryables",
+        "ogcapi-features-3/1.0/conf/queryables-query-parameters",
+        "ogcapi-features-3/1.0/conf/filter",
+        "ogcapi-features-3/1.0/conf/features-filter",
+        "ogcapi-features-5/1.0/conf/schemas",
+        "ogcapi-features-5/1.0/conf/core-roles-features",
+        "ogcapi-features-5/1.0/conf/returnables-and-receivables",
+        "ogcapi-features-5/1.0/conf/queryables",
+        "ogcapi-features-5/1.0/conf/sortables",
+        "cql2/1.0/conf/cql2-text",
+        "cql2/1.0/conf/cql2-json",
+        "cql2/1.0/conf/basic-cql2",
+        "cql2/1.0/conf/advanced-comparison-operators",
+        "cql2/1.0/conf/basic-spatial-functions",
+        # QGIS looks for the name that the class had before CQL2 was final.
+        "cql2/1.0/conf/basic-spatial-operators",
+    )
+]
+COVERAGES = [
+    f"http://www.opengis.net/spec/ogcapi-coverages-1/1.0/conf/{name}"
+    for name in ("core", "geodata-coverage", "coverage-bbox", "coverage-rangesubset")
+]
+
+
+def conformance(snapshot: Snapshot) -> dict[str, Any]:
+    """What is declared, all of it tested; nothing of Part 4: features come by deliveries only."""
+    coverages = any(layer.coverage is not None for layer in snapshot.layers.values())
+    return {"conformsTo": sorted(COMMON + (COVERAGES if coverages else []))}
+
+
+async def landing(service: Service, snapshot: Snapshot, language: str, format_: str) -> Any:
+    """The landing page's document; JSON-LD is pygeoapi's."""
+    _, document = await ogc.call(snapshot.api, landing_page, language, format_)
+    if format_ != "json":
+        return document
+    kept = ("self", "alternate", "service-desc", "service-doc", "conformance", "data")
+    document["links"] = _translated([each for each in document["links"] if each["rel"] in kept], language)
+    boxes = [snapshot.publications[name].extent for name in snapshot.layers]
+    known = [box for box in boxes if box is not None]
+    if known:
+        west, south, east, north = zip(*known, strict=True)
+        document["extent"] = {"spatial": {"bbox": [[min(west), min(south), max(east), max(north)]]}}
+    return document
+
+
+async def collections(service: Service, snapshot: Snapshot, language: str, format_: str) -> Any:
+    """All collections, in the contracts' order of themes."""
+    _, document = await ogc.call(snapshot.api, describe_collections, language, format_)
+    if format_ != "json":
+        return document
+    for each in document["collections"]:
+        _complete(each, service, snapshot, language)
+    document["links"] = _translated(document["links"], language)
+    return document
+
+
+async def collection(service: Service, snapshot: Snapshot, name: str, language: str, format_: str) -> Any:
+    """One collection. Raises NotFound."""
+    snapshot[name]
+    _, document = await ogc.call(snapshot.api, describe_collections, language, format_, name)
+    if format_ != "json":
+        return document
+    return _complete(document, service, snapshot, language)
+
+
+def feature_schema(service: Service, layer: Layer, language: str) -> dict[str, Any]:
+    """What the collection's features have, as far as the asker sees it (Part 5)."""
+    return schema.feature_schema(
+        layer, service.registry.code_lists, attributes=visible(service.agency, layer),
+        identifier=links.address(service.url, "collections", layer.id, "schema"),
+        code_lists_at=f"{service.url}/code-lists", language=language,
+    )  # fmt: skip
+
+
+def queryables(service: Service, layer: Layer, language: str) -> dict[str, Any]:
+    return schema.queryables(
+        layer, service.registry.code_lists, attributes=visible(service.agency, layer),
+        identifier=links.address(service.url, "collections", layer.id, "queryables"),
+        code_lists_at=f"{service.url}/code-lists", language=language,
+    )  # fmt: skip
+
+
+def sortables(service: Service, layer: Layer, language: str) -> dict[str, Any]:
+    found = schema.sortables(layer, queryables(service, layer, language))
+    return found | {"$id": links.address(service.url, "collections", layer.id, "sortables")}
+
+
+def code_list(service: Service, name: str, language: str) -> dict[str, Any]:
+    """A code list with its labels in both languages, dates and successors."""
+    codes = service.registry.code_lists[name]
+    return {
+        "id": name,
+        "codes": [
+            {
+                "code": code.code, "label": {"vi": code.label_vi, "en": code.label_en}, "parent": code.parent,
+                "validFrom": code.valid_from and code.valid_from.isoformat(),
+                "validTo": code.valid_to and code.valid_to.isoformat(),
+                "successor": code.successor, "status": code.status, "source": code.source,
+            }
+            for code in codes.codes
+        ],
+    }  # fmt: skip
+
+
+def _complete(document: dict[str, Any], service: Service, snapshot: Snapshot, language: str) -> dict[str, Any]:
+    layer, _ = snapshot[document["id"]]
+    document["links"] = _translated(document["links"], language)
+    if layer.coverage is None:
+        document["links"].append(links.link(
+            f"{REL}/sortables", links.address(service.url, "collections", layer.id, "sortables"),
+            "application/schema+json", words.translator(language)("Sortables of the collection"),
+        ))  # fmt: skip
+    document["attribution"] = layer.steward.name.in_language(language)
+    return document
+
+
+def _translated(given: list[dict[str, Any]], language: str) -> list[dict[str, Any]]:
+    _ = words.translator(language)
+    return [{**each, "title": _(each["title"])} for each in given]

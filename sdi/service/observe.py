@@ -1,0 +1,103 @@
+"""What an operator sees of each request: one line of JSON, a histogram by route, and a number to find both by."""
+
+from __future__ import annotations
+
+import logging
+import re
+import sys
+import time
+import uuid
+from typing import Any
+
+import structlog
+from prometheus_client import CollectorRegistry, Counter, Histogram
+from starlette.requests import ClientDisconnect, Request
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from sdi.service import problems
+
+_ID = re.compile(r"[A-Za-z0-9._-]{8,64}")
+QUIET = ("/health", "/metrics", "/static/{path:path}")
+"""Routes that are counted but not logged when they succeed."""
+
+log = structlog.get_logger("sdi.service")
+
+
+def set_up_logs() -> None:
+    """Log JSON lines to stderr; standard-library loggers (uvicorn's) at warnings and above come with them."""
+    structlog.configure(
+        processors=[
+            structlog.contextvars.merge_contextvars,
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            structlog.processors.format_exc_info,
+            structlog.processors.JSONRenderer(ensure_ascii=False),
+        ],
+        wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
+        logger_factory=structlog.WriteLoggerFactory(sys.stderr),
+        cache_logger_on_first_use=False,
+    )
+
+
+class Metrics:
+    """The Prometheus metrics of one application."""
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        self.seconds = Histogram(
+            "sdi_request_seconds", "Time until a response was sent whole.", ["method", "route", "status"],
+            buckets=(0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30), registry=self.registry,
+        )  # fmt: skip
+        self.rows = Counter("sdi_features_total", "Features sent.", ["collection"], registry=self.registry)
+
+
+class Observe:
+    """ASGI middleware, outermost: numbers, times, logs and counts requests, and turns bugs into problems."""
+
+    def __init__(self, app: ASGIApp, metrics: Metrics) -> None:
+        self._app, self._metrics = app, metrics
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        request = Request(scope, receive)
+        given = request.headers.get("x-request-id", "")
+        request_id = given if _ID.fullmatch(given) else uuid.uuid4().hex
+        began, status = time.perf_counter(), 0
+
+        async def numbered(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                message["headers"] = [*message.get("headers", []), (b"x-request-id", request_id.encode())]
+            await send(message)
+
+        structlog.contextvars.clear_contextvars()
+        structlog.contextvars.bind_contextvars(request=request_id)
+        try:
+            await self._app(scope, receive, numbered)
+        except ClientDisconnect:
+            status = 499
+        except Exception:
+            log.exception("bug", path=request.url.path)
+            if status:
+                # The answer has begun: cutting the connection is the only way left to say that it is not whole.
+                status = 500
+                raise
+            await problems.of_bug(request, request_id)(scope, receive, numbered)
+        finally:
+            self._finish(request, status or 499, time.perf_counter() - began)
+
+    def _finish(self, request: Request, status: int, seconds: float) -> None:
+        route = getattr(request.scope.get("route"), "path", "none")
+        self._metrics.seconds.labels(request.method, route, str(status)).observe(seconds)
+        state: dict[str, Any] = request.scope.get("state", {})
+        collection, rows = request.scope.get("path_params", {}).get("collection"), state.get("rows")
+        if rows and collection:
+            self._metrics.rows.labels(collection).inc(rows)
+        if route in QUIET and status < 400:
+            return
+        about = {"collection": collection, "rows": rows}
+        log.info("request", method=request.method, path=request.url.path, status=status, ms=round(seconds * 1000, 1),
+                 **{name: value for name, value in about.items() if value is not None})  # fmt: skip

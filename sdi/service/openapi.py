@@ -1,0 +1,219 @@
+"""The OpenAPI document: pygeoapi's, made self-contained and true to our own routes (OpenAPI 3.0.3)."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from pygeoapi.openapi import get_oas
+
+from sdi import __version__
+from sdi.access import Agency
+from sdi.contract.layer import Layer
+from sdi.service.links import GEOJSON
+from sdi.service.parameters import FILTER_LANGUAGES, comparable
+from sdi.service.provider import field
+from sdi.settings import Settings
+
+ITEM_FORMATS = ["json", "html", "jsonld", "csv"]
+
+
+def document(
+    config: dict[str, Any], settings: Settings, layers: Mapping[str, Layer], agency: Agency
+) -> dict[str, Any]:  # fmt: skip
+    """What the service offers now."""
+    oas: dict[str, Any] = get_oas(config, fail_on_invalid_collection=False)
+    oas["openapi"] = "3.0.3"
+    oas["info"]["version"] = __version__
+    oas["servers"] = [{"url": config["server"]["url"]}]
+    oas["components"] = _components(oas["components"], settings)
+    paths = {path: {"get": about["get"]} for path, about in oas["paths"].items() if _ours(path)}
+    for name, layer in layers.items():
+        paths |= _of_layer(name, layer, agency)
+    paths |= _of_service()
+    for operation in (about["get"] for about in paths.values()):
+        operation["responses"] = _responses(operation["responses"])
+    for tag in oas["tags"]:
+        if "externalDocs" in tag and not tag["externalDocs"].get("url"):
+            del tag["externalDocs"]
+    oas["paths"] = dict(sorted(paths.items()))
+    return _local(oas)  # type: ignore[no-any-return]
+
+
+def _ours(path: str) -> bool:
+    """pygeoapi's operations that we serve as it describes them; items are described below."""
+    return "/items" not in path and not path.startswith(("/processes", "/jobs", "/TileMatrixSets", "/stac"))
+
+
+def _components(pygeoapi: dict[str, Any], settings: Settings) -> dict[str, Any]:
+    parameters = {name: pygeoapi["parameters"][name] for name in
+                  ("f", "lang", "bbox", "bbox-crs", "crs", "offset", "skipGeometry", "properties")}  # fmt: skip
+    # QGIS takes its page size from here, and falls back to 100 where it is missing.
+    parameters["limit"] = _parameter(
+        "limit", {"type": "integer", "minimum": 1, "maximum": settings.max_limit, "default": settings.default_limit}
+    )
+    parameters["items-f"] = _parameter("f", {"type": "string", "enum": ITEM_FORMATS, "default": "json"})
+    parameters["datetime"] = _parameter("datetime", {"type": "string"})
+    parameters["sortby"] = _parameter("sortby", {"type": "array", "minItems": 1, "items": {"type": "string"}})
+    parameters["filter"] = _parameter("filter", {"type": "string"})
+    parameters["filter-lang"] = _parameter(
+        "filter-lang", {"type": "string", "enum": list(FILTER_LANGUAGES), "default": FILTER_LANGUAGES[0]}
+    )
+    parameters["filter-crs"] = _parameter("filter-crs", {"type": "string", "format": "uri"})
+    parameters["featureId"] = {"name": "featureId", "in": "path", "required": True, "schema": {"type": "string"}}
+    return {"parameters": parameters, "responses": _COMMON, "schemas": _SCHEMAS}
+
+
+def _parameter(name: str, schema: dict[str, Any]) -> dict[str, Any]:
+    return {"name": name, "in": "query", "required": False, "schema": schema, "style": "form", "explode": False}
+
+
+def _refs(*names: str) -> list[dict[str, Any]]:
+    return [{"$ref": f"#/components/parameters/{name}"} for name in names]
+
+
+def _of_layer(name: str, layer: Layer, agency: Agency) -> dict[str, Any]:
+    if layer.coverage is not None:
+        return {}
+    common = {"tags": [name], "description": layer.description.vi}
+    collection = f"/collections/{name}"
+    compared = []
+    for attribute in comparable(agency, layer):
+        schema = {word: value for word, value in field(attribute).items() if word in ("type", "format")}
+        compared.append(_parameter(attribute.name, schema) | {"description": attribute.title.vi})
+    items = _refs("items-f", "lang", "limit", "offset", "bbox", "bbox-crs", "crs", *(["datetime"] if layer.temporal else []),
+                  "properties", "sortby", "skipGeometry", "filter", "filter-lang", "filter-crs")  # fmt: skip
+    word = "".join(part.capitalize() for part in name.split("_"))
+    paths = {
+        f"{collection}/items": _get(f"get{word}Features", layer.title.vi, "Features", items + compared, common),
+        f"{collection}/items/{{featureId}}": _get(
+            f"get{word}Feature", layer.title.vi, "Feature", _refs("featureId", "items-f", "lang", "crs"), common
+        ),
+        f"{collection}/sortables": _get(
+            f"get{word}Sortables", layer.title.vi, "Schema", _refs("f", "lang"), common
+        ),
+    }
+    if layer.dossier is not None:
+        path = f"/{layer.dossier.path}/{{featureId}}/dossier"
+        paths[path] = _get(f"get{word}Dossier", layer.title.vi, "Dossier", _refs("featureId", "f", "lang"), common)
+    return paths
+
+
+def _of_service() -> dict[str, Any]:
+    tags = {"tags": ["server"]}
+    return {
+        "/health": _get("getHealth", "Whether the service and its store answer", "Document", [], tags),
+        "/code-lists/{codeList}": _get(
+            "getCodeList", "A code list with its labels and dates", "Document",
+            [{"name": "codeList", "in": "path", "required": True, "schema": {"type": "string"}}, *_refs("f", "lang")],
+            tags,
+        ),
+    }  # fmt: skip
+
+
+def _get(
+    operation: str, summary: str, response: str, parameters: list[dict[str, Any]], common: dict[str, Any]
+) -> dict[str, Any]:  # fmt: skip
+    ok = {"200": {"$ref": f"#/components/responses/{response}"}}
+    return {"get": {**common, "operationId": operation, "summary": summary, "parameters": parameters, "responses": ok}}
+
+
+def _responses(given: dict[str, Any]) -> dict[str, Any]:
+    faults = {status: {"$ref": "#/components/responses/Problem"} for status in ("400", "404", "500")}
+    return {"200": given["200"], **faults}
+
+
+def _local(node: Any) -> Any:
+    """The document without references to other sites: a client behind a firewall reads it whole."""
+    if isinstance(node, list):
+        return [_local(each) for each in node]
+    if not isinstance(node, dict):
+        return node
+    reference = node.get("$ref")
+    if isinstance(reference, str) and not reference.startswith("#"):
+        kind, name = re.sub(r".*#/components/", "", reference).rpartition("/")[::2]
+        if kind == "responses":
+            return {"$ref": f"#/components/responses/{name if name in _COMMON else 'Document'}"}
+        return {"name": "subset", "in": "query", "required": False, "schema": {"type": "string"}}
+    if isinstance(reference, str) and reference.startswith("#/components/responses/"):
+        name = reference.rpartition("/")[2]
+        return {"$ref": f"#/components/responses/{name if name in _COMMON else 'Schema' if name == 'Queryables' else 'Document'}"}
+    return {key: _local(value) for key, value in node.items()}
+
+
+def _answer(media_type: str, schema: dict[str, Any], description: str) -> dict[str, Any]:
+    return {"description": description, "content": {media_type: {"schema": schema}, "text/html": {"schema": {"type": "string"}}}}
+
+
+_SCHEMAS: dict[str, Any] = {
+    "link": {
+        "type": "object", "required": ["href", "rel"],
+        "properties": {"href": {"type": "string"}, "rel": {"type": "string"}, "type": {"type": "string"},
+                       "title": {"type": "string"}},
+    },
+    "featureGeoJSON": {
+        "type": "object", "required": ["type", "geometry", "properties"],
+        "properties": {
+            "type": {"type": "string", "enum": ["Feature"]}, "id": {"type": "string"},
+            "geometry": {"type": "object", "nullable": True}, "properties": {"type": "object", "nullable": True},
+            "links": {"type": "array", "items": {"$ref": "#/components/schemas/link"}},
+        },
+    },
+    "featureCollectionGeoJSON": {
+        "type": "object", "required": ["type", "features"],
+        "properties": {
+            "type": {"type": "string", "enum": ["FeatureCollection"]},
+            "features": {"type": "array", "items": {"$ref": "#/components/schemas/featureGeoJSON"}},
+            "numberMatched": {"type": "integer", "minimum": 0}, "numberReturned": {"type": "integer", "minimum": 0},
+            "timeStamp": {"type": "string", "format": "date-time"},
+            "links": {"type": "array", "items": {"$ref": "#/components/schemas/link"}},
+        },
+    },
+    "problem": {
+        "type": "object",
+        "properties": {"type": {"type": "string"}, "title": {"type": "string"}, "status": {"type": "integer"},
+                       "detail": {"type": "string"}, "instance": {"type": "string"}},
+    },
+    "dossier": {
+        "type": "object", "required": ["id", "collection", "properties", "subject", "related", "links"],
+        "properties": {
+            "id": {"type": "string"}, "title": {"type": "string"}, "collection": {"type": "string"},
+            "properties": {"type": "object", "description": "What the derived layer says of the subject."},
+            "subject": {"type": "object", "required": ["collection", "title", "feature"],
+                        "properties": {"collection": {"type": "string"}, "title": {"type": "string"},
+                                       "feature": {"$ref": "#/components/schemas/featureGeoJSON"}}},
+            "related": {"type": "array", "items": {"$ref": "#/components/schemas/dossierPart"}},
+            "links": {"type": "array", "items": {"$ref": "#/components/schemas/link"}},
+        },
+    },
+    "dossierPart": {
+        "type": "object", "required": ["attribute", "title", "collection", "items"],
+        "properties": {
+            "attribute": {"type": "string"}, "title": {"type": "string"}, "collection": {"type": "string"},
+            "items": {"type": "array", "items": {
+                "type": "object", "required": ["id", "properties"],
+                "properties": {
+                    "id": {"type": "string"},
+                    "relation": {"type": "object", "description": "The list item's own fields, e.g. m² and %."},
+                    "properties": {"type": "object", "nullable": True,
+                                   "description": "The related feature's attributes; null where its layer is not served."},
+                    "geometry": {"type": "object", "nullable": True},
+                    "href": {"type": "string"},
+                },
+            }},
+        },
+    },
+}  # fmt: skip
+
+_COMMON: dict[str, Any] = {
+    "Features": _answer(GEOJSON, {"$ref": "#/components/schemas/featureCollectionGeoJSON"}, "Features"),
+    "Feature": _answer(GEOJSON, {"$ref": "#/components/schemas/featureGeoJSON"}, "A feature"),
+    "Schema": _answer("application/schema+json", {"type": "object"}, "A JSON Schema"),
+    "Dossier": _answer("application/json", {"$ref": "#/components/schemas/dossier"}, "One document on one feature"),
+    "Document": _answer("application/json", {"type": "object"}, "A document"),
+    "Problem": {
+        "description": "What went wrong (RFC 9457)",
+        "content": {"application/problem+json": {"schema": {"$ref": "#/components/schemas/problem"}}},
+    },
+}

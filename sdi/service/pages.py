@@ -1,0 +1,196 @@
+"""HTML for people: Jinja templates in the asker's language, attribute values written as people read them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from decimal import Decimal, InvalidOperation
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup, escape
+from starlette.requests import Request
+
+from sdi import __version__
+from sdi.access import visible
+from sdi.catalog.style import map_style
+from sdi.contract.codelist import CodeList
+from sdi.contract.layer import Attribute, Item, Layer
+from sdi.service import asked, links, words
+from sdi.service.state import Service
+from sdi.settings import Settings
+
+TEMPLATES = Path(__file__).parent / "templates"
+
+
+class Pages:
+    """The templates of one application."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._environment = Environment(
+            loader=FileSystemLoader(TEMPLATES), autoescape=True, undefined=StrictUndefined, trim_blocks=True,
+            lstrip_blocks=True,
+        )  # fmt: skip
+        self.policy = policy(settings)
+
+    def render(self, template: str, language: str, request: Request, **content: Any) -> str:
+        """A page; templates find the translator as `_`, the asker's writer of values as `write`, addresses by `to`."""
+        service: Service = request.app.state.service
+        navigation = Navigation(request, urlsplit(self._settings.url).path.rstrip("/"), service.url)
+        return self._environment.get_template(template).render(
+            **content, request=request, service=service, settings=self._settings, url=service.url, version=__version__,
+            languages=asked.LANGUAGES, language=language, _=words.translator(language),
+            write=Writer(language, service, navigation), to=navigation.to, here=navigation.here,
+            in_language=navigation.in_language, in_format=navigation.in_format,
+            used_attributes=used_attributes, unit=lambda code: words.unit(code or None, language), day=lambda text: words.day(text or "", language),
+        )  # fmt: skip
+
+
+class Navigation:
+    """Addresses within the service as the browser reaches it: without a host, so a proxy or a tunnel does no harm."""
+
+    def __init__(self, request: Request, root: str, url: str) -> None:
+        self._request, self._root, self._url = request, root, url
+
+    def to(self, *steps: str, **parameters: Any) -> str:
+        """An address by its path's steps; a language that was asked for stays."""
+        kept = self._request.query_params.get("lang")
+        if kept is not None and steps[:1] != ("static",):
+            parameters["lang"] = kept
+        return links.address(self._root, *(steps or ("",)), parameters=parameters)
+
+    def here(self, href: str) -> str:
+        """A document's link for the browser."""
+        return self._root + href.removeprefix(self._url)
+
+    def in_language(self, language: str) -> str:
+        return f"?{self._request.url.include_query_params(lang=language).query}"
+
+    def in_format(self, format_: str) -> str:
+        return f"?{self._request.url.include_query_params(f=format_).query}"
+
+
+class Writer:
+    """Writes values in one language for one agency."""
+
+    def __init__(self, language: str, service: Service, navigation: Navigation) -> None:
+        self.language, self._navigation, self._agency = language, navigation, service.agency
+        self._code_lists: Mapping[str, CodeList] = service.registry.code_lists
+        self._served = service.publications.latest.layers
+
+    def __call__(self, part: Attribute | Item, value: Any) -> Markup | str:
+        """A value of an attribute or of a list item's field, as people read it; a list becomes a small table."""
+        if value is None or value == "":
+            return Markup('<span class="empty">–</span>')
+        if isinstance(part, Attribute) and part.type == "list":
+            return self._table(part, value)
+        text = self._text(part, value)
+        return self._linked(part.refers_to, value, text) if isinstance(part, Attribute) else text
+
+    def title(self, part: Any) -> str:
+        """The title of a layer, attribute, item, or anything with one."""
+        return str(part.title.in_language(self.language))
+
+    def heading(self, part: Attribute | Item) -> str:
+        """The title with its unit: `Diện tích (m²)`."""
+        unit = words.unit(part.unit, self.language)
+        return f"{self.title(part)} ({unit})" if unit else self.title(part)
+
+    def name(self, layer: Layer, feature: Mapping[str, Any]) -> str:
+        """What people call a feature: the attribute that labels it on the map, else its id."""
+        label = layer.style.label
+        value = feature["properties"].get(label) if label else None
+        return f"{self.title(layer[label])} {value}" if label and value else str(feature["id"])
+
+    def shown(self, layer: Layer, feature: Mapping[str, Any]) -> list[tuple[Attribute, Any]]:
+        """The attributes of an answer with their values, in the contract's order."""
+        return [(layer[name], value) for name, value in feature["properties"].items()]
+
+    def attributes(self, layer: Layer) -> list[Attribute]:
+        return [layer[name] for name in visible(self._agency, layer)]
+
+    def style(self, layer: Layer) -> dict[str, Any]:
+        return map_style(layer, self._code_lists, self.language, visible(self._agency, layer))
+
+    def moment(self, value: Any) -> str:
+        return words.moment(value.isoformat() if hasattr(value, "isoformat") else str(value), self.language)
+
+    def number(self, value: Any) -> str:
+        return words.number(value, self.language)
+
+    def _linked(self, collection: str | None, feature_id: Any, text: Markup | str) -> Markup | str:
+        """A reference to a feature, where its layer is served."""
+        if collection is None or collection not in self._served:
+            return text
+        address = self._navigation.to("collections", collection, "items", str(feature_id))
+        return Markup('<a href="{}">{}</a>').format(address, text)
+
+    def _text(self, part: Attribute | Item, value: Any) -> str:
+        match part.type:
+            case "code":
+                return self._label(part.code_list or "", str(value))
+            case "integer" | "decimal" | "number":
+                return self._number(part, value)
+            case "boolean":
+                return words.truth(value, self.language)
+            case "date":
+                return words.day(str(value), self.language)
+            case "datetime":
+                return words.moment(str(value), self.language)
+            case _:
+                return str(value)
+
+    def _number(self, part: Attribute | Item, value: Any) -> str:
+        try:
+            exact = Decimal(str(value))
+        except InvalidOperation:
+            return str(value)
+        # A year is read without a separator of thousands.
+        return str(value) if part.unit == "a" else words.number(exact, self.language)
+
+    def _label(self, code_list: str, value: str) -> str:
+        codes = self._code_lists.get(code_list)
+        entries = [code for code in codes.codes if code.code == value] if codes else []
+        if not entries:
+            return value
+        label = entries[-1].label_en if self.language == "en" else entries[-1].label_vi
+        return f"{label} ({value})"
+
+    def _table(self, attribute: Attribute, rows: list[dict[str, Any]]) -> Markup:
+        items = attribute.items or []
+        head = Markup("").join(Markup("<th>{}</th>").format(self.heading(item)) for item in items)
+        body = Markup("").join(
+            Markup("<tr>{}</tr>").format(Markup("").join(self._cell(attribute, item, row) for item in items)) for row in rows
+        )
+        return Markup('<table class="list"><thead><tr>{}</tr></thead><tbody>{}</tbody></table>').format(head, body)
+
+    def _cell(self, attribute: Attribute, item: Item, row: Mapping[str, Any]) -> Markup:
+        value = row.get(item.name)
+        text = self(item, value)
+        if item.name == "id" and value:
+            text = self._linked(attribute.refers_to, value, text)
+        side = ' class="number"' if item.type in ("integer", "decimal", "number") else ""
+        return Markup("<td{}>{}</td>").format(Markup(side), escape(text))
+
+
+def used_attributes(layer: Layer | None, items: list[dict[str, Any]], most: int = 7) -> list[Attribute]:
+    """The first attributes of related features that any of them has a value for: as many as fit on paper."""
+    if layer is None:
+        return []
+    found = [attribute for attribute in layer.attributes if attribute.type != "list" and any(
+        (item["properties"] or {}).get(attribute.name) not in (None, "") for item in items)]  # fmt: skip
+    return found[:most]
+
+
+def policy(settings: Settings) -> str:
+    """The Content-Security-Policy of the pages: nothing comes from elsewhere but the configured basemap."""
+    basemap = ""
+    if settings.basemap:
+        parts = urlsplit(settings.basemap.replace("{s}", "*"))
+        basemap = f" {parts.scheme}://{parts.netloc}"
+    return (
+        f"default-src 'self'; img-src 'self' data:{basemap}; style-src 'self' 'unsafe-inline'; object-src 'none';"
+        " base-uri 'none'; frame-ancestors 'self'"
+    )

@@ -1,0 +1,172 @@
+"""The query parameters of `items`, checked strictly, as one FeatureQuery (OGC API Features Parts 1, 2, 3; drafts 6 and 9)."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from sdi.access import Agency, row_filter, visible
+from sdi.contract.layer import Attribute, Layer
+from sdi.contract.query import Area, FeatureQuery, Interval
+from sdi.errors import BadRequest, nearest
+from sdi.service import crs
+from sdi.settings import Settings
+from sdi.store import cql
+from sdi.store.ledger import Publication
+
+RESERVED = (
+    "limit", "offset", "bbox", "bbox-crs", "crs", "datetime", "properties", "sortby", "filter", "filter-lang",
+    "filter-crs", "skipGeometry",
+)  # fmt: skip
+"""Parameters of `items` besides f, lang and the queryables."""
+FILTER_LANGUAGES = ("cql2-text", "cql2-json")
+LARGEST = 2**63 - 1
+
+
+@dataclass(frozen=True)
+class Question:
+    """A checked request to one layer: the query, the CRS of the answer, and whether anything was filtered."""
+
+    query: FeatureQuery
+    crs: crs.Crs
+    filtered: bool
+    """False: numberMatched is the ledger's count."""
+
+
+def known(agency: Agency, layer: Layer) -> tuple[str, ...]:
+    """The parameters that `items` of this layer takes, besides f and lang."""
+    return RESERVED + ("id",) + tuple(a.name for a in comparable(agency, layer) if a.name not in RESERVED)
+
+
+def comparable(agency: Agency, layer: Layer) -> list[Attribute]:
+    """The attributes that may be compared as `attribute=value`."""
+    shown = [layer[name] for name in visible(agency, layer)]
+    return [attribute for attribute in shown if attribute.queryable and attribute.type != "list"]
+
+
+def question(
+    layer: Layer, publication: Publication, agency: Agency, settings: Settings, parameters: Mapping[str, str],
+    default_limit: int | None = None,
+) -> Question:  # fmt: skip
+    """What `items` is asked. Raises BadRequest naming the parameter and what would be right."""
+    names = visible(agency, layer)
+    answered = crs.resolve(parameters["crs"], publication.grids, "crs") if "crs" in parameters else crs.DEFAULT
+    area = _place(parameters, publication)
+    filters = (*row_filters(agency, layer), *_filter(layer, agency, publication, parameters))
+    equals = _equals(layer, agency, parameters)
+    ids = (parameters["id"],) if "id" in parameters else None
+    interval = _interval(layer, parameters)
+    query = FeatureQuery(
+        layer=layer.id,
+        attributes=_properties(parameters, names),
+        ids=ids,
+        area=area,
+        interval=interval,
+        equals=equals,
+        filters=filters,
+        sort=_sort(layer, agency, parameters),
+        crs=answered.epsg,
+        north_first=answered.north_first,
+        geometry=not _truth(parameters, "skipGeometry"),
+        limit=_limit(parameters, default_limit or settings.default_limit, settings.max_limit),
+        offset=_whole(parameters, "offset", 0, minimum=0),
+    )
+    return Question(query, answered, filtered=bool(ids or area or interval or equals or filters))
+
+
+def row_filters(agency: Agency, layer: Layer) -> tuple[dict[str, Any], ...]:
+    """What the access rule adds to every query of this layer: CQL2-JSON."""
+    text = row_filter(agency, layer)
+    if text is None:
+        return ()
+    names = tuple(attribute.name for attribute in layer.stored)
+    return (cql.parse_filter(text, "cql2-text", layer, names),)
+
+
+def _place(parameters: Mapping[str, str], publication: Publication) -> Area | None:
+    if "bbox" not in parameters:
+        if "bbox-crs" in parameters:
+            raise BadRequest("bbox-crs stands without bbox.")
+        return None
+    uri = parameters.get("bbox-crs")
+    box_crs = crs.resolve(uri, publication.grids, "bbox-crs") if uri is not None else crs.DEFAULT
+    return crs.area(crs.box(parameters["bbox"], box_crs), box_crs)
+
+
+def _filter(
+    layer: Layer, agency: Agency, publication: Publication, parameters: Mapping[str, str]
+) -> tuple[dict[str, Any], ...]:
+    language = parameters.get("filter-lang", "cql2-text")
+    if language != "cql2-text" and language != "cql2-json":
+        raise BadRequest(f"filter-lang: '{language}' is not spoken here.", hint=f"One of: {', '.join(FILTER_LANGUAGES)}")
+    uri = parameters.get("filter-crs")
+    literals = crs.resolve(uri, publication.grids, "filter-crs") if uri is not None else crs.DEFAULT
+    if "filter" not in parameters:
+        return ()
+    names = tuple(name for name in visible(agency, layer) if layer[name].queryable)
+    literal_crs = cql.FilterCrs(literals.epsg, literals.north_first)
+    return (cql.parse_filter(parameters["filter"], language, layer, names, literal_crs),)
+
+
+def _equals(layer: Layer, agency: Agency, parameters: Mapping[str, str]) -> tuple[tuple[str, Any], ...]:
+    return tuple(
+        (attribute.name, parameters[attribute.name])
+        for attribute in comparable(agency, layer)
+        if attribute.name in parameters and attribute.name not in RESERVED
+    )
+
+
+def _interval(layer: Layer, parameters: Mapping[str, str]) -> Interval | None:
+    if "datetime" not in parameters:
+        return None
+    asked = Interval.parse(parameters["datetime"])
+    # /req/core/fc-time-response: a collection without time answers all its features.
+    return asked if layer.temporal is not None else None
+
+
+def _properties(parameters: Mapping[str, str], names: tuple[str, ...]) -> tuple[str, ...]:
+    if "properties" not in parameters:
+        return names
+    wanted = [name.strip() for name in parameters["properties"].split(",") if name.strip()]
+    for name in wanted:
+        if name not in names:
+            raise BadRequest(f"properties: there is no attribute '{name}'.{nearest(name, names)}")
+    return tuple(name for name in names if name in wanted)
+
+
+def _sort(layer: Layer, agency: Agency, parameters: Mapping[str, str]) -> tuple[tuple[str, bool], ...]:
+    sortable = ["id", *(attribute.name for attribute in comparable(agency, layer))]
+    keys: list[tuple[str, bool]] = []
+    for part in parameters.get("sortby", "").split(","):
+        if not part.strip() and "sortby" not in parameters:
+            continue
+        # A '+' in a query string is a blank once it is decoded.
+        name = part.strip().removeprefix("+").strip()
+        descending = name.startswith("-")
+        name = name.removeprefix("-")
+        if name not in sortable:
+            raise BadRequest(f"sortby: '{name}' cannot be sorted by.{nearest(name, sortable)}")
+        keys.append((name, descending))
+    return tuple(keys)
+
+
+def _limit(parameters: Mapping[str, str], default: int, maximum: int) -> int:
+    return min(_whole(parameters, "limit", default, minimum=1), maximum)
+
+
+def _whole(parameters: Mapping[str, str], name: str, default: int, minimum: int) -> int:
+    if name not in parameters:
+        return min(default, LARGEST)
+    text = parameters[name].strip()
+    if not re.fullmatch(r"\d{1,1000}", text, re.ASCII) or int(text) < minimum:
+        raise BadRequest(f"{name} must be a whole number, at least {minimum}.")
+    return min(int(text), LARGEST)
+
+
+def _truth(parameters: Mapping[str, str], name: str) -> bool:
+    text = parameters.get(name, "false").lower()
+    if text not in ("true", "false"):
+        raise BadRequest(f"{name} must be true or false.")
+    return text == "true"

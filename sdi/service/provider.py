@@ -1,0 +1,119 @@
+"""pygeoapi's provider over the same FeatureQuery as our own routes, for its CSV and JSON-LD, queryables and OpenAPI."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from contextvars import ContextVar
+from dataclasses import dataclass
+from typing import Any
+
+import anyio.from_thread
+from pygeoapi.formatter.base import BaseFormatter
+from pygeoapi.provider.base import BaseProvider, ProviderQueryError
+
+from sdi.access import Agency
+from sdi.contract.layer import Attribute, Layer
+from sdi.contract.query import FeatureQuery
+from sdi.service.parameters import comparable
+from sdi.service.reader import Reader
+
+QUERY: ContextVar[FeatureQuery] = ContextVar("QUERY")
+"""The checked query that pygeoapi is asked to answer; carried into its thread."""
+
+_TYPES = {
+    "integer": {"type": "integer"},
+    "decimal": {"type": "number"},
+    "number": {"type": "number"},
+    "boolean": {"type": "boolean"},
+    "date": {"type": "string", "format": "date"},
+    "datetime": {"type": "string", "format": "date-time"},
+}
+
+
+@dataclass(frozen=True)
+class Source:
+    """What a provider needs of the running service; pygeoapi copies its configuration deeply, and this stays itself."""
+
+    layer: Layer
+    agency: Agency
+    reader: Reader
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Source:
+        return self
+
+
+class LayerProvider(BaseProvider):  # type: ignore[misc]
+    """One published layer."""
+
+    def __init__(self, provider_def: dict[str, Any]) -> None:
+        super().__init__(provider_def)
+        self._source: Source = provider_def["source"]
+        self.get_fields()
+
+    def get_fields(self) -> dict[str, Any]:
+        """The attributes that may be compared, with their JSON types."""
+        if not self._fields:
+            self._fields = {a.name: field(a) for a in comparable(self._source.agency, self._source.layer)}
+        return self._fields  # type: ignore[no-any-return]
+
+    def query(self, **parameters: Any) -> dict[str, Any]:
+        """Answer the query that our route has checked; pygeoapi's own reading of the parameters is left aside."""
+        features = self._read(QUERY.get())
+        return {"type": "FeatureCollection", "features": features, "numberReturned": len(features), "links": []}
+
+    def get(self, identifier: str, **parameters: Any) -> dict[str, Any]:
+        features = self._read(QUERY.get())
+        if not features:
+            raise ProviderQueryError("no such feature")
+        return features[0]
+
+    def _read(self, query: FeatureQuery) -> list[dict[str, Any]]:
+        return anyio.from_thread.run(self._source.reader.features, self._source.layer, query, _digits)
+
+
+class _digits(float):
+    """A number that keeps the digits it was written with, for CSV."""
+
+    def __new__(cls, text: str) -> _digits:
+        number = super().__new__(cls, text)
+        number.text = text
+        return number
+
+    text: str
+
+    def __str__(self) -> str:
+        return self.text
+
+
+class CsvFormatter(BaseFormatter):  # type: ignore[misc]
+    """CSV for spreadsheets: UTF-8 with a byte order mark, lists as JSON, no geometry."""
+
+    def __init__(self, formatter_def: dict[str, Any]) -> None:
+        super().__init__({**formatter_def, "name": "CSV", "attachment": True})
+        self.f = "csv"
+        self.mimetype = "text/csv; charset=utf-8"
+        self.extension = "csv"
+
+    def write(self, options: dict[str, Any] | None = None, data: dict[str, Any] | None = None) -> bytes:
+        text = io.StringIO()
+        text.write("\ufeff")
+        writer = csv.writer(text)
+        names = QUERY.get().attributes
+        writer.writerow(["id", *names])
+        for feature in (data or {})["features"]:
+            writer.writerow([feature["id"], *(_cell(feature["properties"][name]) for name in names)])
+        return text.getvalue().encode()
+
+
+def field(attribute: Attribute) -> dict[str, Any]:
+    """The attribute as pygeoapi describes a field: a JSON Schema type in OpenAPI 3.0."""
+    shape: dict[str, Any] = {"title": attribute.title.vi, **_TYPES.get(attribute.type, {"type": "string"})}
+    return shape | ({"x-ogc-unit": attribute.unit} if attribute.unit else {})
+
+
+def _cell(value: Any) -> Any:
+    if isinstance(value, list | dict):
+        return json.dumps(value, ensure_ascii=False)
+    return value

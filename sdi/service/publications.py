@@ -1,0 +1,106 @@
+"""What is published now: looked up at most twice a second, rebuilt off the event loop when it changed, and swapped.
+
+Each worker process keeps its own snapshot and asks the ledger's version, so several workers agree within half a second.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import structlog
+from starlette.concurrency import run_in_threadpool
+
+from sdi.access import Agency, sees
+from sdi.contract.layer import Layer
+from sdi.contract.registry import Registry
+from sdi.errors import NotFound, StoreError, nearest
+from sdi.service import ogc, openapi
+from sdi.service.reader import Reader
+from sdi.settings import Settings
+from sdi.store.ledger import Publication
+
+EVERY = 0.5
+"""Seconds between two looks at the ledger's version."""
+
+log = structlog.get_logger("sdi.service")
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """The published layers that exist for one audience, and pygeoapi's view of them."""
+
+    version: int
+    layers: dict[str, Layer] = field(default_factory=dict)
+    publications: Mapping[str, Publication] = field(default_factory=dict)
+    api: Any = None
+    openapi: dict[str, Any] = field(default_factory=dict)
+
+    def __getitem__(self, layer: str) -> tuple[Layer, Publication]:
+        """A published layer. Raises NotFound alike for unknown, unpublished and hidden ones."""
+        if layer not in self.layers:
+            raise NotFound(f"There is no collection '{layer[:100]}'.{nearest(layer, self.layers)}")
+        return self.layers[layer], self.publications[layer]
+
+    def dossiers_of(self, subject: Layer) -> list[Layer]:
+        """The published derived layers that answer a dossier on features of this layer."""
+        return [layer for layer in self.layers.values()
+                if layer.dossier and layer.derived and layer.derived.subject == subject.id]  # fmt: skip
+
+    def dossier_at(self, path: str) -> Layer:
+        """The published derived layer whose dossiers stand at `/{path}/{id}/dossier`. Raises NotFound."""
+        for layer in self.layers.values():
+            if layer.dossier is not None and layer.dossier.path == path:
+                return layer
+        raise NotFound("There is no such address.")
+
+
+class Publications:
+    """The current snapshot of one process."""
+
+    def __init__(self, settings: Settings, registry: Registry, agency: Agency, reader: Reader) -> None:
+        self._settings, self._registry, self._agency, self._reader = settings, registry, agency, reader
+        self._snapshot = Snapshot(version=-1)
+        self._looked = float("-inf")
+        self._lock = asyncio.Lock()
+
+    @property
+    def latest(self) -> Snapshot:
+        """The snapshot as it is, without a look at the ledger."""
+        return self._snapshot
+
+    async def current(self) -> Snapshot:
+        """The snapshot, at most EVERY seconds old. While the store is away the last one stands, if there is one."""
+        if time.monotonic() - self._looked < EVERY:
+            return self._snapshot
+        if self._lock.locked() and self._snapshot.version >= 0:
+            return self._snapshot
+        async with self._lock:
+            if time.monotonic() - self._looked >= EVERY:
+                await self._look()
+        return self._snapshot
+
+    async def _look(self) -> None:
+        try:
+            version = await self._reader.version()
+            if version != self._snapshot.version:
+                published = await self._reader.published()
+                self._snapshot = await run_in_threadpool(self._build, version, published)
+                log.info("published", version=version, layers=len(self._snapshot.layers))
+        except StoreError as error:
+            if self._snapshot.version < 0:
+                raise
+            log.warning("ledger is away", error=error.message)
+        self._looked = time.monotonic()
+
+    def _build(self, version: int, published: Mapping[str, Publication]) -> Snapshot:
+        layers = {name: self._registry.layers[name] for name in sorted(published)
+                  if name in self._registry.layers and sees(self._agency, self._registry.layers[name])}  # fmt: skip
+        folder = Path(self._settings.data)
+        config = ogc.configuration(self._settings, layers, published, self._agency, self._reader, folder)
+        document = openapi.document(config, self._settings, layers, self._agency)
+        return Snapshot(version, layers, published, ogc.api(config, document), document)

@@ -1,0 +1,85 @@
+"""The service's way to the store: pooled reading connections, rows as they come, and the ledger's state."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from contextlib import aclosing, contextmanager
+from typing import Any
+
+from starlette.concurrency import run_in_threadpool
+
+from sdi.contract.layer import Layer
+from sdi.contract.query import FeatureQuery
+from sdi.errors import BadRequest, SdiError
+from sdi.settings import Settings
+from sdi.store import engine, features, ledger
+from sdi.store.ledger import Publication
+
+
+class Reader:
+    """Reading connections of one worker process; open it before use, close it after."""
+
+    def __init__(self, url: str, settings: Settings) -> None:
+        self._rows = engine.async_pool(url, size=settings.pool_size, statement_timeout=settings.statement_timeout)
+        # The ledger has its own connection, so that slow filters never delay a look at what is published.
+        self._ledger = engine.pool(url, size=1, statement_timeout=5.0, application="sdi-service-ledger")
+
+    async def open(self) -> None:
+        """Open the pools without waiting: a service whose database is away starts, says 503, and recovers."""
+        await self._rows.open(wait=False)
+        await run_in_threadpool(self._ledger.open, False)
+
+    async def close(self) -> None:
+        await self._rows.close()
+        await run_in_threadpool(self._ledger.close)
+
+    async def geojson(self, layer: Layer, query: FeatureQuery) -> AsyncIterator[str]:
+        """Each feature's GeoJSON text. Closing the iterator early cancels the query and gives the connection back."""
+        statement = features.select_geojson(layer, query)
+        with _told():
+            async with (
+                self._rows.connection() as connection,
+                connection.cursor() as cursor,
+                aclosing(cursor.stream(statement.sql, statement.params)) as rows,
+            ):
+                async for (text,) in rows:
+                    yield text
+
+    async def features(self, layer: Layer, query: FeatureQuery, number: Callable[[str], Any] = float) -> list[dict[str, Any]]:
+        """Features as parsed GeoJSON, for pages and other formats; `number` reads what has a decimal point."""
+        async with aclosing(self.geojson(layer, query)) as rows:
+            return [json.loads(row, parse_float=number) async for row in rows]
+
+    async def count(self, layer: Layer, query: FeatureQuery) -> int:
+        """How many features a query matches, without its limit and offset."""
+        statement = features.select_count(layer, query)
+        with _told():
+            async with self._rows.connection() as connection:
+                cursor = await connection.execute(statement.sql, statement.params)
+                row = await cursor.fetchone()
+        assert row is not None
+        return int(row[0])
+
+    async def version(self) -> int:
+        """The ledger's version; it grows whenever something is published, withdrawn or loaded."""
+        return await run_in_threadpool(self._ask, ledger.version)
+
+    async def published(self) -> Mapping[str, Publication]:
+        return await run_in_threadpool(self._ask, ledger.published)
+
+    def _ask(self, question: Callable[[Any], Any]) -> Any:
+        with _told(), self._ledger.connection() as connection:
+            return question(connection)
+
+
+@contextmanager
+def _told() -> Iterator[None]:
+    """The store's errors; a value that a client's filter cannot be computed with (division by 0) is the client's."""
+    try:
+        with engine.translated():
+            yield
+    except SdiError as error:
+        if str(getattr(error.__cause__, "sqlstate", None) or "").startswith("22"):
+            raise BadRequest("The filter cannot be computed with the values of this collection.") from error
+        raise

@@ -1,0 +1,266 @@
+"""The addresses of the service; each checks what is asked, finds the published layer, and hands on."""
+
+from __future__ import annotations
+
+import json
+import time
+from typing import Any
+
+from fastapi import APIRouter
+from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+from pygeoapi.api.coverages import get_collection_coverage
+from pygeoapi.api.itemtypes import get_collection_item, get_collection_items
+from starlette.requests import Request
+from starlette.responses import FileResponse, HTMLResponse, JSONResponse, Response
+
+from sdi.contract.layer import Layer
+from sdi.errors import BadRequest, NotFound, SdiError, nearest
+from sdi.national import vn2000
+from sdi.service import coverage, crs, documents, dossier, items, links, maps, ogc
+from sdi.service.asked import Asked, asked, checked_path
+from sdi.service.pages import Pages
+from sdi.service.parameters import known, question
+from sdi.service.publications import Snapshot
+from sdi.service.state import Service, service_of
+from sdi.store.ledger import Publication
+
+SCHEMA = "application/schema+json"
+OPENAPI = "application/vnd.oai.openapi+json;version=3.0"
+_HEADINGS = {"schema": "Schema", "queryables": "Queryables", "sortables": "Sortables"}
+_EXPLANATIONS = {
+    "schema": "What every feature of this layer has.",
+    "queryables": "What a filter may name.",
+    "sortables": "What the features may be sorted by.",
+}
+PAGE_ROWS = 100
+"""Features on an HTML page where no limit is asked."""
+
+
+def router() -> APIRouter:
+    """Every address but the static files."""
+    routes = APIRouter()
+    for path, endpoint in (
+        ("/", landing), ("/conformance", conformance), ("/openapi", openapi), ("/api", openapi),
+        ("/collections", collections), ("/collections/{collection}", collection),
+        ("/collections/{collection}/schema", schema), ("/collections/{collection}/queryables", queryables),
+        ("/collections/{collection}/sortables", sortables), ("/collections/{collection}/items", features),
+        ("/collections/{collection}/items/{feature:path}", feature),
+        ("/collections/{collection}/coverage", coverage_data), ("/code-lists/{code_list}", code_list),
+        ("/health", health), ("/metrics", metrics), ("/{path}/{feature:path}/dossier", dossier_of),
+    ):  # fmt: skip
+        routes.add_api_route(path, endpoint, methods=["GET", "HEAD"], include_in_schema=False, response_model=None)
+    return routes
+
+
+async def landing(request: Request) -> Response:
+    ask = asked(request, ("json", "html", "jsonld"))
+    service, snapshot = await _now(request)
+    document = await documents.landing(service, snapshot, ask.language, _data(ask))
+    if ask.format == "html":
+        listed = await documents.collections(service, snapshot, ask.language, "json")
+        return _page(request, ask, "landing.html", document=document, collections=listed["collections"], snapshot=snapshot)
+    return _document(ask, document)
+
+
+async def conformance(request: Request) -> Response:
+    ask = asked(request, ("json", "html"))
+    _, snapshot = await _now(request)
+    document = documents.conformance(snapshot)
+    if ask.format == "html":
+        return _page(request, ask, "conformance.html", document=document)
+    return _document(ask, document)
+
+
+async def openapi(request: Request) -> Response:
+    ask = asked(request, ("json", "html"))
+    _, snapshot = await _now(request)
+    if ask.format == "html":
+        return _page(request, ask, "openapi.html", document=snapshot.openapi)
+    return _document(ask, snapshot.openapi, OPENAPI)
+
+
+async def collections(request: Request) -> Response:
+    ask = asked(request, ("json", "html", "jsonld"))
+    service, snapshot = await _now(request)
+    document = await documents.collections(service, snapshot, ask.language, _data(ask))
+    if ask.format == "html":
+        return _page(request, ask, "collections.html", document=document, snapshot=snapshot)
+    return _document(ask, document)
+
+
+async def collection(request: Request, collection: str) -> Response:
+    ask = asked(request, ("json", "html", "jsonld"))
+    service, snapshot, layer, publication = await _layer(request, collection)
+    document = await documents.collection(service, snapshot, layer.id, ask.language, _data(ask))
+    if ask.format == "html":
+        shown = maps.of_collection(service, layer, publication, ask.language)
+        if layer.coverage is not None:
+            shown["corners"] = maps.corners(publication)
+        return _page(request, ask, "collection.html", document=document, layer=layer, publication=publication, map=shown,
+                     grids=[vn2000.grid(epsg) for epsg in publication.grids])  # fmt: skip
+    return _document(ask, document)
+
+
+async def schema(request: Request, collection: str) -> Response:
+    ask = asked(request, ("json", "html"))
+    service, _, layer, _ = await _layer(request, collection)
+    return _schema(request, ask, layer, documents.feature_schema(service, layer, ask.language))
+
+
+async def queryables(request: Request, collection: str) -> Response:
+    ask = asked(request, ("json", "html"))
+    service, _, layer, _ = await _layer(request, collection)
+    return _schema(request, ask, layer, documents.queryables(service, layer, ask.language))
+
+
+async def sortables(request: Request, collection: str) -> Response:
+    ask = asked(request, ("json", "html"))
+    service, _, layer, _ = await _layer(request, collection, kind="features")
+    return _schema(request, ask, layer, documents.sortables(service, layer, ask.language))
+
+
+async def features(request: Request, collection: str) -> Response:
+    service, snapshot, layer, publication = await _layer(request, collection, kind="features")
+    ask = asked(request, ("json", "html", "jsonld", "csv"), known(service.agency, layer))
+    rows = PAGE_ROWS if ask.format == "html" else None
+    wanted = question(layer, publication, service.agency, service.settings, ask.parameters, rows)
+    if ask.format == "json":
+        return await items.feature_collection(request, ask, layer, wanted, snapshot)
+    if ask.format == "html":
+        matched = await service.matched(snapshot, layer, wanted)
+        found = await service.reader.features(layer, wanted.query, str)
+        answered = items.page_links(service.url, ask, layer, wanted, matched)
+        shown = maps.of_features(service, layer, publication, ask.language, maps.page_source(layer, ask, wanted))
+        return _page(request, ask, "items.html", layer=layer, features=found, matched=matched, links=answered,
+                     question=wanted, map=shown)  # fmt: skip
+    headers, content = await ogc.call(snapshot.api, get_collection_items, ask.language, ask.format, layer.id, query=wanted.query)
+    return _foreign(headers, content, wanted.crs)
+
+
+async def feature(request: Request, collection: str, feature: str) -> Response:
+    service, snapshot, layer, publication = await _layer(request, collection, kind="features")
+    ask = asked(request, ("json", "html", "jsonld"), ("crs",))
+    feature_id = checked_path(feature)
+    uri = ask.parameters.get("crs")
+    answered = crs.resolve(uri, publication.grids, "crs") if uri is not None else crs.DEFAULT
+    if ask.format == "json":
+        return await items.feature(request, ask, layer, feature_id, answered, snapshot)
+    row = await items.one(service, layer, feature_id, answered)
+    if ask.format == "html":
+        found = json.loads(row, parse_float=str)
+        shown = maps.of_features(service, layer, publication, ask.language, maps.item_source(service, layer, feature_id))
+        return _page(request, ask, "item.html", layer=layer, feature=found, map=shown,
+                     links=items.item_links(service, ask, layer, feature_id, snapshot))  # fmt: skip
+    query = items.by_ids(service, layer, (feature_id,), answered)
+    address = links.address("", feature_id).lstrip("/")
+    headers, content = await ogc.call(
+        snapshot.api, get_collection_item, ask.language, "jsonld", layer.id, address, query=query
+    )
+    return _foreign(headers, content, answered)
+
+
+async def coverage_data(request: Request, collection: str) -> Response:
+    service, snapshot, layer, publication = await _layer(request, collection, kind="coverage")
+    ask = asked(request, ("json", "GTiff"), coverage.PARAMETERS)
+    wanted, most = coverage.window(ask, layer, publication), coverage.size(ask)
+    if ask.format == "GTiff" and not wanted:
+        # The file itself, by ranges too: GDAL and QGIS read what they need of it.
+        path = coverage.coverage_path(publication, service.settings.data)
+        return FileResponse(path, media_type="image/tiff; application=geotiff", filename=f"{layer.id}.tif")
+    headers, content = await ogc.call(
+        snapshot.api, get_collection_coverage, ask.language, ask.format, layer.id, query=most, parameters=wanted
+    )
+    if ask.format == "GTiff":
+        return Response(content, media_type="image/tiff; application=geotiff")
+    return _document(ask, content, "application/prs.coverage+json")
+
+
+async def code_list(request: Request, code_list: str) -> Response:
+    ask = asked(request, ("json", "html"))
+    service = service_of(request)
+    lists = service.registry.code_lists
+    if code_list not in lists:
+        raise NotFound(f"There is no code list '{checked_path(code_list)[:100]}'.{nearest(code_list, lists)}")
+    document = documents.code_list(service, code_list, ask.language)
+    if ask.format == "html":
+        return _page(request, ask, "code_list.html", document=document)
+    return _document(ask, document)
+
+
+async def dossier_of(request: Request, path: str, feature: str) -> Response:
+    service, snapshot = await _now(request)
+    derived = snapshot.dossier_at(checked_path(path))
+    ask = asked(request, ("json", "html"))
+    feature_id = checked_path(feature)
+    document = await dossier.document(service, snapshot, derived, feature_id, ask)
+    if ask.format == "html":
+        return await dossier.page(request, snapshot, derived, document, ask)
+    return _document(ask, document)
+
+
+async def health(request: Request) -> Response:
+    """200 when the store answers, else 503; for health checks of containers and proxies."""
+    service = service_of(request)
+    began = time.perf_counter()
+    try:
+        version = await service.reader.version()
+    except SdiError as error:
+        return JSONResponse({"status": "error", "store": error.title}, error.status)
+    return JSONResponse({"status": "ok", "published": version, "ms": round((time.perf_counter() - began) * 1000, 1)})
+
+
+async def metrics(request: Request) -> Response:
+    return Response(generate_latest(request.app.state.metrics.registry), media_type=CONTENT_TYPE_LATEST)
+
+
+async def _now(request: Request) -> tuple[Service, Snapshot]:
+    service = service_of(request)
+    return service, await service.publications.current()
+
+
+async def _layer(
+    request: Request, name: str, kind: str | None = None
+) -> tuple[Service, Snapshot, Layer, Publication]:  # fmt: skip
+    """The published layer; a coverage has no items and a feature layer no coverage: NotFound."""
+    service, snapshot = await _now(request)
+    layer, publication = snapshot[checked_path(name)]
+    if kind is not None and (layer.coverage is not None) != (kind == "coverage"):
+        what = "items" if kind == "features" else "coverage"
+        raise NotFound(f"Collection '{layer.id}' has no {what}.")
+    return service, snapshot, layer, publication
+
+
+def _data(ask: Asked) -> str:
+    """pages are made from the JSON document"""
+    return "json" if ask.format == "html" else ask.format
+
+
+def _document(ask: Asked, content: Any, media_type: str | None = None) -> Response:
+    body = content if isinstance(content, str) else json.dumps(content, ensure_ascii=False, separators=(",", ":"))
+    media_type = media_type or {"jsonld": "application/ld+json"}.get(ask.format, "application/json")
+    headers = {"Content-Language": ask.language}
+    if isinstance(content, dict) and "links" in content:
+        headers["Link"] = links.header(content["links"])
+    return Response(body.encode(), headers=headers, media_type=media_type)
+
+
+def _schema(request: Request, ask: Asked, layer: Layer, document: dict[str, Any]) -> Response:
+    if ask.format == "html":
+        kind = str(document["$id"]).rpartition("/")[2]
+        return _page(request, ask, "schema.html", layer=layer, document=document, heading=_HEADINGS[kind],
+                     explanation=_EXPLANATIONS[kind])  # fmt: skip
+    return _document(ask, document, SCHEMA)
+
+
+def _foreign(headers: dict[str, str], content: Any, answered: crs.Crs) -> Response:
+    """An answer that pygeoapi has written out."""
+    kept = {name: headers[name] for name in ("Content-Disposition", "Content-Language") if name in headers}
+    return Response(content, headers={**kept, "Content-Crs": f"<{answered.uri}>"}, media_type=headers["Content-Type"])
+
+
+def _page(request: Request, ask: Asked, template: str, **content: Any) -> Response:
+    pages: Pages = request.app.state.pages
+    return HTMLResponse(
+        pages.render(template, ask.language, request, **content),
+        headers={"Content-Language": ask.language, "Content-Security-Policy": pages.policy},
+    )
