@@ -1,8 +1,8 @@
 """The process that opens what stewards hand in: GDAL with a few drivers, no network, bounded memory and time.
 
 Run as `python -m sdi.ingest.child` with one JSON object on stdin; answers in JSON lines on stdout: any number of
-`{"done": n, "total": n}`, then `{"facts": {…}}` or `{"error": kind, "detail": text}`. The table goes to the Arrow IPC file
-`out`. Nothing here is trusted by the parent except that the process ends.
+`{"done": n, "total": n}`, then `{"facts": {…}}` or `{"error": kind, "detail": text}`. The table goes to the Arrow IPC
+file `out`. Nothing here is trusted by the parent except that the process ends.
 """
 
 from __future__ import annotations
@@ -16,16 +16,18 @@ from contextlib import suppress
 from typing import Any
 
 ALLOWED = frozenset({
-    "ESRI Shapefile", "GPKG", "GeoJSON", "GeoJSONSeq", "ESRIJSON", "TopoJSON", "OpenFileGDB", "MapInfo File", "DXF", "DGN",
-    "KML", "LIBKML", "GML", "FlatGeobuf", "EDIGEO", "CSV", "XLSX", "GPX",
+    "ESRI Shapefile", "GPKG", "GeoJSON", "GeoJSONSeq", "ESRIJSON", "TopoJSON", "OpenFileGDB", "MapInfo File", "DXF",
+    "DGN", "KML", "LIBKML", "GML", "FlatGeobuf", "EDIGEO", "CSV", "XLSX", "GPX",
 })  # fmt: skip
 """The drivers a delivery may be read with; all others are unregistered before GDAL looks at a file."""
 
-KNOWN = (
-    "PCIDSK PDS4 VICAR PDF MBTiles EEDA OGCAPI GDALG LVBAG S57 OGR_VRT OGR_GMT SQLite WAsP GeoRSS VFK PGDUMP OSM "
-    "GPSBabel OGR_PDS WFS OAPIF Idrisi ODS Elasticsearch Carto AmigoCloud SXF Selafin JML PLSCENES CSW VDV MVT NGW MapML "
-    "GTFS PMTiles JSONFG MiraMonVector ADBC AVCBin AVCE00 AIVector HTTP"
-).split()
+KNOWN = [
+    "PCIDSK", "PDS4", "VICAR", "PDF", "MBTiles", "EEDA", "OGCAPI", "GDALG", "LVBAG", "S57", "OGR_VRT",
+    "OGR_GMT", "SQLite", "WAsP", "GeoRSS", "VFK", "PGDUMP", "OSM", "GPSBabel", "OGR_PDS", "WFS", "OAPIF",
+    "Idrisi", "ODS", "Elasticsearch", "Carto", "AmigoCloud", "SXF", "Selafin", "JML", "PLSCENES", "CSW", "VDV",
+    "MVT", "NGW", "MapML", "GTFS", "PMTiles", "JSONFG", "MiraMonVector", "ADBC", "AVCBin", "AVCE00", "AIVector",
+    "HTTP",
+]  # fmt: skip
 """Drivers that the wheels of pyogrio have besides; what else a build has is found at run time and shut out too."""
 
 CONFIGURATION = {
@@ -47,8 +49,8 @@ CURVES = frozenset({8, 9, 10, 11, 12, 13, 14})
 
 
 class _Absent:
-    """Says of the libraries that pyogrio looks for and that are not needed here that they are not installed: the process
-    starts in half the time."""
+    """Says that the libraries which pyogrio looks for without need are not installed: the process starts in half the
+    time."""
 
     def find_spec(self, name: str, path: Any = None, target: Any = None) -> None:
         if name in ("geopandas", "pandas", "shapely", "pyproj"):
@@ -104,7 +106,7 @@ def _shut_out_drivers(order: dict[str, Any]) -> None:
 
     unknown = sorted(set(pyogrio.list_drivers()) - ALLOWED - {"MEM"})
     if unknown and os.environ.get("SDI_CHILD_AGAIN"):
-        raise SystemExit(f"drivers cannot be shut out: {', '.join(unknown)}")  # the parent says that the file is unreadable
+        raise SystemExit(f"drivers cannot be shut out: {', '.join(unknown)}")
     if unknown:
         os.environ["OGR_SKIP"] += "," + ",".join(unknown)
         os.environ["SDI_CHILD_AGAIN"] = "1"
@@ -113,8 +115,6 @@ def _shut_out_drivers(order: dict[str, Any]) -> None:
 
 
 def _inspect(order: dict[str, Any]) -> dict[str, Any]:
-    import pyogrio
-
     infos = [_info(order, name, force=True) for name in _names(order)]
     return {"driver": infos[0]["driver"] if infos else "", "layers": infos}
 
@@ -129,9 +129,7 @@ def _info(order: dict[str, Any], layer: str, *, force: bool) -> dict[str, Any]:
     import pyogrio
 
     options = {"encoding": order["encoding"]} if order.get("encoding") else {}
-    info = pyogrio.read_info(
-        order["path"], layer=layer, force_feature_count=force, force_total_bounds=force, **options
-    )
+    info = pyogrio.read_info(order["path"], layer=layer, force_feature_count=force, force_total_bounds=force, **options)
     if info["driver"] not in ALLOWED:
         raise ValueError(f"driver {info['driver']}")
     bounds = info.get("total_bounds")

@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 import re
 import warnings
+from typing import Any
 
 from pyproj import CRS
-from pyproj.crs import CoordinateOperation
 from pyproj.exceptions import CRSError
 
 from sdi.errors import UsageError
@@ -57,7 +57,11 @@ def title(declared: str | None) -> str | None:
     if crs is None:
         return None
     authority = crs.to_authority(min_confidence=100)
-    return ":".join(authority) if authority else (crs.name if crs.name not in ("", "unnamed", "unknown") else "a CRS of its own")
+    return (
+        ":".join(authority)
+        if authority
+        else (crs.name if crs.name not in ("", "unnamed", "unknown") else "a CRS of its own")
+    )
 
 
 def _read(declared: str | None) -> CRS | None:
@@ -108,13 +112,13 @@ def _same_projection(crs: CRS, grid: vn2000.Grid) -> bool:
     return _parameters(ours) == _parameters(theirs) and _in_metres(base)
 
 
-def _parameters(operation: CoordinateOperation) -> dict[str, list[float]]:
+def _parameters(operation: Any) -> dict[str, list[float]]:
     """The projection's parameters in degrees and metres; which of two standard parallels comes first does not matter."""
     found: dict[str, list[float]] = {}
     for parameter in operation.params:
         factor = math.degrees(parameter.unit_conversion_factor) if "degree" in parameter.unit_name else 1.0
         name = re.sub(r"1st |2nd ", "", parameter.name)
-        found[name] = sorted([*found.get(name, []), round(parameter.value * factor, 8)])
+        found[name] = sorted([*found.get(name, []), round(float(parameter.value) * factor, 8)])
     return found
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -174,7 +175,7 @@ def _decode_texts(table: pa.Table, override: str | None, findings: Findings) -> 
         if encoding == text.UNICODE:
             continue
         index = table.column_names.index(name)
-        made = by_value(table[name], lambda values, to=encoding: [v if v is None else text.convert([v], to)[0] for v in values])
+        made = by_value(table[name], partial(_convert, encoding=encoding))
         changed = pc.sum(pc.not_equal(made, _one(table[name]).cast(pa.string()))).as_py() or 0
         if changed:
             findings.add("text.converted", attribute=name, value=changed, limit=encoding)
@@ -183,6 +184,10 @@ def _decode_texts(table: pa.Table, override: str | None, findings: Findings) -> 
     if used == "UTF-8" or all(name.isascii() for name in table.column_names):
         return Decoded(table, used)
     return Decoded(table.rename_columns(text.convert(table.column_names, used)), used)
+
+
+def _convert(values: list[str], encoding: str) -> list[str | None]:
+    return [None if value is None else text.convert([value], encoding)[0] for value in values]
 
 
 def _tell_by_column(foreign: dict[str, list[str]], findings: Findings) -> dict[str, str]:

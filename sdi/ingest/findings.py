@@ -87,7 +87,9 @@ class Findings:
         if act == "quarantine" and rows is not None:
             self.quarantined[np.array(indices, dtype=np.intp)] = True
 
-    def finish(self, ids: Sequence[str | None], places: Callable[[NDArray[np.intp]], NDArray[np.float64]]) -> list[Finding]:
+    def finish(
+        self, ids: Sequence[str | None], places: Callable[[NDArray[np.intp]], NDArray[np.float64]]
+    ) -> list[Finding]:
         """The findings, those of the delivery first, then by row. `places` gives (n, 2) lon, lat of rows, NaN: nowhere."""
         wanted = sorted({mark.row for mark in self.marks if mark.row is not None and mark.place is None})
         found = places(np.array(wanted, dtype=np.intp))

@@ -52,7 +52,9 @@ class Placement:
         return vn2000.to_wgs84(master, self.grid)
 
 
-def decide(facts: Facts, request: Request, grid: int, extent: Box | None, bounds: Box | None, hint: int | None) -> Placement:
+def decide(
+    facts: Facts, request: Request, grid: int, extent: Box | None, bounds: Box | None, hint: int | None
+) -> Placement:
     """Decide what the coordinates are. `grid`: the deployment's; `bounds`: of the file's coordinates; `hint`: the EPSG code
     that the names of coordinate columns tell. Raises SourceError with proposals where nothing certain says it, and
     UsageError for a CRS that is refused."""
@@ -104,14 +106,18 @@ def _distance(metres: float) -> str:
     return f"{metres:.0f} m" if metres < 1000 else f"{metres / 1000:.0f} km"
 
 
-def check_extent(lonlat: Coordinates, place: Placement, extent: Box | None, bounds: Box | None, findings: Findings) -> None:
+def check_extent(
+    lonlat: Coordinates, place: Placement, extent: Box | None, bounds: Box | None, findings: Findings
+) -> None:
     """Find features outside the expected extent (else the grid's area of use); many of them refuse the delivery.
 
     lonlat: (n, 2), one place a feature, NaN where it has none.
     """
     west, south, east, north = box = extent or vn2000.grid(place.grid).area
     there = ~np.isnan(lonlat[:, 0])
-    outside = there & ~((lonlat[:, 0] >= west) & (lonlat[:, 0] <= east) & (lonlat[:, 1] >= south) & (lonlat[:, 1] <= north))
+    outside = there & ~(
+        (lonlat[:, 0] >= west) & (lonlat[:, 0] <= east) & (lonlat[:, 1] >= south) & (lonlat[:, 1] <= north)
+    )
     count = int(outside.sum())
     if not count:
         return

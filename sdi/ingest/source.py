@@ -109,7 +109,10 @@ def read(request: Request, limits: Limits | None = None, progress: Progress | No
     """Read one layer as it was delivered, in the file's order. Raises NotFound, UsageError, SourceError."""
     limits = limits or Limits()
     name = request.path.name
-    with staged(request.path, request.layer_in_file, limits.archive) as stage, TemporaryDirectory(prefix="sdi-") as folder:
+    with (
+        staged(request.path, request.layer_in_file, limits.archive) as stage,
+        TemporaryDirectory(prefix="sdi-") as folder,
+    ):
         # Asked first: GDAL reads some files that are cut short as if nothing were missing, others not at all.
         truncated = shapefile.shortfall(stage.main) if stage.suffix == ".shp" else None
         try:
@@ -273,6 +276,8 @@ def _failure(answer: dict[str, Any], code: int, words: str, name: str) -> Source
         return SourceError(f"Reading {name} was stopped: it took too much time or memory.",
                            hint="The file may be hostile, or SDI_READ_TIMEOUT too small.")  # fmt: skip
     if code < 0:
-        return SourceError(f"{name} makes the reading library crash.", hint="Export it again, as GeoPackage if possible.")
+        return SourceError(
+            f"{name} makes the reading library crash.", hint="Export it again, as GeoPackage if possible."
+        )
     return SourceError(f"{name} cannot be read: it is damaged or not of a format that is accepted.",
                        hint="Open it in QGIS; export it again, as GeoPackage if possible.")  # fmt: skip

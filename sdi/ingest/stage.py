@@ -112,7 +112,9 @@ def _parts(path: Path) -> list[Path]:
         return sorted({path, *found.values()})
     missing = [part for part in NEEDED.get(suffix, ()) if part not in found]
     if suffix == ".tab" and not _is_native_tab(path):
-        raise SourceError(f"{path.name} points at other files.", hint="Save it as a native MapInfo table or as GeoPackage.")
+        raise SourceError(
+            f"{path.name} points at other files.", hint="Save it as a native MapInfo table or as GeoPackage."
+        )
     if missing:
         raise SourceError(f"{path.stem}{missing[0]} is missing beside {path.name}.",
                           hint=f"Hand in {', '.join([suffix, *NEEDED[suffix]])} together, best in one .zip.")  # fmt: skip
@@ -166,7 +168,9 @@ def _unpack(path: Path, folder: Path, limits: ArchiveLimits) -> None:
         else:
             _unpack_tar(path, folder, limits)
     except (zipfile.BadZipFile, tarfile.TarError, EOFError, NotImplementedError, OSError, RuntimeError, ValueError):
-        raise SourceError(f"{path.name} is not a readable archive.", hint="Pack it again and compare the size.") from None
+        raise SourceError(
+            f"{path.name} is not a readable archive.", hint="Pack it again and compare the size."
+        ) from None
 
 
 def _zip_entries(path: Path, limits: ArchiveLimits) -> list[zipfile.ZipInfo]:
@@ -175,7 +179,9 @@ def _zip_entries(path: Path, limits: ArchiveLimits) -> list[zipfile.ZipInfo]:
         with zipfile.ZipFile(path) as archive:
             entries = [entry for entry in archive.infolist() if not entry.is_dir()]
     except (zipfile.BadZipFile, OSError, ValueError):
-        raise SourceError(f"{path.name} is not a readable archive.", hint="Pack it again and compare the size.") from None
+        raise SourceError(
+            f"{path.name} is not a readable archive.", hint="Pack it again and compare the size."
+        ) from None
     if any(entry.flag_bits & 1 for entry in entries):
         raise SourceError(f"{path.name} is encrypted.", hint="Pack it without a password.")
     if any(stat.S_ISLNK(entry.external_attr >> 16) for entry in entries):
@@ -222,7 +228,9 @@ def _unpack_tar(path: Path, folder: Path, limits: ArchiveLimits) -> None:
             if entry.isdir() or _hidden(entry.name.removeprefix("./")):
                 continue
             if not entry.isreg():
-                raise SourceError(f"{path.name} holds a link or a device: {entry.name!r}.", hint="Pack the files themselves.")
+                raise SourceError(
+                    f"{path.name} holds a link or a device: {entry.name!r}.", hint="Pack the files themselves."
+                )
             total, count = total + entry.size, count + 1
             _check_names(path, [entry.name])
             _check_nested(path, [entry.name])
@@ -235,7 +243,9 @@ def _unpack_tar(path: Path, folder: Path, limits: ArchiveLimits) -> None:
 def _check_nested(path: Path, names: list[str]) -> None:
     for name in names:
         if name.lower().endswith(NESTED):
-            raise SourceError(f"{path.name} holds another archive: {PurePosixPath(name).name}.", hint="Pack it once only.")
+            raise SourceError(
+                f"{path.name} holds another archive: {PurePosixPath(name).name}.", hint="Pack it once only."
+            )
 
 
 def _write(file: IO[bytes], folder: Path, name: str, size: int) -> None:

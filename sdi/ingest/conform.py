@@ -1,0 +1,299 @@
+"""Columns of a file become the contract's attributes: matched by name, cast, filled; and every feature gets its id."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from dataclasses import dataclass, field
+from itertools import groupby
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from sdi.contract.delivery import Request
+from sdi.contract.layer import Attribute, Layer
+from sdi.contract.faults import fields_of
+from sdi.errors import UsageError, nearest
+from sdi.ingest import lists
+from sdi.ingest.cast import arrow_type, cast, clean, to_text
+from sdi.ingest.encoding import by_value
+from sdi.ingest.findings import Findings
+from sdi.ingest.source import WKB
+from sdi.national.text import fold
+
+DBF_NAME = 10
+"""A DBF cuts column names after so many bytes."""
+
+
+@dataclass
+class Match:
+    """Attribute -> source column; (list attribute, item field) -> source column."""
+
+    attributes: dict[str, str] = field(default_factory=dict)
+    items: dict[tuple[str, str], str] = field(default_factory=dict)
+    personal: list[str] = field(default_factory=list)
+    unknown: list[str] = field(default_factory=list)
+
+
+@dataclass
+class Conformed:
+    """`columns`: typed, by attribute, in the contract's order, for the stored attributes. `raw`: as delivered (clean text
+    or value), by attribute, for the quarantine and for what a finding quotes; nothing personal is in it."""
+
+    columns: dict[str, pa.Array]
+    raw: dict[str, pa.Array]
+
+
+# --- names --------------------------------------------------------------------------------------------------------
+
+
+def match(layer: Layer, columns: list[str], request: Request) -> Match:
+    """Find which column becomes which attribute. `--map` first, then the attribute's own names, then its sources, each
+    compared by `national.text.fold` and also as a DBF cuts them. Raises UsageError where two columns could be one."""
+    columns = [column for column in columns if column != WKB]
+    _check_words(layer, columns, request)
+    found = Match()
+    mapped = {target: column for column, target in request.mapping.items() if target}
+    free = [column for column in columns if column not in request.mapping]
+    private = _personal_levels(layer, free)
+    for attribute in layer.attributes:
+        if attribute.name in mapped:
+            found.attributes[attribute.name] = mapped[attribute.name]
+        elif attribute.privacy == "personal":
+            found.personal += [column for column in free if _level(column, attribute) is not None]
+        elif attribute.name not in request.constants:
+            column = _choose(attribute, free, private)
+            if column is not None:
+                found.attributes[attribute.name] = column
+    _match_items(layer, free, found)
+    # A name that a stored attribute claims as its own is that attribute, whatever a personal one lists besides.
+    used = {*found.attributes.values(), *found.items.values()}
+    found.personal = [column for column in dict.fromkeys(found.personal) if column not in used]
+    ignored = {column for column, target in request.mapping.items() if not target}
+    told = {*used, *found.personal, *ignored}
+    found.unknown = [column for column in columns if column not in told]
+    return found
+
+
+def _check_words(layer: Layer, columns: list[str], request: Request) -> None:
+    for column, target in request.mapping.items():
+        if column not in columns:
+            raise UsageError(f"--map: there is no column '{column}'.{nearest(column, columns)}",
+                             hint=f"It has: {', '.join(columns)}.")  # fmt: skip
+        if target and target not in layer.by_name:
+            raise UsageError(f"--map: there is no attribute '{target}'.{nearest(target, layer.by_name)}")
+        if target and layer[target].privacy == "personal":
+            raise UsageError(f"--map: '{target}' is personal and never stored.",
+                             hint=f"Ignore the column with --map {column}=.")  # fmt: skip
+    for name in request.constants:
+        if name not in layer.by_name or layer[name].privacy == "personal":
+            raise UsageError(f"--set: there is no attribute '{name}'.{nearest(name, layer.by_name)}")
+
+
+def _level(column: str, attribute: Attribute) -> int | None:
+    """How surely a column is an attribute: 0 its own names, 1 its sources, 2 and 3 these cut for a DBF; None: not."""
+    own = [attribute.name, *([attribute.official_name] if attribute.official_name else [])]
+    key = fold(column)
+    for level, names in enumerate((own, attribute.sources)):
+        if any(key == fold(name) for name in names):
+            return level
+    if len(column) == DBF_NAME:
+        for level, names in enumerate((own, attribute.sources), start=2):
+            if any(key in (fold(name[:DBF_NAME]), fold(name)[:DBF_NAME]) for name in names):
+                return level
+    return None
+
+
+def _personal_levels(layer: Layer, columns: list[str]) -> dict[str, int]:
+    """How surely each column holds personal data; a weaker claim of a stored attribute does not win against it."""
+    personal = [attribute for attribute in layer.attributes if attribute.privacy == "personal"]
+    levels = {column: [level for a in personal if (level := _level(column, a)) is not None] for column in columns}
+    return {column: min(found) for column, found in levels.items() if found}
+
+
+def _choose(attribute: Attribute, columns: list[str], private: dict[str, int]) -> str | None:
+    levels = {column: level for column in columns if (level := _level(column, attribute)) is not None}
+    levels = {column: level for column, level in levels.items() if level <= private.get(column, level)}
+    best = [column for column, level in levels.items() if level == min(levels.values())]
+    if len(best) > 1:
+        raise UsageError(f"Columns {', '.join(best)} could all be '{attribute.name}'.",
+                         hint=f"Say which: --map {best[0]}={attribute.name}")  # fmt: skip
+    return best[0] if best else None
+
+
+def _match_items(layer: Layer, columns: list[str], found: Match) -> None:
+    for attribute in layer.stored:
+        if attribute.type != "list" or attribute.name in found.attributes:
+            continue
+        for item in attribute.items or []:
+            keys = {fold(name) for name in item.sources}
+            hits = [column for column in columns if fold(column) in keys]
+            mapped = [column for column in found.attributes.values() if fold(column) in keys and column not in hits]
+            if len(hits + mapped) == 1:
+                found.items[attribute.name, item.name] = (hits + mapped)[0]
+
+
+# --- values -------------------------------------------------------------------------------------------------------
+
+
+def conform(table: pa.Table, layer: Layer, request: Request, findings: Findings) -> Conformed:
+    """Build every stored attribute's column; what is unknown, personal or not of its type is found."""
+    matched = match(layer, table.column_names, request)
+    for column in matched.unknown:
+        findings.add("file.column_unknown", attribute=column)
+    for column in matched.personal:
+        findings.add("file.personal_dropped", attribute=column)
+    used = {*matched.attributes.values(), *matched.items.values()}
+    cleaned = {column: clean(table[column]) for column in sorted(used)}
+    made = Conformed({}, {})
+    for attribute in layer.stored:
+        column = _column(attribute, layer, matched, cleaned, request, table.num_rows, made, findings)
+        made.columns[attribute.name] = column
+    _fill_templates(layer, made.columns)
+    return made
+
+
+def _column(
+    attribute: Attribute, layer: Layer, matched: Match, cleaned: dict[str, pa.Array], request: Request, count: int,
+    made: Conformed, findings: Findings,
+) -> pa.Array:  # fmt: skip
+    name = attribute.name
+    if name in request.constants:
+        raw = clean(pa.array([request.constants[name]] * count, pa.string()))
+    elif name in matched.attributes:
+        raw = cleaned[matched.attributes[name]]
+    else:
+        parts = {item: cleaned[column] for (owner, item), column in matched.items.items() if owner == name}
+        empty = pa.nulls(count, arrow_type(attribute.type, attribute.scale))
+        return _default(attribute, lists.from_columns(parts, attribute) if parts else empty)
+    made.raw[name] = raw
+    if attribute.type == "list":
+        typed = lists.from_text(raw, attribute)
+        failed = np.asarray(pc.and_(pc.is_valid(raw), pc.is_null(typed)))
+    else:
+        raw = _padded(raw, attribute)
+        typed, failed = cast(raw, attribute.type, attribute.scale)
+        typed = _main_codes(typed, attribute, layer, matched)
+    rows = np.flatnonzero(failed)
+    if len(rows):
+        texts = to_text(raw).take(pa.array(rows)).to_pylist()
+        findings.add("attribute.type", rows, attribute=name, values=texts, limit=attribute.type)
+    return _default(attribute, typed)
+
+
+def _default(attribute: Attribute, column: pa.Array) -> pa.Array:
+    if attribute.default is None:
+        return column
+    value, _ = cast(pa.array([attribute.default]), attribute.type, attribute.scale)
+    return pc.fill_null(column, value[0])
+
+
+def _padded(raw: pa.Array, attribute: Attribute) -> pa.Array:
+    """Give codes of fixed length back the zeros that a number column took (`4` for commune `00004`)."""
+    length = re.fullmatch(r"\^\\d\{(\d+)\}\$", attribute.pattern or "")
+    if attribute.type != "text" or length is None or pa.types.is_string(raw.type):
+        return raw
+    return pc.utf8_lpad(to_text(raw), int(length[1]), "0")
+
+
+def _main_codes(column: pa.Array, attribute: Attribute, layer: Layer, matched: Match) -> pa.Array:
+    """Of `ONT(1782.6);CLN(2754.7)` in the column of a single code, the code with the largest amount is the value, when
+    a list attribute of the layer takes all of them from the same column."""
+    source = matched.attributes.get(attribute.name)
+    takers = [layer[owner] for (owner, _), column in matched.items.items() if column == source and layer[owner].parse]
+    if attribute.type != "code" or not takers:
+        return column
+
+    def choose(texts: list[str]) -> list[str | None]:
+        return [None if text is None else lists.main_code(text, takers[0]) or text for text in texts]
+
+    return by_value(column, choose)
+
+
+# --- templates and ids --------------------------------------------------------------------------------------------
+
+
+def fill(template: str, columns: dict[str, pa.Array]) -> pa.Array:
+    """A text made from columns; null where one of its parts is."""
+    pieces = re.split(r"\{(\w+)\}", template)
+    parts: list[Any] = [piece if index % 2 == 0 else to_text(columns[piece]) for index, piece in enumerate(pieces)]
+    if all(isinstance(part, str) for part in parts):
+        return pa.array([template] * len(next(iter(columns.values()))), pa.string())
+    return pc.binary_join_element_wise(*parts, "", null_handling="emit_null")
+
+
+def _fill_templates(layer: Layer, columns: dict[str, pa.Array]) -> None:
+    """Fill from templates in the order in which they need each other."""
+    waiting = [attribute for attribute in layer.stored if attribute.template]
+    while waiting:
+        names = {attribute.name for attribute in waiting}
+        ready = [a for a in waiting if not names & set(fields_of(a.template)) - {a.name}] or waiting
+        for attribute in ready:
+            assert attribute.template is not None
+            typed, _ = cast(fill(attribute.template, columns), attribute.type, attribute.scale)
+            columns[attribute.name] = pc.coalesce(columns[attribute.name], typed)
+        waiting = [attribute for attribute in waiting if attribute not in ready]
+
+
+def identify(layer: Layer, columns: dict[str, pa.Array], wkb: pa.Array, findings: Findings) -> list[str | None]:
+    """The features' ids by the contract; missing and repeated ones are found. `wkb` decides, with the attributes, the
+    order of features that share an id, so that it does not depend on the file's order."""
+    identifier = layer.identifier
+    if identifier is None:
+        return [str(row + 1) for row in range(len(wkb))]
+    template = identifier.template or f"{{{identifier.attribute}}}"
+    ids = fill(template, columns)
+    parts = fields_of(template)
+    missing = np.flatnonzero(np.asarray(pc.is_null(ids)))
+    if len(missing):
+        absent = {name: np.asarray(pc.is_null(columns[name])) for name in parts}
+        lacking = [", ".join(name for name in parts if absent[name][row]) for row in missing]
+        findings.add("identifier.missing", missing, limits=lacking)
+    names: list[str | None] = ids.to_pylist()
+    _repeated(layer, columns, wkb, ids, names, findings)
+    return names
+
+
+def _repeated(
+    layer: Layer, columns: dict[str, pa.Array], wkb: pa.Array, ids: pa.Array, names: list[str | None], findings: Findings,
+) -> None:  # fmt: skip
+    assert layer.identifier is not None
+    how = layer.identifier.duplicates
+    counts = pc.value_counts(ids.drop_null())
+    values = counts.field("values").filter(pc.greater(counts.field("counts"), 1))
+    if not len(values):
+        return
+    rows = np.flatnonzero(np.asarray(pc.is_in(ids, values)))
+    content = _content(columns, wkb, rows)
+    order = sorted(range(len(rows)), key=lambda position: (names[rows[position]], content[position]))
+    marked: list[int] = []
+    for name, group in groupby(order, key=lambda position: names[rows[position]]):
+        members = list(group)
+        alike = len({content[position] for position in members}) == 1
+        # Of features alike in everything one may stay; of those that differ none, for no program knows which is right.
+        keep = 1 if how == "suffix" or (how == "quarantine" and alike) else 0
+        marked += [int(rows[position]) for position in members[keep:]]
+        if how == "suffix":
+            for number, position in enumerate(members[1:], start=2):
+                names[rows[position]] = f"{name}~{number}"
+    marked.sort()
+    action: Any = {"suffix": "repair", "quarantine": "quarantine", "refuse": "refuse"}[how]
+    shown = [str(ids[row].as_py()) for row in marked]
+    findings.add("identifier.duplicate", marked, values=shown, attribute=layer.identifier.attribute, action=action)
+
+
+def _content(columns: dict[str, pa.Array], wkb: pa.Array, rows: NDArray[np.intp]) -> list[bytes]:
+    """A digest of attributes and geometry of each of some rows."""
+    chosen = pa.array(rows)
+    texts = [to_text(column.take(chosen)).to_pylist() for column in columns.values()]
+    shapes = wkb.take(chosen).to_pylist()
+    digests = []
+    for position, shape in enumerate(shapes):
+        digest = hashlib.blake2b(shape or b"", digest_size=16)
+        for column in texts:
+            digest.update(b"\x00" if column[position] is None else b"\x01" + column[position].encode())
+        digests.append(digest.digest())
+    return digests

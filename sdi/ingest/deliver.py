@@ -1,0 +1,200 @@
+"""A delivery from file to features: the whole flow of reading, conforming and checking on one page."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import date
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import shapely
+from numpy.typing import NDArray
+
+from sdi.contract.delivery import Delivery, Request
+from sdi.contract.layer import Geometry, Layer
+from sdi.contract.registry import Registry
+from sdi.contract.report import Finding, Report
+from sdi.errors import UsageError
+from sdi.ingest import checks, coordinates, encoding, geometry, place, topology
+from sdi.ingest.cast import to_text
+from sdi.ingest.conform import Conformed, conform, identify
+from sdi.ingest.findings import Findings, Mask
+from sdi.ingest.geometry import Shapes
+from sdi.ingest.source import WKB, Facts, Limits, Progress, read
+
+
+@dataclass(frozen=True)
+class Received:
+    """`features`: id, the stored attributes, geom (EWKB in its grid), geom_wgs84 (EWKB 4326), source_row (from 1).
+    `quarantined`: source_row, id or null, findings (JSON list), attributes (JSON, as delivered), geom and geom_wgs84."""
+
+    delivery: Delivery
+    report: Report
+    features: pa.Table
+    quarantined: pa.Table
+
+
+@dataclass
+class _Shaped:
+    """Geometry on its way: `before` in the grid as delivered, `master` as the contract wants it, `wgs84` of the master."""
+
+    before: Shapes
+    master: Shapes
+    wgs84: Shapes
+    dropped: Mask
+
+
+def receive(
+    request: Request,
+    layer: Layer,
+    registry: Registry,
+    *,
+    grid: int,
+    extent: place.Box | None = None,
+    limits: Limits | None = None,
+    progress: Progress | None = None,
+) -> Received:
+    """Read a file and hold it against its contract. Nothing is written.
+
+    grid: EPSG code in which features of a WGS 84 file are kept. extent: where the deployment expects its data, west,
+    south, east, north in degrees; None: the grid's area of use. Raises UsageError, SourceError; bad data is in the report.
+    """
+    if layer.kind != "features" or layer.geometry is None:
+        raise UsageError(f"Layer '{layer.id}' is of kind '{layer.kind}'; it takes no features.")
+    source = read(request, limits, progress)
+    count = source.table.num_rows
+    findings = Findings(layer, count)
+    _judge_file(source.facts, findings)
+    decoded = encoding.decode(source, request.encoding, findings)
+    table, raw, hint = _raw_geometry(decoded.table, source.facts, layer.geometry, findings)
+    raw = geometry.finite(raw, findings)
+    bounds = geometry.bounds_of(raw)
+    where = place.decide(source.facts, request, grid, extent, bounds, hint)
+    shaped = _shape(raw, where, layer.geometry, findings)
+    places = np.where(np.isnan(middles := geometry.middles(shaped.wgs84)), _places_of(shaped, where), middles)
+    place.check_extent(places, where, extent, bounds, findings)
+    made = conform(table.drop_columns([WKB]) if WKB in table.column_names else table, layer, request, findings)
+    checks.check_attributes(layer, made, registry, request.day or date.today(), findings)
+    ids = identify(layer, made.columns, geometry.ewkb(shaped.before, where.grid), findings)
+    checks.check_area(layer, made, shaped.master, findings)
+    checks.check_place_of_id(layer, made, shaped.wgs84, findings)
+    for overlap in topology.check(layer, made, shaped.master, findings):
+        _find_overlaps(overlap, where, findings)
+    found = findings.finish(ids, lambda rows: places[rows])
+    delivery = Delivery(
+        file_name=source.facts.file_name, sha256=source.facts.sha256, size=source.facts.size, driver=source.facts.driver,
+        layer_in_file=source.facts.layer, feature_count=count, encoding=decoded.encoding, crs_declared=where.declared,
+        crs_used=f"EPSG:{where.used}", grid=where.grid, operation=where.operation, steward=request.steward,
+    )  # fmt: skip
+    return _received(delivery, layer, made, shaped, where, ids, findings, found)
+
+
+def _judge_file(facts: Facts, findings: Findings) -> None:
+    if facts.truncated is not None:
+        findings.add("file.truncated", value=facts.truncated[0], limit=facts.truncated[1])
+    if facts.curves:
+        findings.add("geometry.linearised", value=facts.curves)
+
+
+def _raw_geometry(
+    table: pa.Table, facts: Facts, contract: Geometry, findings: Findings
+) -> tuple[pa.Table, Shapes, int | None]:
+    """The file's geometry, of a WKB column or of coordinate columns; the EPSG code that column names tell."""
+    if WKB in table.column_names or facts.driver not in coordinates.TABLES:
+        column = table[WKB] if WKB in table.column_names else None
+        return table, geometry.parse(column, table.num_rows, findings, contract.required), None
+    points = coordinates.find(table, facts.file_name)
+    column = pa.chunked_array([pa.array(shapely.to_wkb(points.shapes), pa.large_binary())])
+    shapes = geometry.parse(column, table.num_rows, findings, contract.required)
+    return table.drop_columns(list(points.columns)), shapes, points.epsg
+
+
+def _shape(raw: Shapes, where: place.Placement, contract: Geometry, findings: Findings) -> _Shaped:
+    """Bring geometry to the grid, to its type and to validity; derive WGS 84."""
+    before, lonlat = geometry.place(raw, where)
+    master, dropped = geometry.conform(before, contract, findings)
+    known, _ = geometry.conform(lonlat, contract, Findings(findings.layer, len(raw)))
+    changed = geometry.repair(master, contract, findings)
+    known[changed] = None
+    return _Shaped(before, master, geometry.to_wgs84(master, known, where), dropped)
+
+
+def _places_of(shaped: _Shaped, where: place.Placement) -> NDArray[np.float64]:
+    """Longitude and latitude of what has no geometry that is kept but had one."""
+    rows = np.flatnonzero(shapely.is_missing(shaped.wgs84) & ~shapely.is_missing(shaped.before))
+    found = np.full((len(shaped.before), 2), np.nan)
+    if len(rows):
+        found[rows] = where.to_wgs84(geometry.middles(shaped.before[rows]))
+    return found
+
+
+def _find_overlaps(found: topology.Overlaps, where: place.Placement, findings: Findings) -> None:
+    if not len(found.first):
+        return
+    spots = where.to_wgs84(shapely.get_coordinates(shapely.point_on_surface(found.parts)))
+    areas = np.round(found.area, 3)
+    findings.add("coverage.overlap", found.first, values=areas, other_rows=found.second, places=spots)
+    if findings.action("coverage.overlap") == "quarantine":
+        findings.add("coverage.overlap", found.second, values=areas, other_rows=found.first, places=spots)
+
+
+# --- the two tables -----------------------------------------------------------------------------------------------
+
+
+def _received(
+    delivery: Delivery, layer: Layer, made: Conformed, shaped: _Shaped, where: place.Placement, ids: Sequence[str | None],
+    findings: Findings, found: list[Finding],
+) -> Received:  # fmt: skip
+    quarantined = findings.quarantined & ~shaped.dropped
+    kept = ~quarantined & ~shaped.dropped
+    report = Report(
+        layer=layer.id, contract_version=layer.version, read=delivery.feature_count, kept=int(kept.sum()),
+        quarantined=int(quarantined.sum()), dropped=int(shaped.dropped.sum()), findings=found,
+    )  # fmt: skip
+    if report.read != report.kept + report.quarantined + report.dropped:
+        raise AssertionError("a feature is neither kept nor quarantined nor dropped")
+    features = _features(made, shaped, where, ids, np.flatnonzero(kept))
+    return Received(
+        delivery, report, features, _quarantined(made, shaped, where, ids, np.flatnonzero(quarantined), found)
+    )
+
+
+def _features(
+    made: Conformed, shaped: _Shaped, where: place.Placement, ids: Sequence[str | None], rows: NDArray[np.intp]
+) -> pa.Table:
+    chosen = pa.array(rows)
+    columns = {"id": pa.array([ids[row] for row in rows], pa.string())}
+    columns |= {name: column.take(chosen) for name, column in made.columns.items()}
+    columns["geom"] = geometry.ewkb(shaped.master[rows], where.grid)
+    columns["geom_wgs84"] = geometry.ewkb(shaped.wgs84[rows], 4326)
+    columns["source_row"] = pa.array(rows + 1, pa.int32())
+    return pa.table(columns)
+
+
+def _quarantined(
+    made: Conformed, shaped: _Shaped, where: place.Placement, ids: Sequence[str | None], rows: NDArray[np.intp],
+    found: list[Finding],
+) -> pa.Table:  # fmt: skip
+    chosen = pa.array(rows)
+    texts = {name: to_text(column.take(chosen)).to_pylist() for name, column in made.raw.items()}
+    by_row: dict[int, list[dict[str, Any]]] = {int(row) + 1: [] for row in rows}
+    for finding in found:
+        if finding.row in by_row:
+            by_row[finding.row].append(finding.to_json())
+    shapes = shaped.before[rows]
+    attributes = [{name: values[position] for name, values in texts.items()} for position in range(len(rows))]
+    return pa.table({
+        "source_row": pa.array(rows + 1, pa.int32()),
+        "id": pa.array([ids[row] for row in rows], pa.string()),
+        "findings": pa.array([_json(by_row[int(row) + 1]) for row in rows], pa.string()),
+        "attributes": pa.array([_json(values) for values in attributes], pa.string()),
+        "geom": geometry.ewkb(shapes, where.grid),
+        "geom_wgs84": geometry.ewkb(shapely.transform(shapes, where.to_wgs84), 4326),
+    })  # fmt: skip
+
+
+def _json(value: object) -> str:
+    return json.dumps(value, ensure_ascii=False)

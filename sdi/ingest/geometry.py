@@ -1,0 +1,228 @@
+"""Geometry of a delivery, whole arrays at once: readable, finite, of the promised type, valid, in its grid and in WGS 84."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import shapely
+from numpy.typing import NDArray
+
+from sdi.contract.layer import Geometry
+from sdi.ingest.child import wkb_codes
+from sdi.ingest.findings import Findings, Mask
+from sdi.ingest.place import Box, Placement
+
+Shapes = NDArray[Any]
+"""Object array of shapely geometries, None where there is none."""
+
+NAMES = ["Point", "LineString", "LinearRing", "Polygon", "MultiPoint", "MultiLineString", "MultiPolygon", "GeometryCollection"]
+FAMILY = np.array([0, 1, 1, 2, 0, 1, 2, -1])
+"""Type id of shapely -> 0 points, 1 lines, 2 polygons."""
+OTHER_CODES = {15: "PolyhedralSurface", 16: "TIN", 17: "Triangle"}
+MULTI = {"Point": shapely.multipoints, "LineString": shapely.multilinestrings, "Polygon": shapely.multipolygons}
+COLLECTION = 7
+
+
+def parse(column: pa.ChunkedArray | None, count: int, findings: Findings, required: bool) -> Shapes:
+    """Read WKB; what cannot be read becomes None and a finding. Empty geometry is none. Z and M go."""
+    if column is None:
+        shapes: Shapes = np.full(count, None, dtype=object)
+        present = np.zeros(count, dtype=bool)
+    else:
+        raw = column.to_numpy()
+        present = np.asarray(column.is_valid())
+        shapes = shapely.from_wkb(raw, on_invalid="ignore")
+        _unreadable(raw, np.flatnonzero(present & shapely.is_missing(shapes)), findings)
+        present &= ~(shapely.is_empty(shapes) & ~shapely.is_missing(shapes))
+    shapes[shapely.is_empty(shapes)] = None
+    if required:
+        findings.add("geometry.missing", np.flatnonzero(~present))
+    deep = shapely.has_z(shapes) | shapely.has_m(shapes)
+    if deep.any():
+        findings.add("geometry.flattened", value=int(deep.sum()))
+        shapes[deep] = shapely.force_2d(shapes[deep])
+    return shapes
+
+
+def _unreadable(raw: NDArray[Any], rows: NDArray[np.intp], findings: Findings) -> None:
+    if not len(rows):
+        return
+    long_enough = np.array([len(raw[row]) >= 5 for row in rows])
+    findings.add("geometry.unreadable", rows[~long_enough])
+    rows = rows[long_enough]
+    codes = list(wkb_codes(pa.array([raw[row][:5] for row in rows], pa.binary())))
+    surfaces = np.array([code in OTHER_CODES for code in codes], dtype=bool)
+    names = [OTHER_CODES[code] for code in codes if code in OTHER_CODES]
+    findings.add("geometry.type", rows[surfaces], values=names, limit="Simple Features", action="quarantine")
+    findings.add("geometry.unreadable", rows[~surfaces])
+
+
+def finite(shapes: Shapes, findings: Findings) -> Shapes:
+    """Take away what has a NaN or infinite coordinate: a box does not show it, so each coordinate is asked."""
+    coordinates, owner = shapely.get_coordinates(shapes, return_index=True)
+    bad = np.unique(owner[~np.isfinite(coordinates).all(axis=1)])
+    if len(bad):
+        findings.add("geometry.not_finite", bad)
+        shapes = shapes.copy()
+        shapes[bad] = None
+    return shapes
+
+
+def bounds_of(shapes: Shapes) -> Box | None:
+    if shapely.is_missing(shapes).all():
+        return None
+    west, south, east, north = shapely.total_bounds(shapes).tolist()
+    return west, south, east, north
+
+
+def conform(shapes: Shapes, contract: Geometry, findings: Findings) -> tuple[Shapes, Mask]:
+    """Bring geometry to the promised type. Returns it and which features the contract lets go (on_other_type: drop)."""
+    wanted = NAMES.index(contract.type)
+    shapes = _open_collections(shapes, FAMILY[wanted])
+    types = shapely.get_type_id(shapes)
+    there = types >= 0
+    other = there & (FAMILY[np.maximum(types, 0)] != FAMILY[wanted])
+    plural = contract.type.startswith("Multi")
+    shapes, too_many = _promote(shapes, contract.type) if plural else _single(shapes, there & ~other)
+    wrong = np.flatnonzero(other | too_many)
+    names = [NAMES[types[row]] for row in wrong]
+    drop = contract.on_other_type == "drop"
+    if drop:
+        findings.add("geometry.type", wrong, values=names, limit=contract.type, action="warn", severity="info")
+    else:
+        action: Any = contract.on_other_type
+        findings.add("geometry.type", wrong, values=names, limit=contract.type, action=action)
+    dropped = (other | too_many) if drop else np.zeros(len(shapes), dtype=bool)
+    shapes[other | too_many] = None
+    return shapes, dropped
+
+
+def _open_collections(shapes: Shapes, family: int) -> Shapes:
+    """Make a collection whose parts are all of one family the multi-geometry it is (KML exports wrap so)."""
+    rows = np.flatnonzero(shapely.get_type_id(shapes) == COLLECTION)
+    if not len(rows):
+        return shapes
+    parts, owner = shapely.get_parts(shapes[rows], return_index=True)
+    parts, inner = shapely.get_parts(parts, return_index=True)
+    owner = owner[inner]
+    alien = np.zeros(len(rows), dtype=bool)
+    np.logical_or.at(alien, owner, FAMILY[shapely.get_type_id(parts)] != family)
+    keep = ~alien[owner]
+    make = MULTI[("Point", "LineString", "Polygon")[family]]
+    if keep.any():
+        whole = np.flatnonzero(np.isin(np.arange(len(rows)), owner[keep]))
+        made = make(parts[keep], indices=np.searchsorted(whole, owner[keep]))
+        shapes = shapes.copy()
+        shapes[rows[whole]] = made
+    return shapes
+
+
+def _promote(shapes: Shapes, wanted: str) -> tuple[Shapes, Mask]:
+    single = wanted.removeprefix("Multi")
+    rows = np.flatnonzero(shapely.get_type_id(shapes) == NAMES.index(single))
+    shapes = shapes.copy()
+    if len(rows):
+        shapes[rows] = MULTI[single](shapes[rows], indices=np.arange(len(rows)))
+    return shapes, np.zeros(len(shapes), dtype=bool)
+
+
+def _single(shapes: Shapes, ours: Mask) -> tuple[Shapes, Mask]:
+    """Take multi-geometries of one part for that part; tell those of several."""
+    multi = ours & (shapely.get_type_id(shapes) >= 4)
+    parts = shapely.get_num_geometries(shapes)
+    shapes = shapes.copy()
+    shapes[multi & (parts == 1)] = shapely.get_geometry(shapes[multi & (parts == 1)], 0)
+    return shapes, multi & (parts > 1)
+
+
+def place(shapes: Shapes, where: Placement) -> tuple[Shapes, Shapes]:
+    """Bring shapes to the grid. Returns the master, and longitude and latitude where the file has them itself (else None
+    for all): a file in WGS 84 made with the official operation is not sent there and back."""
+    if where.kept:
+        return shapes, np.full(len(shapes), None, dtype=object)
+    master = shapely.transform(shapes, where.to_master)
+    official = where.used == 4326 and where.operation in (None, 6960)
+    return master, shapes if official else np.full(len(shapes), None, dtype=object)
+
+
+def to_wgs84(master: Shapes, known: Shapes, where: Placement) -> Shapes:
+    """Longitude and latitude of the master, by the official operation; `known` is taken where it is given."""
+    rows = np.flatnonzero(shapely.is_missing(known) & ~shapely.is_missing(master))
+    made = known.copy()
+    made[shapely.is_missing(master)] = None
+    if len(rows):
+        derived = shapely.transform(master[rows], where.to_wgs84)
+        made[rows] = derived
+    # The projection bends edges, so a ring that touches itself in the grid may cross itself in degrees by a hair.
+    broken = np.flatnonzero(~shapely.is_valid(made) & ~shapely.is_missing(made))
+    if len(broken):
+        types = shapely.get_type_id(made[broken])
+        mended = _retype(shapely.make_valid(made[broken], method="structure", keep_collapsed=False), types)
+        made[broken[types == shapely.get_type_id(mended)]] = mended[types == shapely.get_type_id(mended)]
+    return made
+
+
+def repair(master: Shapes, contract: Geometry, findings: Findings) -> NDArray[np.intp]:
+    """Make invalid geometry valid in place, or mark it, as the contract says. Returns the rows that were changed.
+
+    A repair is a change of a boundary: one that changes the area (for lines the length) by more than the contract's
+    percentage is not made, and the feature goes to quarantine.
+    """
+    rows = np.flatnonzero(~shapely.is_valid(master) & ~shapely.is_missing(master))
+    if not len(rows):
+        return rows
+    reasons = np.array([_reason(text) for text in shapely.is_valid_reason(master[rows])], dtype=object)
+    if contract.on_invalid != "repair":
+        action: Any = contract.on_invalid
+        findings.add("geometry.invalid", rows, values=reasons, action=action)
+        return rows[:0]
+    types = shapely.get_type_id(master[rows])
+    made = _retype(shapely.make_valid(master[rows], method="structure", keep_collapsed=False), types)
+    change = _change(master[rows], made)
+    good = (shapely.get_type_id(made) == types) & (change <= contract.repair_tolerance) & ~shapely.is_empty(made)
+    findings.add("geometry.repaired", rows[good], values=np.round(change[good], 6), others=reasons[good],
+                 limit=contract.repair_tolerance)  # fmt: skip
+    findings.add("geometry.invalid", rows[~good], values=reasons[~good], action="quarantine")
+    master[rows[good]] = made[good]
+    return rows[good]
+
+
+def _reason(text: str) -> str:
+    return text.split("[", 1)[0].strip()
+
+
+def _retype(made: Shapes, types: NDArray[np.int32]) -> Shapes:
+    """make_valid answers Polygon or MultiPolygon as it comes; give back the type that was there."""
+    made = made.copy()
+    for multi, single in ((4, 0), (5, 1), (6, 3)):
+        promote = np.flatnonzero((types == multi) & (shapely.get_type_id(made) == single))
+        if len(promote):
+            made[promote] = MULTI[NAMES[single]](made[promote], indices=np.arange(len(promote)))
+        one = (types == single) & (shapely.get_type_id(made) == multi) & (shapely.get_num_geometries(made) == 1)
+        made[one] = shapely.get_geometry(made[one], 0)
+    return made
+
+
+def _change(old: Shapes, new: Shapes) -> NDArray[np.float64]:
+    """Percent by which area (lines: length) changed; infinite where there was none before and is some now."""
+    line = FAMILY[shapely.get_type_id(old)] == 1
+    before = np.where(line, shapely.length(old), shapely.area(old))
+    after = np.where(line, shapely.length(new), shapely.area(new))
+    with np.errstate(divide="ignore", invalid="ignore"):
+        change = 100.0 * np.abs(after - before) / before
+    percent: NDArray[np.float64] = np.where(before == after, 0.0, change)
+    return percent
+
+
+def middles(shapes: Shapes) -> NDArray[np.float64]:
+    """(n, 2) a point of each geometry's box's middle; NaN without geometry."""
+    west, south, east, north = shapely.bounds(shapes).T
+    return np.column_stack([(west + east) / 2, (south + north) / 2])
+
+
+def ewkb(shapes: Shapes, srid: int) -> pa.Array:
+    """Little-endian EWKB with the SRID, null where there is no geometry."""
+    rows = shapely.to_wkb(shapely.set_srid(shapes, srid), include_srid=True, byte_order=1, output_dimension=2)
+    return pa.array(rows, pa.binary())
