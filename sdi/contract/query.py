@@ -2,18 +2,34 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
-from datetime import datetime
-from typing import Any
+from datetime import UTC, datetime, time
+from typing import Any, Self
+
+from sdi.errors import BadRequest
 
 
 @dataclass(frozen=True)
 class Area:
-    """A polygon in CRS84 that stands for a bbox given in any CRS; a ring of (lon, lat), edges densified if they bend."""
+    """A polygon in CRS84 that stands for a bbox given in any CRS: a ring of (lon, lat), densified if its edges bend."""
 
     ring: tuple[tuple[float, float], ...]
     rectangle: bool
-    """The ring is an axis-parallel rectangle in CRS84."""
+    """The ring is an axis-parallel rectangle in CRS84, from its south-west corner on."""
+
+    @classmethod
+    def of_box(cls, west: float, south: float, east: float, north: float) -> Self:
+        """The rectangle of a bbox in CRS84; west > east: across the antimeridian (RFC 7946 5.2)."""
+        return cls(((west, south), (east, south), (east, north), (west, north), (west, south)), rectangle=True)
+
+    @property
+    def boxes(self) -> tuple[tuple[float, float, float, float], ...]:
+        """West, south, east, north of a rectangle, degrees; two boxes where it crosses the antimeridian."""
+        (west, south), (east, north) = self.ring[0], self.ring[2]
+        if west <= east:
+            return ((west, south, east, north),)
+        return ((west, south, 180.0, north), (-180.0, south, east, north))
 
 
 @dataclass(frozen=True)
@@ -22,6 +38,50 @@ class Interval:
 
     start: datetime | None
     end: datetime | None
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """Read the parameter `datetime` (OGC API Features Part 1, 7.15.4).
+
+        An instant or `start/end`, each an RFC 3339 date-time or a full date, `..` or empty for an open end. A date
+        stands for its whole day in UTC. Raises BadRequest.
+        """
+        parts = text.strip().split("/")
+        if len(parts) > 2 or all(part in _OPEN for part in parts):
+            raise BadRequest(f"datetime '{text[:80]}' is neither an instant nor an interval.", hint=_TIMES)
+        start = None if parts[0] in _OPEN else _instant(parts[0], last=False)
+        end = None if parts[-1] in _OPEN else _instant(parts[-1], last=True)
+        if start is not None and end is not None and start > end:
+            raise BadRequest(f"datetime '{text[:80]}' ends before it starts.")
+        return cls(start, end)
+
+
+_OPEN = ("", "..")
+_TIMES = "Write 2026-07-01, 2026-07-01T00:00:00Z or 2026-01-01/.. ."
+_DATE_TIME = re.compile(r"(\d{4}-\d\d-\d\d)(?:[Tt ](\d\d:\d\d:\d\d(?:\.\d{1,9})?)([Zz]|[+-]\d\d:\d\d)?)?", re.ASCII)
+
+
+def instant(text: str) -> tuple[datetime, bool]:
+    """Read an RFC 3339 date-time or full date: the instant in UTC, and whether it is a date (then its first moment).
+
+    Without an offset the time is taken as UTC. Raises BadRequest.
+    """
+    found = _DATE_TIME.fullmatch(text)
+    try:
+        if found is None:
+            raise ValueError
+        day, clock, offset = found.groups()
+        if clock is None:
+            return datetime.combine(datetime.fromisoformat(day), time(), UTC), True
+        clock = clock[:15]  # microseconds: what PostgreSQL keeps
+        return datetime.fromisoformat(f"{day}T{clock}{(offset or 'Z').upper()}").astimezone(UTC), False
+    except (ValueError, OverflowError):
+        raise BadRequest(f"'{text[:40]}' is not a date or a time (RFC 3339).", hint=_TIMES) from None
+
+
+def _instant(text: str, *, last: bool) -> datetime:
+    moment, whole_day = instant(text)
+    return datetime.combine(moment, time.max, UTC) if whole_day and last else moment
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,133 @@
+"""Geometry literals of a filter: checked, and brought from the filter's CRS to CRS84."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Any
+
+import numpy as np
+import shapely
+from numpy.typing import NDArray
+
+from sdi.errors import BadRequest
+from sdi.national.vn2000 import grid, to_wgs84
+
+MAX_VERTICES = 2_000
+"""Of one geometry literal."""
+SEGMENT = 300.0
+"""Metres. A straight edge of this length in a grid bends by less than 1 mm in longitude and latitude."""
+MAX_SEGMENTS = 5_000
+
+_TYPES = ("Point", "LineString", "Polygon", "MultiPoint", "MultiLineString", "MultiPolygon")
+
+
+@dataclass(frozen=True)
+class FilterCrs:
+    """The CRS that a filter's coordinates are written in (parameter `filter-crs`)."""
+
+    epsg: int = 4326
+    """4326 stands for CRS84 unless `north_first`."""
+    north_first: bool = False
+    """Coordinates are (north, east), as the CRS's authority orders its axes."""
+
+
+def geometry(literal: dict[str, Any], crs: FilterCrs) -> dict[str, Any]:
+    """A GeoJSON geometry in `crs` as a valid two-dimensional one in CRS84. Raises BadRequest."""
+    kind = literal.get("type")
+    if kind not in (*_TYPES, "GeometryCollection"):
+        raise BadRequest(f"'{str(kind)[:40]}' is not a type of geometry.", hint=f"Use one of {', '.join(_TYPES)}.")
+    member = "geometries" if kind == "GeometryCollection" else "coordinates"
+    if _depth(literal.get(member)) > 6:
+        raise BadRequest(f"The coordinates of a {kind} are nested too deeply.")
+    try:
+        text = json.dumps({"type": kind, member: literal.get(member)}, default=_float)
+        shape = shapely.force_2d(shapely.from_geojson(text))
+    except (shapely.errors.ShapelyError, TypeError, ValueError, OverflowError):
+        raise BadRequest(f"The coordinates of a {kind} in the filter are not well-formed.") from None
+    return _as_geojson(_in_crs84(_checked(shape, str(kind)), crs))
+
+
+def box(bounds: Sequence[Any], crs: FilterCrs) -> dict[str, Any]:
+    """A bbox literal (4 or 6 numbers, west > east across the antimeridian) in `crs` as GeoJSON in CRS84."""
+    if len(bounds) not in (4, 6) or not all(_is_number(bound) for bound in bounds):
+        raise BadRequest("A bbox in the filter needs four or six numbers.")
+    half = len(bounds) // 2
+    west, south, east, north = (float(bound) for bound in (*bounds[:2], *bounds[half : half + 2]))
+    if crs.north_first:
+        west, south, east, north = south, west, north, east
+    if south > north or (west > east and not grid(crs.epsg).geographic):
+        raise BadRequest("A bbox in the filter has its upper corner below its lower one.")
+    spans = [(west, east)] if west <= east else [(west, 180.0), (-180.0, east)]
+    shapes = [_rectangle(left, south, right, north) for left, right in spans]
+    shape = shapes[0] if len(shapes) == 1 else shapely.union_all(shapes)
+    return _as_geojson(_in_crs84(_checked(shape, "bbox"), FilterCrs(crs.epsg)))
+
+
+def _rectangle(west: float, south: float, east: float, north: float) -> shapely.Geometry:
+    """A box without width or height is a line or a point."""
+    corners = [(west, south), (east, north)]
+    if west == east and south == north:
+        return shapely.Point(corners[0])
+    return shapely.LineString(corners) if west == east or south == north else shapely.box(west, south, east, north)
+
+
+def _checked(shape: shapely.Geometry, kind: str) -> shapely.Geometry:
+    vertices = int(shapely.get_num_coordinates(shape))
+    if vertices > MAX_VERTICES:
+        raise BadRequest(f"A {kind} in the filter has {vertices:,} vertices; at most {MAX_VERTICES:,} are taken.")
+    if shapely.is_empty(shape) or not np.isfinite(shapely.get_coordinates(shape)).all():
+        raise BadRequest(f"A {kind} in the filter is empty or has a coordinate that is no number.")
+    if not shapely.is_valid(shape):
+        raise BadRequest(f"A {kind} in the filter is not valid: it crosses or touches itself, or has no extent.")
+    return shape
+
+
+def _in_crs84(shape: shapely.Geometry, crs: FilterCrs) -> shapely.Geometry:
+    if crs.north_first:
+        shape = shapely.transform(shape, lambda xy: xy[:, ::-1])
+    if crs.epsg != 4326:
+        if not grid(crs.epsg).geographic:
+            shape = shapely.segmentize(shape, max(SEGMENT, float(shapely.length(shape)) / MAX_SEGMENTS))
+        shape = shapely.transform(shape, lambda xy: to_wgs84(xy, crs.epsg))
+    if not _in_world(shapely.get_coordinates(shape)):
+        raise BadRequest(
+            "A geometry in the filter lies outside the world.",
+            hint="Coordinates are longitude, latitude in CRS84 unless filter-crs says otherwise; mind the axes' order.",
+        )
+    return shape
+
+
+def _in_world(lonlat: NDArray[np.float64]) -> bool:
+    return bool(np.isfinite(lonlat).all() and (np.abs(lonlat) <= (180.0, 90.0)).all())
+
+
+def _as_geojson(shape: shapely.Geometry) -> dict[str, Any]:
+    decoded: dict[str, Any] = json.loads(shapely.to_geojson(shape))
+    return decoded
+
+
+def _depth(node: Any, level: int = 0) -> int:
+    """How deep lists and objects nest; stops counting at 10."""
+    if level > 9 or not isinstance(node, list | dict):
+        return level
+    below = node.values() if isinstance(node, dict) else node
+    return max((_depth(part, level + 1) for part in below), default=level + 1)
+
+
+def _float(value: Any) -> float:
+    if isinstance(value, Decimal):
+        return float(value)
+    raise TypeError
+
+
+def _is_number(value: Any) -> bool:
+    if isinstance(value, bool) or not isinstance(value, int | float | Decimal):
+        return False
+    try:
+        return math.isfinite(float(value))
+    except OverflowError:
+        return False

@@ -1,0 +1,319 @@
+"""One FeatureQuery to bound SQL: a page of features, their count, their extent, the values of an attribute.
+
+Every spatial search is over `geom_wgs84` with its literals brought there, so the GiST index serves. A page whose
+conditions an index could answer never walks the primary key in the hope of meeting them: see `_page`.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import unicodedata
+from datetime import datetime
+from decimal import Decimal
+from typing import Any
+
+from psycopg import sql
+
+from sdi.contract.layer import Layer
+from sdi.contract.query import Area, FeatureQuery, Interval
+from sdi.errors import BadRequest
+from sdi.national.vn2000 import grid
+from sdi.store.cql_check import KINDS, Checker, column_kind
+from sdi.store.cql_place import FilterCrs
+from sdi.store.cql_sql import GEOMETRY, condition
+from sdi.store.statement import Parameters, Statement
+
+__all__ = [
+    "Statement",
+    "select_count",
+    "select_domain",
+    "select_extent",
+    "select_geojson",
+    "select_rows",
+]
+
+DECIMALS_DEGREE = 8
+"""1.1 mm."""
+DECIMALS_METRE = 4
+GATHERED = 10_000
+"""So many matches are gathered by index and sorted; where there are more, walking the order meets them soon enough."""
+MARGIN = 2e-5
+"""Degrees by which a box inside the searched one is smaller: more than PostGIS rounds a box by (float32: 1.5e-5)."""
+
+_ID = sql.Identifier("id")
+_ISO = sql.SQL("to_char({} AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS.MS\"Z\"')")
+_FINITE = sql.SQL("nullif(nullif(nullif({}, 'NaN'), 'Infinity'), '-Infinity')")
+_FEATURE = sql.SQL(
+    """concat('{{"type":"Feature","id":', to_json(id),
+    ',"geometry":', {geometry}, ',"properties":', {properties}, '}}')"""
+)
+_WHOLE = sql.SQL("SELECT {answer} FROM {table} WHERE {where} ORDER BY {order} LIMIT {limit} OFFSET {offset}")
+_PAGED = sql.SQL(
+    """
+WITH found AS MATERIALIZED (SELECT {keys} FROM {table} WHERE {where} LIMIT {gathered} + 1),
+page AS (
+    (SELECT {keys} FROM found WHERE (SELECT count(*) FROM found) <= {gathered}
+     ORDER BY {order} LIMIT {limit} OFFSET {offset})
+    UNION ALL
+    (SELECT {keys} FROM {table} WHERE {where} AND (SELECT count(*) FROM found) > {gathered}
+     ORDER BY {order} LIMIT {limit} OFFSET {offset})
+)
+SELECT answer.* FROM (SELECT {keys} FROM page ORDER BY {order}) AS page
+CROSS JOIN LATERAL (SELECT {answer} FROM {table} WHERE {table}.id = page.id OFFSET 0) AS answer
+ORDER BY {page_order}"""
+)
+_SKIPPING = sql.SQL(
+    """
+SELECT answer.* FROM (SELECT {keys} FROM {table} ORDER BY {order} LIMIT {limit} OFFSET {offset}) AS page
+CROSS JOIN LATERAL (SELECT {answer} FROM {table} WHERE {table}.id = page.id OFFSET 0) AS answer
+ORDER BY {page_order}"""
+)
+
+
+def select_geojson(layer: Layer, query: FeatureQuery) -> Statement:
+    """One text a row: a complete GeoJSON Feature (RFC 7946) with id, geometry and properties in the query's order.
+
+    Coordinates are in `query.crs`, to 0.00000001 degree or 0.1 mm. Dates are `YYYY-MM-DD`, times RFC 3339 in UTC with
+    milliseconds, decimals JSON numbers with all their digits; what is empty is null.
+    """
+    columns = [sql.SQL("{} AS {}").format(_json(layer, name), sql.Identifier(name)) for name in query.attributes]
+    properties = (
+        sql.SQL('(SELECT row_to_json("P") FROM (SELECT {}) AS "P")').format(sql.SQL(", ").join(columns))
+        if columns
+        else sql.SQL("'{{}}'").format()
+    )
+    parameters = Parameters()
+    place = sql.SQL("coalesce({}, 'null')").format(_geojson(layer, query))
+    feature = _FEATURE.format(geometry=place, properties=properties)
+    return _page(layer, query, sql.SQL("{} AS feature").format(feature), parameters)
+
+
+def select_rows(layer: Layer, query: FeatureQuery) -> Statement:
+    """Columns: id, the query's attributes, and `geometry`, GeoJSON text in `query.crs` or NULL."""
+    columns = [
+        _ID,
+        *(sql.SQL("{} AS {}").format(_finite(layer, name), sql.Identifier(name)) for name in query.attributes),
+        sql.SQL("{} AS geometry").format(_geojson(layer, query)),
+    ]
+    return _page(layer, query, sql.SQL(", ").join(columns), Parameters())
+
+
+def select_count(layer: Layer, query: FeatureQuery, at_most: int | None = None) -> Statement:
+    """How many features match, whatever the query's limit. One more than `at_most` means: more than `at_most`."""
+    parameters = Parameters()
+    bound = sql.SQL("") if at_most is None else sql.SQL(" LIMIT {}").format(parameters.bind(at_most + 1, "bigint"))
+    statement = sql.SQL("SELECT count(*) FROM (SELECT FROM {} WHERE {}{}) AS matched").format(
+        _table(layer), _where(layer, query, parameters), bound
+    )
+    return Statement(statement, parameters.values)
+
+
+def select_extent(layer: Layer, query: FeatureQuery) -> Statement:
+    """One row: west, south, east, north of the matches in CRS84, degrees; NULLs where nothing has a place."""
+    parameters = Parameters()
+    statement = sql.SQL(
+        "SELECT ST_XMin(box), ST_YMin(box), ST_XMax(box), ST_YMax(box)"
+        " FROM (SELECT ST_Extent({}) AS box FROM {} WHERE {}) AS matched"
+    ).format(GEOMETRY, _table(layer), _where(layer, query, parameters))
+    return Statement(statement, parameters.values)
+
+
+def select_domain(layer: Layer, query: FeatureQuery, attribute: str, at_most: int = 1000) -> Statement:
+    """Rows (value, count): what an attribute holds among the matches, in its order; empty ones are left out."""
+    if column_kind(layer, attribute) in ("list", "geometry"):
+        raise BadRequest(f"'{attribute}' has no plain values to list.")
+    parameters = Parameters()
+    column = sql.Identifier(attribute)
+    statement = sql.SQL(
+        "SELECT {0} AS value, count(*) AS count FROM {1} WHERE {0} IS NOT NULL AND {2}"
+        " GROUP BY {0} ORDER BY {0} LIMIT {3}"
+    ).format(column, _table(layer), _where(layer, query, parameters), parameters.bind(at_most, "bigint"))
+    return Statement(statement, parameters.values)
+
+
+def _table(layer: Layer) -> sql.Identifier:
+    return sql.Identifier(*layer.table)
+
+
+def _page(layer: Layer, query: FeatureQuery, answer: sql.Composable, parameters: Parameters) -> Statement:
+    """The rows of one page.
+
+    `ORDER BY id LIMIT n` makes PostgreSQL walk the primary key when it believes the matches to lie evenly along it;
+    those of a bbox lie in one place. So matches are gathered first, by whatever index finds them, as long as they are
+    few enough to be sorted; only where there are more is the order walked. Only the rows of the page are rendered.
+    """
+    where = _where(layer, query, parameters)
+    keys = list(dict.fromkeys([*(name for name, _ in query.sort), "id"]))
+    order = _order(query, sql.SQL(""))
+    paged = query.limit is not None and bool(_conditions_of(query))
+    shape = _PAGED if paged else _SKIPPING if query.limit is not None and query.offset else _WHOLE
+    limit = sql.SQL("ALL") if query.limit is None else parameters.bind(_bounded(query.limit), "bigint")
+    statement = shape.format(
+        answer=answer,
+        table=_table(layer),
+        where=where,
+        keys=sql.SQL(", ").join(map(sql.Identifier, keys)),
+        order=order,
+        page_order=_order(query, sql.SQL("page.")),
+        gathered=sql.Literal(GATHERED),
+        limit=limit,
+        offset=parameters.bind(_bounded(query.offset), "bigint"),
+    )
+    return Statement(statement, parameters.values)
+
+
+def _conditions_of(query: FeatureQuery) -> list[Any]:
+    return [part for part in (query.area, query.interval, query.equals, query.filters) if part]
+
+
+def _order(query: FeatureQuery, owner: sql.SQL) -> sql.Composed:
+    """The sort with `id` behind it, so that the order is total; empty values come last, both ways."""
+    terms = []
+    for name, descending in query.sort:
+        last = sql.SQL("") if name == "id" else sql.SQL(" NULLS LAST")
+        way = sql.SQL(" DESC") if descending else sql.SQL("")
+        terms.append(sql.SQL("{}{}{}{}").format(owner, sql.Identifier(name), way, last))
+    if all(name != "id" for name, _ in query.sort):
+        terms.append(sql.SQL("{}{}").format(owner, _ID))
+    return sql.SQL(", ").join(terms)
+
+
+def _bounded(number: int) -> int:
+    return max(0, min(number, 2**62))
+
+
+def _json(layer: Layer, name: str) -> sql.Composable:
+    """An attribute as row_to_json is to see it."""
+    if layer[name].type == "datetime":
+        return _ISO.format(sql.Identifier(name))
+    return _finite(layer, name)
+
+
+def _finite(layer: Layer, name: str) -> sql.Composable:
+    """An attribute, null for what is no number: JSON has no word for NaN and infinity."""
+    column = sql.Identifier(name)
+    return _FINITE.format(column) if layer[name].type in ("number", "decimal") else column
+
+
+def _geojson(layer: Layer, query: FeatureQuery) -> sql.Composable:
+    """The geometry's GeoJSON text. Only CRSs of one datum are transformed into each other (see sdi.national)."""
+    if layer.geometry is None or not query.geometry:
+        return sql.SQL("NULL::text")
+    target = grid(query.crs)
+    if query.crs == 4326:
+        place: sql.Composable = GEOMETRY
+    elif target.datum == "WGS 84":
+        place = sql.SQL("ST_Transform({}, {})").format(GEOMETRY, sql.Literal(target.epsg))
+    else:
+        place = sql.SQL("CASE ST_SRID(geom) WHEN {0} THEN geom ELSE sdi.regrid(geom, {0}) END").format(
+            sql.Literal(target.epsg)
+        )
+    if query.north_first:
+        place = sql.SQL("ST_FlipCoordinates({})").format(place)
+    decimals = DECIMALS_DEGREE if target.geographic else DECIMALS_METRE
+    return sql.SQL("ST_AsGeoJSON({}, {}, 0)").format(place, sql.Literal(decimals))
+
+
+def _where(layer: Layer, query: FeatureQuery, parameters: Parameters) -> sql.Composable:
+    """All conditions of the query, or `true`."""
+    conditions: list[sql.Composable] = []
+    if query.ids is not None:
+        conditions.append(sql.SQL("id = ANY({})").format(parameters.bind(_storable(query.ids), "text[]")))
+    if query.area is not None:
+        conditions.append(_inside(query.area, parameters))
+    if query.interval is not None:
+        conditions.append(_valid(layer, query.interval, parameters))
+    for name, value in query.equals:
+        conditions.append(condition(_equality(layer, name, value), layer, parameters))
+    conditions += [condition(expression, layer, parameters) for expression in query.filters]
+    return sql.SQL(" AND ").join(conditions) if conditions else sql.SQL("true")
+
+
+def _inside(area: Area, parameters: Parameters) -> sql.Composable:
+    if area.rectangle:
+        boxes = [_in_box(box, parameters) for box in area.boxes]
+        return sql.SQL("({})").format(sql.SQL(" OR ").join(boxes))
+    polygon = json.dumps({"type": "Polygon", "coordinates": [area.ring]})
+    literal = sql.SQL("ST_SetSRID(ST_GeomFromGeoJSON({}), 4326)").format(parameters.bind(polygon, "text"))
+    return sql.SQL("({0} && {1} AND ST_Intersects({0}, {1}))").format(GEOMETRY, literal)
+
+
+def _in_box(box: tuple[float, float, float, float], parameters: Parameters) -> sql.Composable:
+    """Exact for rectangles, and cheap: what lies wholly inside by its own box needs no look at its geometry."""
+    west, south, east, north = box
+    envelope = _envelope((west, south, east, north), parameters)
+    inner = (west + MARGIN, south + MARGIN, east - MARGIN, north - MARGIN)
+    if inner[0] >= inner[2] or inner[1] >= inner[3]:
+        return sql.SQL("({0} && {1} AND ST_Intersects({0}, {1}))").format(GEOMETRY, envelope)
+    return sql.SQL("({0} && {1} AND ({0} @ {2} OR ST_Intersects({0}, {1})))").format(
+        GEOMETRY, envelope, _envelope(inner, parameters)
+    )
+
+
+def _envelope(box: tuple[float, float, float, float], parameters: Parameters) -> sql.Composable:
+    """A box without width or height becomes a line or a point, as ST_Envelope makes it."""
+    corners = [parameters.bind(corner, "double precision") for corner in box]
+    if box[0] == box[2] or box[1] == box[3]:
+        line = sql.SQL("ST_MakeLine(ST_MakePoint({}, {}), ST_MakePoint({}, {}))").format(*corners)
+        return sql.SQL("ST_Envelope(ST_SetSRID({}, 4326))").format(line)
+    return sql.SQL("ST_MakeEnvelope({}, {}, {}, {}, 4326)").format(*corners)
+
+
+def _valid(layer: Layer, interval: Interval, parameters: Parameters) -> sql.Composable:
+    """Features whose time meets a closed interval (OGC API Features Part 1, 7.15.4).
+
+    The end of validity is exclusive; an empty end means still valid, an empty start valid since ever. A feature without
+    an instant has no time and meets none. Dates are compared with the day of the interval's ends in UTC.
+    """
+    temporal = layer.temporal
+    if temporal is None:
+        raise BadRequest(f"The features of '{layer.id}' have no time to choose by.", hint="Leave out datetime.")
+    conditions = []
+    first, last = interval.start, interval.end
+    if temporal.instant is not None:
+        conditions += _bound(layer, temporal.instant, sql.SQL("{} >= {}"), first, parameters)
+        conditions += _bound(layer, temporal.instant, sql.SQL("{} <= {}"), last, parameters)
+    if temporal.start is not None:
+        conditions += _bound(layer, temporal.start, sql.SQL("({0} IS NULL OR {0} <= {1})"), last, parameters)
+    if temporal.end is not None:
+        conditions += _bound(layer, temporal.end, sql.SQL("({0} IS NULL OR {0} > {1})"), first, parameters)
+    return sql.SQL(" AND ").join(conditions) if conditions else sql.SQL("true")
+
+
+def _bound(
+    layer: Layer, name: str, shape: sql.SQL, moment: datetime | None, parameters: Parameters
+) -> list[sql.Composable]:
+    if moment is None:
+        return []
+    by_day = layer[name].type == "date"
+    value = parameters.bind(moment.date(), "date") if by_day else parameters.bind(moment, "timestamptz")
+    return [shape.format(sql.Identifier(name), value)]
+
+
+def _equality(layer: Layer, name: str, value: Any) -> dict[str, Any]:
+    """`?name=value` as a checked CQL2 expression; text becomes what the attribute's type says. None: is empty."""
+    operand = {"property": name}
+    checker = Checker(layer, frozenset(layer.by_name), FilterCrs())
+    if value is None:
+        return checker.condition({"op": "isNull", "args": [operand]})
+    kind = KINDS[layer[name].type] if name in layer.by_name else "text"
+    if isinstance(value, str) and kind == "boolean":
+        value = {"true": True, "false": False}.get(value.lower(), value)
+    elif isinstance(value, str) and kind == "number":
+        value = _numeral(name, value)
+    return checker.condition({"op": "=", "args": [operand, value]})
+
+
+_NUMERAL = re.compile(r"[+-]?\d+(\.\d+)?([eE][+-]?\d{1,3})?", re.ASCII)
+
+
+def _numeral(name: str, text: str) -> Decimal:
+    if not _NUMERAL.fullmatch(text.strip()):
+        raise BadRequest(f"'{text[:40]}' is not a number, and '{name}' is one.")
+    return Decimal(text.strip())
+
+
+def _storable(ids: tuple[str, ...]) -> list[str]:
+    """The ids that a text column can hold; no feature has another."""
+    return [unicodedata.normalize("NFC", id) for id in ids if id.isprintable()]

@@ -1,0 +1,55 @@
+"""Bound SQL: the text names its parameters, the values go beside it, and no value is ever part of the text."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from psycopg import sql
+
+Type = Literal[
+    "text",
+    "text[]",
+    "bigint",
+    "numeric",
+    "double precision",
+    "boolean",
+    "date",
+    "timestamptz",
+    "jsonb",
+    "jsonpath",
+]
+
+_TYPES = {
+    "text": sql.SQL("text"),
+    "bigint": sql.SQL("bigint"),
+    "numeric": sql.SQL("numeric"),
+    "double precision": sql.SQL("double precision"),
+    "boolean": sql.SQL("boolean"),
+    "date": sql.SQL("date"),
+    "timestamptz": sql.SQL("timestamptz"),
+    "jsonb": sql.SQL("jsonb"),
+    "text[]": sql.SQL("text[]"),
+    "jsonpath": sql.SQL("jsonpath"),
+}
+
+
+@dataclass(frozen=True)
+class Statement:
+    """A statement for `cursor.execute(statement.sql, statement.params)`."""
+
+    sql: sql.Composed
+    params: dict[str, Any]
+
+
+@dataclass
+class Parameters:
+    """The values of one statement. Equal queries name them equally, so a prepared statement is found again."""
+
+    values: dict[str, Any] = field(default_factory=dict)
+
+    def bind(self, value: Any, kind: Type) -> sql.Composed:
+        """Keep a value and return its place in the text, cast: `%(p0)s::bigint`."""
+        name = f"p{len(self.values)}"
+        self.values[name] = value
+        return sql.SQL("{}::{}").format(sql.Placeholder(name), _TYPES[kind])
