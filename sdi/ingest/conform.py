@@ -14,8 +14,8 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from sdi.contract.delivery import Request
-from sdi.contract.layer import Attribute, Layer
 from sdi.contract.faults import fields_of
+from sdi.contract.layer import Attribute, Layer
 from sdi.errors import UsageError, nearest
 from sdi.ingest import lists
 from sdi.ingest.cast import arrow_type, cast, clean, to_text
@@ -40,8 +40,8 @@ class Match:
 
 @dataclass
 class Conformed:
-    """`columns`: typed, by attribute, in the contract's order, for the stored attributes. `raw`: as delivered (clean text
-    or value), by attribute, for the quarantine and for what a finding quotes; nothing personal is in it."""
+    """`columns`: typed, by attribute, in the contract's order, for the stored attributes. `raw`: as delivered (clean
+    text or value), by attribute, for the quarantine and for what a finding quotes; nothing personal is in it."""
 
     columns: dict[str, pa.Array]
     raw: dict[str, pa.Array]
@@ -258,8 +258,13 @@ def identify(layer: Layer, columns: dict[str, pa.Array], wkb: pa.Array, findings
 
 
 def _repeated(
-    layer: Layer, columns: dict[str, pa.Array], wkb: pa.Array, ids: pa.Array, names: list[str | None], findings: Findings,
-) -> None:  # fmt: skip
+    layer: Layer,
+    columns: dict[str, pa.Array],
+    wkb: pa.Array,
+    ids: pa.Array,
+    names: list[str | None],
+    findings: Findings,
+) -> None:
     assert layer.identifier is not None
     how = layer.identifier.duplicates
     counts = pc.value_counts(ids.drop_null())

@@ -53,6 +53,11 @@ def find(table: pa.Table, file: str) -> Points:
                       hint="Name the columns lon and lat, E and N, x and y, kinh_do and vi_do, or wkt.")  # fmt: skip
 
 
+def wkt_columns(table: pa.Table) -> list[str]:
+    """Columns that GDAL has made the geometry of already."""
+    return [name for name in table.column_names if fold(name) == "wkt"]
+
+
 def _from_wkt(table: pa.Table, column: str) -> Shapes:
     shapes: Shapes = shapely.from_wkt(np.asarray(table[column].to_pylist(), dtype=object), on_invalid="ignore")
     return shapes

@@ -22,6 +22,15 @@ _OLD = (-192.873, -39.382, -111.202, 0.00205, 0.0005, 0.00335, 0.0188)
 """Seven parameters of EPSG:6960 and EPSG:5194 with unsigned rotations: either sign convention tells the datum."""
 
 
+_NAMES = {
+    "VN-2000": ("vn2000", "vietnam2000"),
+    "RGF93": ("rgf93", "rgf1993", "reseaugeodesiquefrancais"),
+    "NZGD2000": ("nzgd2000", "newzealandgeodeticdatum2000"),
+    "WGS 84": ("wgs84", "wgs1984", "worldgeodeticsystem1984"),
+}
+"""Datum -> what its name contains in the spellings of EPSG, ESRI, IGN and MapInfo."""
+
+
 def parse(code: str) -> int:
     """The EPSG code of `EPSG:9210` or `9210`, as a steward writes it. Raises UsageError."""
     found = re.fullmatch(r"(?:EPSG:{1,2})?(\d{4,6})", code.strip(), re.IGNORECASE)
@@ -95,9 +104,7 @@ def _datum(crs: CRS) -> str | None:
     if geodetic is None:
         return None
     name = fold(geodetic.datum.name if geodetic.datum else "") + fold(geodetic.name)
-    marks = {"VN-2000": ("vn2000", "vietnam2000"), "RGF93": ("rgf93", "rgf1993", "reseaugeodesiquefrancais"),
-             "NZGD2000": ("nzgd2000", "newzealandgeodeticdatum2000"), "WGS 84": ("wgs84", "wgs1984", "worldgeodeticsystem1984")}  # fmt: skip
-    return next((datum for datum, words in marks.items() if any(word in name for word in words)), None)
+    return next((datum for datum, words in _NAMES.items() if any(word in name for word in words)), None)
 
 
 def _same_projection(crs: CRS, grid: vn2000.Grid) -> bool:
@@ -113,7 +120,7 @@ def _same_projection(crs: CRS, grid: vn2000.Grid) -> bool:
 
 
 def _parameters(operation: Any) -> dict[str, list[float]]:
-    """The projection's parameters in degrees and metres; which of two standard parallels comes first does not matter."""
+    """The projection's parameters in degrees and metres; which of two standard parallels is the first is no matter."""
     found: dict[str, list[float]] = {}
     for parameter in operation.params:
         factor = math.degrees(parameter.unit_conversion_factor) if "degree" in parameter.unit_name else 1.0

@@ -29,7 +29,7 @@ from sdi.ingest.source import WKB, Facts, Limits, Progress, read
 @dataclass(frozen=True)
 class Received:
     """`features`: id, the stored attributes, geom (EWKB in its grid), geom_wgs84 (EWKB 4326), source_row (from 1).
-    `quarantined`: source_row, id or null, findings (JSON list), attributes (JSON, as delivered), geom and geom_wgs84."""
+    `quarantined`: source_row, id or null, findings (JSON list), attributes (JSON, as delivered), geom, geom_wgs84."""
 
     delivery: Delivery
     report: Report
@@ -39,7 +39,7 @@ class Received:
 
 @dataclass
 class _Shaped:
-    """Geometry on its way: `before` in the grid as delivered, `master` as the contract wants it, `wgs84` of the master."""
+    """Geometry on its way: `before` in the grid as delivered, `master` as the contract wants it, `wgs84` of that."""
 
     before: Shapes
     master: Shapes
@@ -60,7 +60,7 @@ def receive(
     """Read a file and hold it against its contract. Nothing is written.
 
     grid: EPSG code in which features of a WGS 84 file are kept. extent: where the deployment expects its data, west,
-    south, east, north in degrees; None: the grid's area of use. Raises UsageError, SourceError; bad data is in the report.
+    south, east, north in degrees; None: the grid's area of use. Raises UsageError, SourceError; bad data is reported.
     """
     if layer.kind != "features" or layer.geometry is None:
         raise UsageError(f"Layer '{layer.id}' is of kind '{layer.kind}'; it takes no features.")
@@ -75,21 +75,26 @@ def receive(
     where = place.decide(source.facts, request, grid, extent, bounds, hint)
     shaped = _shape(raw, where, layer.geometry, findings)
     places = np.where(np.isnan(middles := geometry.middles(shaped.wgs84)), _places_of(shaped, where), middles)
-    place.check_extent(places, where, extent, bounds, findings)
+    believed = bounds is None or place.check_extent(places, where, extent, bounds, findings)
     made = conform(table.drop_columns([WKB]) if WKB in table.column_names else table, layer, request, findings)
     checks.check_attributes(layer, made, registry, request.day or date.today(), findings)
     ids = identify(layer, made.columns, geometry.ewkb(shaped.before, where.grid), findings)
-    checks.check_area(layer, made, shaped.master, findings)
-    checks.check_place_of_id(layer, made, shaped.wgs84, findings)
-    for overlap in topology.check(layer, made, shaped.master, findings):
-        _find_overlaps(overlap, where, findings)
+    if believed:  # what is measured in a wrong grid says nothing
+        checks.check_area(layer, made, shaped.master, findings)
+        checks.check_place_of_id(layer, made, shaped.wgs84, findings)
+        for overlap in topology.check(layer, made, shaped.master, findings):
+            _find_overlaps(overlap, where, findings)
     found = findings.finish(ids, lambda rows: places[rows])
-    delivery = Delivery(
-        file_name=source.facts.file_name, sha256=source.facts.sha256, size=source.facts.size, driver=source.facts.driver,
-        layer_in_file=source.facts.layer, feature_count=count, encoding=decoded.encoding, crs_declared=where.declared,
-        crs_used=f"EPSG:{where.used}", grid=where.grid, operation=where.operation, steward=request.steward,
-    )  # fmt: skip
+    delivery = _delivery(source.facts, request, where, count, decoded.encoding)
     return _received(delivery, layer, made, shaped, where, ids, findings, found)
+
+
+def _delivery(facts: Facts, request: Request, where: place.Placement, count: int, encoding: str) -> Delivery:
+    return Delivery(
+        file_name=facts.file_name, sha256=facts.sha256, size=facts.size, driver=facts.driver, layer_in_file=facts.layer,
+        feature_count=count, encoding=encoding, crs_declared=where.declared, crs_used=f"EPSG:{where.used}",
+        grid=where.grid, operation=where.operation, steward=request.steward,
+    )  # fmt: skip
 
 
 def _judge_file(facts: Facts, findings: Findings) -> None:
@@ -103,6 +108,8 @@ def _raw_geometry(
     table: pa.Table, facts: Facts, contract: Geometry, findings: Findings
 ) -> tuple[pa.Table, Shapes, int | None]:
     """The file's geometry, of a WKB column or of coordinate columns; the EPSG code that column names tell."""
+    if WKB in table.column_names and facts.driver in coordinates.TABLES:
+        table = table.drop_columns(coordinates.wkt_columns(table))
     if WKB in table.column_names or facts.driver not in coordinates.TABLES:
         column = table[WKB] if WKB in table.column_names else None
         return table, geometry.parse(column, table.num_rows, findings, contract.required), None
@@ -145,9 +152,15 @@ def _find_overlaps(found: topology.Overlaps, where: place.Placement, findings: F
 
 
 def _received(
-    delivery: Delivery, layer: Layer, made: Conformed, shaped: _Shaped, where: place.Placement, ids: Sequence[str | None],
-    findings: Findings, found: list[Finding],
-) -> Received:  # fmt: skip
+    delivery: Delivery,
+    layer: Layer,
+    made: Conformed,
+    shaped: _Shaped,
+    where: place.Placement,
+    ids: Sequence[str | None],
+    findings: Findings,
+    found: list[Finding],
+) -> Received:
     quarantined = findings.quarantined & ~shaped.dropped
     kept = ~quarantined & ~shaped.dropped
     report = Report(

@@ -90,7 +90,7 @@ class Findings:
     def finish(
         self, ids: Sequence[str | None], places: Callable[[NDArray[np.intp]], NDArray[np.float64]]
     ) -> list[Finding]:
-        """The findings, those of the delivery first, then by row. `places` gives (n, 2) lon, lat of rows, NaN: nowhere."""
+        """The findings, the delivery's first, then by row. `places` gives (n, 2) lon, lat of rows, NaN: nowhere."""
         wanted = sorted({mark.row for mark in self.marks if mark.row is not None and mark.place is None})
         found = places(np.array(wanted, dtype=np.intp))
         place_of = {row: (float(lon), float(lat)) for row, (lon, lat) in zip(wanted, found, strict=True) if lon == lon}

@@ -1,4 +1,4 @@
-"""Geometry of a delivery, whole arrays at once: readable, finite, of the promised type, valid, in its grid and in WGS 84."""
+"""Geometry of a delivery, whole arrays at once: readable, finite, of the promised type, valid, in grid and WGS 84."""
 
 from __future__ import annotations
 
@@ -17,7 +17,16 @@ from sdi.ingest.place import Box, Placement
 Shapes = NDArray[Any]
 """Object array of shapely geometries, None where there is none."""
 
-NAMES = ["Point", "LineString", "LinearRing", "Polygon", "MultiPoint", "MultiLineString", "MultiPolygon", "GeometryCollection"]
+NAMES = [
+    "Point",
+    "LineString",
+    "LinearRing",
+    "Polygon",
+    "MultiPoint",
+    "MultiLineString",
+    "MultiPolygon",
+    "GeometryCollection",
+]
 FAMILY = np.array([0, 1, 1, 2, 0, 1, 2, -1])
 """Type id of shapely -> 0 points, 1 lines, 2 polygons."""
 OTHER_CODES = {15: "PolyhedralSurface", 16: "TIN", 17: "Triangle"}
@@ -138,8 +147,8 @@ def _single(shapes: Shapes, ours: Mask) -> tuple[Shapes, Mask]:
 
 
 def place(shapes: Shapes, where: Placement) -> tuple[Shapes, Shapes]:
-    """Bring shapes to the grid. Returns the master, and longitude and latitude where the file has them itself (else None
-    for all): a file in WGS 84 made with the official operation is not sent there and back."""
+    """Bring shapes to the grid. Returns the master, and longitude and latitude where the file has them itself (else
+    None for all): a file in WGS 84 made with the official operation is not sent there and back."""
     if where.kept:
         return shapes, np.full(len(shapes), None, dtype=object)
     master = shapely.transform(shapes, where.to_master)
@@ -177,16 +186,19 @@ def repair(master: Shapes, contract: Geometry, findings: Findings) -> NDArray[np
     if contract.on_invalid != "repair":
         action: Any = contract.on_invalid
         findings.add("geometry.invalid", rows, values=reasons, action=action)
-        return rows[:0]
+        none: NDArray[np.intp] = rows[:0]
+        return none
     types = shapely.get_type_id(master[rows])
     made = _retype(shapely.make_valid(master[rows], method="structure", keep_collapsed=False), types)
     change = _change(master[rows], made)
     good = (shapely.get_type_id(made) == types) & (change <= contract.repair_tolerance) & ~shapely.is_empty(made)
     findings.add("geometry.repaired", rows[good], values=np.round(change[good], 6), others=reasons[good],
                  limit=contract.repair_tolerance)  # fmt: skip
-    findings.add("geometry.invalid", rows[~good], values=reasons[~good], action="quarantine")
+    findings.add("geometry.invalid", rows[~good], values=reasons[~good], others=np.round(change[~good], 6),
+                 limit=contract.repair_tolerance, action="quarantine")  # fmt: skip
     master[rows[good]] = made[good]
-    return rows[good]
+    repaired: NDArray[np.intp] = rows[good]
+    return repaired
 
 
 def _reason(text: str) -> str:

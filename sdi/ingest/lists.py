@@ -19,7 +19,7 @@ _SEPARATOR = re.compile(r"\s*[;+|\n]\s*|,\s+(?=[^\W\d])|,(?=[^\W\d])")
 
 
 def from_text(column: pa.Array, attribute: Attribute) -> pa.Array:
-    """JSON of the items in a clean text column; null where it has none or cannot be read (`cast` tells the difference)."""
+    """JSON of the items in a clean text column; null where there are none or they cannot be read."""
     texts = to_text(column)
     return by_value(texts, lambda values: [None if value is None else _list(value, attribute) for value in values])
 
@@ -48,8 +48,8 @@ def _from_json(value: str, attribute: Attribute) -> list[dict[str, Any]] | None:
 
 
 def coded_amounts(value: str, fields: list[Item]) -> list[dict[str, Any]] | None:
-    """`ONT(1782.60);CLN(2754.70)`, `ONT+CLN`, `ODT*` as items: the code goes to the first field of type code (else text),
-    the amount to the first of type decimal or number, the star (the part not yet recognised) to the first boolean."""
+    """`ONT(1782.60);CLN(2754.70)`, `ONT+CLN`, `ODT*` as items: the code goes to the first field of type code (else
+    text), the amount to the first of type decimal or number, the star to the first boolean."""
     code, amount, star = (_first(fields, kinds) for kinds in (("code", "text"), ("decimal", "number"), ("boolean",)))
     if code is None:
         return None
@@ -107,7 +107,7 @@ def _typed(text: str, kind: str) -> Any:
 
 
 def main_code(text: str, attribute: Attribute) -> str | None:
-    """The code with the largest amount in a text of coded amounts (the first where amounts are absent), if there are two."""
+    """The code with the largest amount in a text of coded amounts, the first where amounts are absent."""
     items = coded_amounts(text, attribute.items or [])
     code, amount = (_first(attribute.items or [], kinds) for kinds in (("code", "text"), ("decimal", "number")))
     if items is None or code is None:

@@ -17,8 +17,10 @@ from sdi.national import vn2000
 Coordinates = NDArray[np.float64]
 Box = tuple[float, float, float, float]
 
+PROPOSED = 4
+"""How many proposals a person is shown."""
 STRAY = 0.01
-"""Share of features that may lie outside the expected place as single errors; more of them say that the CRS is wrong."""
+"""Share of features that may lie outside the expected place as single errors; more say that the CRS is wrong."""
 BY_CONVENTION = frozenset({"TopoJSON", "GeoJSON", "GeoJSONSeq", "KML", "LIBKML", "GPX"})
 """Formats whose coordinates are longitude and latitude when they say nothing (RFC 7946, OGC KML)."""
 
@@ -55,8 +57,8 @@ class Placement:
 def decide(
     facts: Facts, request: Request, grid: int, extent: Box | None, bounds: Box | None, hint: int | None
 ) -> Placement:
-    """Decide what the coordinates are. `grid`: the deployment's; `bounds`: of the file's coordinates; `hint`: the EPSG code
-    that the names of coordinate columns tell. Raises SourceError with proposals where nothing certain says it, and
+    """Decide what the coordinates are. `grid`: the deployment's; `bounds`: of the file's coordinates; `hint`: the EPSG
+    code that the names of coordinate columns tell. Raises SourceError with proposals where nothing certain says it, and
     UsageError for a CRS that is refused."""
     declared = crs.recognise(facts.crs)
     used = crs.parse(request.crs) if request.crs is not None else declared or hint
@@ -83,13 +85,13 @@ def _unknown(facts: Facts, grid: int, extent: Box | None, bounds: Box | None, de
         what = f"{facts.file_name} declares {said}, which is no registered grid."
     hint = "Say it with --crs EPSG:…, or hand in a file with its .prj."
     if bounds is not None:
-        hint = f"{propose(bounds, extent or vn2000.grid(grid).area, None)} {hint}".strip()
+        hint = f"{propose(bounds, extent or vn2000.grid(grid).area, None, (grid,))} {hint}".strip()
     return SourceError(what, hint=hint)
 
 
-def propose(bounds: Box, extent: Box, declared: int | None) -> str:
+def propose(bounds: Box, extent: Box, declared: int | None, likely: tuple[int, ...]) -> str:
     """One sentence on the grids that put the coordinates into the extent; empty when none does. Nothing is applied."""
-    found = vn2000.propose_grids(bounds, extent, declared)[:3]
+    found = vn2000.propose_grids(bounds, extent, declared, likely)[:PROPOSED]
     return f"The coordinates fit {'; '.join(map(_proposal, found))}." if found else ""
 
 
@@ -106,12 +108,10 @@ def _distance(metres: float) -> str:
     return f"{metres:.0f} m" if metres < 1000 else f"{metres / 1000:.0f} km"
 
 
-def check_extent(
-    lonlat: Coordinates, place: Placement, extent: Box | None, bounds: Box | None, findings: Findings
-) -> None:
+def check_extent(lonlat: Coordinates, place: Placement, extent: Box | None, bounds: Box, findings: Findings) -> bool:
     """Find features outside the expected extent (else the grid's area of use); many of them refuse the delivery.
 
-    lonlat: (n, 2), one place a feature, NaN where it has none.
+    lonlat: (n, 2), one place a feature, NaN where it has none. Returns whether the place can be believed.
     """
     west, south, east, north = box = extent or vn2000.grid(place.grid).area
     there = ~np.isnan(lonlat[:, 0])
@@ -120,14 +120,13 @@ def check_extent(
     )
     count = int(outside.sum())
     if not count:
-        return
+        return True
     if count <= STRAY * int(there.sum()):
         findings.add("place.outside", np.flatnonzero(outside), value=1, limit=f"EPSG:{place.used}", action="quarantine")
-        return
+        return True
     findings.add("place.outside", value=count, limit=f"EPSG:{place.used}")
-    if bounds is None:
-        return
-    for found in vn2000.propose_grids(bounds, box, place.used)[:3]:
+    for found in vn2000.propose_grids(bounds, box, place.used, (place.grid,))[:PROPOSED]:
         exchanged = " (X ↔ Y)" if found.swapped else ""
         findings.add("place.proposal", value=f"EPSG:{found.epsg} {vn2000.GRIDS[found.epsg].name}{exchanged}",
                      limit=f"{found.inside:.0%}", other=_distance(found.distance_m))  # fmt: skip
+    return False

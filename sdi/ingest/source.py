@@ -37,7 +37,7 @@ class Limits:
     """Seconds, of the clock and of the processor."""
     memory: int = 8 * 1024**3
     """Bytes of address space of the child."""
-    archive: ArchiveLimits = ArchiveLimits()
+    archive: ArchiveLimits = field(default_factory=ArchiveLimits)
 
 
 @dataclass(frozen=True)
@@ -128,7 +128,8 @@ def read(request: Request, limits: Limits | None = None, progress: Progress | No
     return Source(table, Facts(
         file_name=name, sha256=stage.sha256, size=stage.size, suffix=stage.suffix, driver=facts["driver"],
         layer=facts["name"], geometry_type=facts["geometry_type"], crs=facts["crs"], curves=facts["curves"],
-        feature_count=facts["feature_count"], latin1=stage.suffix == ".shp", encoding=declared[0], code_page=declared[1], truncated=truncated,
+        feature_count=facts["feature_count"], latin1=stage.suffix == ".shp",
+        encoding=declared[0], code_page=declared[1], truncated=truncated,
         isolated=facts["isolated"], fields=tuple((name, kind) for name, kind in facts["fields"]),
     ))  # fmt: skip
 
@@ -179,7 +180,7 @@ def _pick(layers: list[SourceLayer], name: str, wanted: str | None) -> str:
 
 
 def _table(path: Path, facts: dict[str, Any]) -> pa.Table:
-    """The child's Arrow file, mapped into memory (the mapping outlives the file's name), geometry last and named `wkb`."""
+    """The child's Arrow file, mapped into memory (a mapping outlives the file's name), geometry last, named `wkb`."""
     table = pa.ipc.open_file(pa.memory_map(str(path))).read_all()
     names: list[str] = []
     for name in table.column_names:
@@ -207,7 +208,7 @@ def _environment(folder: str) -> dict[str, str]:
 def _run(order: dict[str, Any], name: str, limits: Limits, progress: Progress | None) -> dict[str, Any]:
     """Run the child on an order and return its facts. Raises SourceError in a sentence for every other end."""
     order |= {"memory": limits.memory, "cpu": int(limits.timeout) + 1}
-    with TemporaryDirectory(prefix="sdi-child-") as folder, open(f"{folder}/stderr", "wb") as stderr:
+    with TemporaryDirectory(prefix="sdi-child-") as folder, Path(folder, "stderr").open("wb") as stderr:
         child = subprocess.Popen(
             [sys.executable, "-m", "sdi.ingest.child"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=stderr,
             env=_environment(folder), cwd=folder, start_new_session=True,

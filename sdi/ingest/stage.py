@@ -1,4 +1,4 @@
-"""A delivered file is copied, alone with its companions, into a fresh folder; archives are unpacked by our own rules."""
+"""A delivered file is copied, alone with its companions, to a fresh folder; archives are unpacked by our own rules."""
 
 from __future__ import annotations
 
@@ -117,7 +117,7 @@ def _parts(path: Path) -> list[Path]:
         )
     if missing:
         raise SourceError(f"{path.stem}{missing[0]} is missing beside {path.name}.",
-                          hint=f"Hand in {', '.join([suffix, *NEEDED[suffix]])} together, best in one .zip.")  # fmt: skip
+                          hint=f"Hand in {', '.join([suffix, *NEEDED[suffix]])} together, best zipped.")  # fmt: skip
     return sorted({path, *(found[part] for part in COMPANIONS[suffix] if part in found)})
 
 
@@ -203,7 +203,7 @@ def _check_sizes(path: Path, sizes: list[tuple[int, int]], limits: ArchiveLimits
     bloated = any(size > 10_000_000 and size > limits.ratio * max(packed, 1) for size, packed in sizes)
     if len(sizes) > limits.files or total > limits.size or bloated:
         raise SourceError(f"{path.name} unpacks to {len(sizes)} files and {total} bytes, more than is allowed.",
-                          hint=f"Allowed: {limits.files} files, {limits.size} bytes, {limits.ratio} times the packed size.")  # fmt: skip
+                          hint=f"Allowed: {limits.files} files, {limits.size} bytes, {limits.ratio} to 1.")  # fmt: skip
 
 
 def _hidden(name: str) -> bool:
@@ -266,7 +266,7 @@ def _datasets(folder: Path) -> list[Path]:
     folders = [path for path in folder.rglob("*") if path.is_dir() and path.suffix.lower() in FOLDERS]
     files = [
         path for path in folder.rglob("*")
-        if path.is_file() and path.suffix.lower() in COMPANIONS and not any(parent in folders for parent in path.parents)
+        if path.is_file() and path.suffix.lower() in COMPANIONS and not set(path.parents) & set(folders)
     ]  # fmt: skip
     schemas = {path for path in files if path.suffix.lower() == ".xml" and len(files) > 1}  # metadata beside the data
     return sorted({*folders, *files} - schemas)

@@ -1,0 +1,182 @@
+"""Features to files that other programs open without loss, and findings to a map for stewards to open beside them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.csv
+import pyogrio
+import shapely
+
+from sdi.contract.report import Finding
+from sdi.errors import UsageError
+from sdi.ingest.geometry import Shapes
+from sdi.national import vn2000
+
+GEOMETRY = "geom"
+DRIVERS = {
+    ".gpkg": "GPKG", ".geojson": "GeoJSON", ".fgb": "FlatGeobuf", ".shp": "ESRI Shapefile", ".csv": "CSV",
+    ".tab": "MapInfo File", ".mif": "MapInfo File",
+}  # fmt: skip
+SEVEN = "-191.90441429,-39.30318279,-111.45032835,-0.00928836,0.01975479,-0.00427372,0.252906278"
+"""The parameters of QĐ 05/2007 with the Decision's signs, which MapInfo's datum 9999 takes as they are."""
+
+
+def write_features(path: Path, layer_name: str, table: pa.Table, srid: int, geometry_type: str) -> None:
+    """Write features; the suffix chooses the format. An existing file is replaced.
+
+    table: attributes and the WKB or EWKB column `geom`, in grid `srid` (EPSG code, x = E or lon). geometry_type:
+    the contract's. GeoJSON is written in CRS84 (RFC 7946), CSV with the geometry as WKT in its grid; a shapefile's text is
+    UTF-8 with a .cpg. MapInfo files keep the VN-2000 datum. Raises UsageError for another suffix.
+    """
+    suffix = path.suffix.lower()
+    if suffix not in DRIVERS:
+        raise UsageError(f"'{suffix}' cannot be written.", hint=f"Writable: {', '.join(DRIVERS)}.")
+    shapes = shapely.from_wkb(table[GEOMETRY].to_numpy())
+    attributes = _plain(table.drop_columns([GEOMETRY]))
+    for old in _files(path):
+        old.unlink(missing_ok=True)
+    if suffix == ".csv":
+        return _write_csv(path, attributes, shapes)
+    if suffix == ".geojson":
+        shapes, srid = _to_crs84(shapes, srid), 4326
+    if suffix == ".shp":
+        attributes = attributes.rename_columns(dbf_names(attributes.column_names))
+    options = _options(suffix, attributes, shapes)
+    crs = _mapinfo_crs(srid) if DRIVERS[suffix] == "MapInfo File" else f"EPSG:{srid}"
+    _write(path, DRIVERS[suffix], layer_name, attributes, shapes, crs, geometry_type, options)
+
+
+def _to_crs84(shapes: Shapes, srid: int) -> Shapes:
+    """Longitude and latitude by the official operation, outer rings counterclockwise (RFC 7946, 3.1.6)."""
+    if srid != 4326:
+        shapes = shapely.transform(shapes, lambda xy: vn2000.to_wgs84(xy, srid))
+    oriented: Shapes = shapely.orient_polygons(shapes, exterior_cw=False)
+    return oriented
+
+
+def _write(
+    path: Path,
+    driver: str,
+    layer: str,
+    attributes: pa.Table,
+    shapes: Shapes,
+    crs: str,
+    kind: str,
+    options: dict[str, str],
+) -> None:
+    table = attributes.append_column(GEOMETRY, pa.array(shapely.to_wkb(shapes, flavor="iso"), pa.binary()))
+    pyogrio.write_arrow(
+        table,
+        path,
+        layer=layer,
+        driver=driver,
+        geometry_name=GEOMETRY,
+        geometry_type=kind,
+        crs=crs,
+        layer_options=options,
+    )
+
+
+def _plain(table: pa.Table) -> pa.Table:
+    """Decimals as doubles: the file formats know no other."""
+    for index, field in enumerate(table.schema):
+        if pa.types.is_decimal(field.type):
+            table = table.set_column(index, field.name, table.column(index).cast(pa.float64()))
+    return table
+
+
+def _files(path: Path) -> list[Path]:
+    companions = {".shp": (".shx", ".dbf", ".prj", ".cpg"), ".tab": (".dat", ".map", ".id", ".ind"), ".mif": (".mid",)}
+    return [path, *(path.with_suffix(suffix) for suffix in companions.get(path.suffix.lower(), ()))]
+
+
+def _options(suffix: str, attributes: pa.Table, shapes: Shapes) -> dict[str, str]:
+    if suffix == ".geojson":
+        named = {"ID_FIELD": "id"} if "id" in attributes.column_names else {}
+        # GDAL's own RFC7946=YES takes ten times as long; what it does beyond is done in _to_crs84.
+        return {"COORDINATE_PRECISION": "9", **named}
+    if suffix == ".shp":
+        return {"ENCODING": "UTF-8"}
+    if suffix in (".tab", ".mif"):
+        # A .tab counts in 2^31 steps across its bounds; tight ones keep a millimetre where GDAL's own lose a centimetre
+        west, south, east, north = np.nan_to_num(shapely.total_bounds(shapes))
+        pad = max(east - west, north - south, 1.0)
+        return {"ENCODING": "UTF-8", "BOUNDS": f"{west - pad},{south - pad},{east + pad},{north + pad}"}
+    return {}
+
+
+def dbf_names(names: list[str]) -> list[str]:
+    """Column names cut to ten characters, the second of equal ones numbered."""
+    made: list[str] = []
+    for name in names:
+        short, number = name[:10], 1
+        while short.lower() in (other.lower() for other in made):
+            short, number = f"{name[: 9 - len(str(number))]}_{number}", number + 1
+        made.append(short)
+    return made
+
+
+def _mapinfo_crs(srid: int) -> str:
+    """WKT whose datum GDAL writes as MapInfo's 9999 with the seven parameters; by its own name it would be WGS 84."""
+    grid = vn2000.grid(srid)
+    if grid.datum == "WGS 84":
+        return f"EPSG:{srid}"
+    if grid.datum != "VN-2000":
+        raise UsageError(f"A MapInfo file in EPSG:{srid} would lose its datum.", hint="Write GeoPackage.")
+    turned = SEVEN.replace("-0.00928836,0.01975479,-0.00427372", "0.00928836,-0.01975479,0.00427372")
+    geographic = (
+        f'GEOGCS["unnamed",DATUM["MIF 9999,28,{SEVEN},0",SPHEROID["WGS 84",6378137,298.257223563],TOWGS84[{turned}]],'
+        'PRIMEM["Greenwich",0],UNIT["degree",0.0174532925199433]]'
+    )
+    if grid.geographic:
+        return geographic
+    return (
+        f'PROJCS["unnamed",{geographic},PROJECTION["Transverse_Mercator"],PARAMETER["latitude_of_origin",0],'
+        f'PARAMETER["central_meridian",{grid.meridian}],PARAMETER["scale_factor",{grid.scale}],'
+        'PARAMETER["false_easting",500000],PARAMETER["false_northing",0],UNIT["metre",1]]'
+    )
+
+
+_FORMULA = re.compile(r"^[=+\-@\t\r]")
+
+
+def _write_csv(path: Path, attributes: pa.Table, shapes: Shapes) -> None:
+    """UTF-8 with a byte order mark, by which spreadsheets know it; text that one would calculate gets an apostrophe."""
+    for index, field in enumerate(attributes.schema):
+        if pa.types.is_string(field.type):
+            column = attributes.column(index)
+            risky = pc.match_substring_regex(column, _FORMULA.pattern)
+            guarded = pc.if_else(pc.fill_null(risky, False), pc.binary_join_element_wise("'", column, ""), column)
+            attributes = attributes.set_column(index, field.name, guarded)
+    table = attributes.append_column("wkt", pa.array(shapely.to_wkt(shapes, rounding_precision=9), pa.string()))
+    with path.open("wb") as file:
+        file.write(b"\xef\xbb\xbf")
+        pa.csv.write_csv(table, file)
+
+
+def write_findings(path: Path, findings: Iterable[Finding]) -> None:
+    """Write findings as points in WGS 84 to layer `findings` of a new GeoPackage, with both sentences; what concerns
+    the whole delivery, or has no place, stands there without a point."""
+    found = list(findings)
+    names = ("rule", "severity", "action", "feature", "row", "attribute", "value", "limit", "other")
+    columns = {name: _texts([getattr(finding, name) for finding in found], name) for name in names}
+    columns["vi"] = pa.array([finding.sentence("vi") for finding in found], pa.string())
+    columns["en"] = pa.array([finding.sentence("en") for finding in found], pa.string())
+    shapes = np.full(len(found), None, dtype=object)
+    there = [index for index, finding in enumerate(found) if finding.place is not None]
+    if there:
+        shapes[there] = shapely.points([found[index].place for index in there])
+    path.unlink(missing_ok=True)
+    _write(path, "GPKG", "findings", pa.table(columns), shapes, "EPSG:4326", "Point", {})
+
+
+def _texts(values: list[object], name: str) -> pa.Array:
+    if name == "row":
+        return pa.array(values, pa.int64())
+    return pa.array([None if value is None else str(value) for value in values], pa.string())
