@@ -12,6 +12,8 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
+from sdi.contract.delivery import Delivery
+from sdi.contract.registry import Registry
 from sdi.contract.report import Report
 from sdi.errors import SdiError
 
@@ -67,6 +69,32 @@ def report(found: Report, language: str) -> None:
         out.print(f"[red]✗ {words['refused']}[/red]")
 
 
+def delivery(read: Delivery, language: str) -> None:
+    """How a file was read: what a steward must be able to contradict."""
+    words = WORDS[language]
+    declared = f" ({words['declared']} {read.crs_declared})" if read.crs_declared not in (None, read.crs_used) else ""
+    kept = f" → EPSG:{read.grid}" if read.crs_used != f"EPSG:{read.grid}" else ""
+    operation = f" · {words['operation']} EPSG:{read.operation}" if read.operation else ""
+    out.print(f"[bold]{escape(read.file_name)}[/bold]  {read.driver} · {escape(read.layer_in_file)} · sha256 {read.sha256[:12]}…")
+    out.print(f"  {words['encoding']} {read.encoding} · {read.crs_used}{escape(declared)}{kept}{operation}")
+
+
+def dossier(document: dict[str, Any], registry: Registry, language: str) -> None:
+    """A dossier for the terminal: the facts, then each kind of related feature."""
+    derived = registry[document["collection"]]
+    out.print(f"[bold]{escape(document['title'])} · {escape(document['id'])}[/bold]")
+    subject = registry[document["subject"]["collection"]]
+    facts = [(subject[name].title, value) for name, value in document["subject"]["feature"]["properties"].items()]
+    facts += [(derived[name].title, value) for name, value in document["properties"].items()]
+    seen = dict.fromkeys((title.in_language(language), str(value)) for title, value in facts if value not in (None, [], ""))
+    table(["", ""], list(seen))
+    for part in document["related"]:
+        out.print(f"\n[bold]{escape(part['title'])}[/bold] ({len(part['items'])})")
+        for item in part["items"]:
+            relation = " · ".join(f"{name} {value}" for name, value in item["relation"].items() if value is not None)
+            out.print(f"  {escape(item['id'])}  {escape(relation)}")
+
+
 @contextmanager
 def progress(title: str) -> Iterator[Callable[[int, int | None], None]]:
     """A bar with rate and remaining time on a terminal, nothing otherwise."""
@@ -90,10 +118,10 @@ def progress(title: str) -> Iterator[Callable[[int, int | None], None]]:
 WORDS = {
     "vi": {
         "read": "đã đọc", "kept": "giữ", "quarantined": "cách ly", "dropped": "bỏ qua", "row": "dòng",
-        "more": "mục nữa", "refused": "Từ chối: bộ dữ liệu không được nạp, lớp cũ vẫn được phục vụ.",
+        "encoding": "bảng mã", "declared": "khai báo", "operation": "phép chuyển", "more": "mục nữa", "refused": "Từ chối: bộ dữ liệu không được nạp, lớp cũ vẫn được phục vụ.",
     },
     "en": {
         "read": "read", "kept": "kept", "quarantined": "quarantined", "dropped": "dropped", "row": "row",
-        "more": "more", "refused": "Refused: nothing was loaded, the old layer is still served.",
+        "encoding": "encoding", "declared": "declared", "operation": "operation", "more": "more", "refused": "Refused: nothing was loaded, the old layer is still served.",
     },
 }  # fmt: skip

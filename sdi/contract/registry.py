@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel, ValidationError
-from ruamel.yaml import YAML
-from ruamel.yaml.comments import CommentedMap, CommentedSeq
-from ruamel.yaml.error import MarkedYAMLError
 
 from sdi.contract.codelist import CodeList, read_code_list
+from sdi.contract.document import Document, DocumentError, read_document
 from sdi.contract.faults import faults as faults_of
+from sdi.contract.faults import fields_of as fields_of
 from sdi.contract.layer import Layer
 from sdi.errors import ContractError, Fault, NotFound, nearest
 
@@ -65,19 +64,19 @@ def read_registry(folder: Path) -> Registry:
     """
     code_lists, faults = _read_code_lists(folder / "code_lists")
     unreadable = {Path(fault.file).stem for fault in faults}
-    trees: dict[str, Any] = {}
+    documents: dict[str, Document] = {}
     layers: dict[str, Layer] = {}
     for path in sorted(folder.glob("*.yaml")):
-        layer, tree, found = _read_layer(path)
+        layer, document, found = _read_layer(path)
         faults += found
-        if layer is None:
+        if layer is None or document is None:
             unreadable.add(path.stem)
         else:
-            layers[path.stem], trees[path.stem] = layer, tree
+            layers[path.stem], documents[path.stem] = layer, document
     registry = Registry(folder, layers, code_lists, frozenset(unreadable))
     for stem, layer in layers.items():
         name = f"{stem}.yaml"
-        faults += [Fault(name, _line(trees[stem], place), text) for place, text in faults_of(layer, name, registry)]
+        faults += [Fault(name, documents[stem].line(place), text) for place, text in faults_of(layer, name, registry)]
     if faults:
         raise ContractError(faults)
     return replace(registry, layers={layer.id: _coloured(layer, code_lists) for layer in layers.values()})
@@ -100,44 +99,22 @@ def _coloured(layer: Layer, code_lists: dict[str, CodeList]) -> Layer:
     return layer.model_copy(update={"style": layer.style.model_copy(update={"colours": colours})})
 
 
-def _read_layer(path: Path) -> tuple[Layer | None, Any, list[Fault]]:
+def _read_layer(path: Path) -> tuple[Layer | None, Document | None, list[Fault]]:
     try:
-        # YAML 1.2 keeps `no` a word; an unquoted code such as 01234 becomes a number, which the contract's types refuse.
-        tree = YAML(typ="rt").load(path.read_text(encoding="utf-8"))
-    except MarkedYAMLError as error:
-        line = error.problem_mark.line + 1 if error.problem_mark else 1
-        return None, None, [Fault(path.name, line, f"is not YAML: {error.problem}")]
+        document = read_document(path.read_text(encoding="utf-8"))
+    except DocumentError as error:
+        return None, None, [Fault(path.name, error.line, str(error))]
     except UnicodeDecodeError:
         return None, None, [Fault(path.name, 1, "is not UTF-8")]
-    if not isinstance(tree, CommentedMap):
+    if not isinstance(document.value, dict):
         return None, None, [Fault(path.name, 1, "must be a mapping")]
     try:
-        return Layer.model_validate(_plain(tree)), tree, []
+        return Layer.model_validate(document.value), document, []
     except ValidationError as errors:
-        return None, tree, [_fault(path.name, tree, error) for error in errors.errors()]
+        return None, document, [_fault(path.name, document, error) for error in errors.errors()]
 
 
-def _plain(node: Any) -> Any:
-    if isinstance(node, CommentedMap):
-        return {str(key): _plain(value) for key, value in node.items()}
-    if isinstance(node, CommentedSeq):
-        return [_plain(value) for value in node]
-    return str(node) if isinstance(node, str) else node
-
-
-def _line(tree: Any, place: Iterable[str | int]) -> int:
-    """The line (from 1) of the deepest node of a path that the file has."""
-    line = 1
-    for step in place:
-        try:
-            position = tree.lc.key(step) if isinstance(tree, CommentedMap) else tree.lc.item(step)
-            line, tree = position[0] + 1, tree[step]
-        except (KeyError, IndexError, TypeError, AttributeError):
-            break
-    return line
-
-
-def _fault(name: str, tree: Any, error: Any) -> Fault:
+def _fault(name: str, document: Document, error: Any) -> Fault:
     place = error["loc"]
     where = ".".join(map(str, place))
     if error["type"] == "extra_forbidden":
@@ -147,7 +124,7 @@ def _fault(name: str, tree: Any, error: Any) -> Fault:
         message = f"{where}: '{error['input']}' is not allowed.{nearest(str(error['input']), expected)}"
     else:
         message = f"{where}: {error['msg'].removeprefix('Value error, ')}"
-    return Fault(name, _line(tree, place), message)
+    return Fault(name, document.line(place), message)
 
 
 def _words(place: tuple[str | int, ...]) -> list[str]:

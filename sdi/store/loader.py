@@ -39,6 +39,15 @@ _ARROW: dict[str, Any] = {
     "datetime": pa.timestamp("us", "UTC"),
     "list": pa.string(),
 }
+_STAGED = {
+    pa.string(): "text",
+    pa.int32(): "integer",
+    pa.int64(): "bigint",
+    pa.float64(): "double precision",
+    pa.bool_(): "boolean",
+    pa.date32(): "date",
+    pa.timestamp("us", "UTC"): "timestamptz",
+}
 _CHUNK = 20_000
 """Rows encoded at a time."""
 _WORTH_ANALYSING = 0.05
@@ -178,17 +187,20 @@ def _hold(connection: Connection, layer: Layer) -> None:
 def _stage(connection: Connection, layer: Layer, features: pa.Table | pa.RecordBatchReader) -> Values:
     """COPY the features into STAGED; return the expressions that give its columns the layer's types."""
     schema = _schema(layer, features.schema)
-    json = {attribute.name for attribute in layer.stored if attribute.type == "list"}
-    geometries = {"geom", "geom_wgs84"}
+    kinds = {attribute.name: attribute.type for attribute in layer.stored}
     columns = sql.SQL(", ").join(
-        sql.SQL("{} {}").format(
-            sql.Identifier(field.name), sql.SQL(_staged_type(field, field.name in json, geometries))
-        )
+        sql.SQL("{} {}").format(sql.Identifier(field.name), sql.SQL(_staged_type(field, kinds.get(field.name))))
         for field in schema
     )
     connection.execute(sql.SQL("CREATE TEMPORARY TABLE {} ({}) ON COMMIT DROP").format(STAGED, columns))
     batches = features if isinstance(features, pa.RecordBatchReader) else features.to_batches(max_chunksize=_CHUNK)
-    copy_arrow(connection, sql.SQL("COPY {} FROM STDIN (FORMAT binary)").format(STAGED), schema, batches, json)
+    copy_arrow(
+        connection,
+        sql.SQL("COPY {} FROM STDIN (FORMAT binary)").format(STAGED),
+        schema,
+        batches,
+        {n for n in kinds if kinds[n] == "list"},
+    )
     connection.execute("ANALYZE sdi_staged")
     values = {name: sql.SQL("s.{}").format(sql.Identifier(name)) for name in (*tables.content(layer), "source_row")}
     for attribute in layer.stored:
@@ -212,15 +224,14 @@ def _schema(layer: Layer, delivered: pa.Schema) -> pa.Schema:
     )
 
 
-def _staged_type(field: pa.Field, json: bool, geometries: set[str]) -> str:
-    if field.name in geometries:
+def _staged_type(field: pa.Field, kind: str | None) -> str:
+    if field.name in ("geom", "geom_wgs84"):
         return "geometry"
-    if json:
+    if kind == "list":
         return "jsonb"
-    if pa.types.is_timestamp(field.type):
-        return "timestamptz"
-    encoder: Any = ArrowToPostgresBinaryEncoder.infer_encoder(field)
-    return str(encoder.schema().data_type.ddl())
+    if pa.types.is_decimal(field.type):
+        return "numeric"
+    return _STAGED[field.type]
 
 
 def copy_arrow(

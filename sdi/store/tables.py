@@ -188,7 +188,7 @@ def _now(layer: Layer, metadata: MetaData) -> None:
         layer.id,
         metadata,
         *made,
-        CheckConstraint("sdi.datum(st_srid(geom)) IS NOT NULL", name=_name(layer.id, "geom", "grid")),
+        CheckConstraint("geom IS NULL OR sdi.datum(st_srid(geom)) IS NOT NULL", name=_name(layer.id, "geom", "grid")),
         schema=layer.theme,
     )
     Index(_name(layer.id, "geom_wgs84", INDEX), table.c.geom_wgs84, postgresql_using="gist")

@@ -1,0 +1,76 @@
+"""`sdi db`: the embedded cluster, and the database that the contracts describe."""
+
+from __future__ import annotations
+
+import typer
+
+from sdi.cli import show
+from sdi.cli.app import Desk, Json, app, desk
+from sdi.store import cluster, engine, migrate
+
+db = typer.Typer(help="Cơ sở dữ liệu · The database.", no_args_is_help=True)
+app.add_typer(db, name="db")
+
+WORTH_LISTING = 12
+"""Changes; a first set-up makes a hundred, which nobody reads before a load."""
+
+
+def migrated(at: Desk) -> engine.Connection:
+    """A loader's connection to a database that has the tables of the contracts; the embedded cluster is started."""
+    url = engine.database_url(at.settings)
+    with engine.connect(url) as owner:
+        changes = migrate.apply(owner, at.registry)
+    if len(changes) > WORTH_LISTING:
+        show.say(f"· database brought to the contracts ({len(changes)} changes)")
+    else:
+        for change in changes:
+            show.say(f"· {change.sentence}")
+    return engine.connect(url, engine.LOADER)
+
+
+@db.command("up")
+def up(context: typer.Context) -> None:
+    """Khởi động cụm cơ sở dữ liệu riêng · Start the embedded cluster (not with SDI_DATABASE_URL)."""
+    at = desk(context)
+    if at.settings.database_url is not None:
+        show.say("SDI_DATABASE_URL is set: that server is used, nothing is started.")
+        return
+    show.out.print(cluster.start(at.settings.data), markup=False)
+
+
+@db.command("down")
+def down(context: typer.Context) -> None:
+    """Dừng cụm cơ sở dữ liệu riêng; dữ liệu còn nguyên · Stop the embedded cluster; its data stay."""
+    cluster.stop(desk(context).settings.data)
+    show.say("✓")
+
+
+@db.command("status")
+def status(context: typer.Context, json: Json = False) -> None:
+    """Cơ sở dữ liệu có khớp hợp đồng không · Whether the database is what the contracts say."""
+    at = desk(context)
+    with engine.connect(engine.database_url(at.settings, start=False)) as connection:
+        found = migrate.status(connection, at.registry)
+    if json:
+        show.machine({"applied": found.applied, "pending": [change.sentence for change in found.pending]})
+        return
+    for name in found.applied:
+        show.out.print(f"✓ {name}", markup=False)
+    for change in found.pending:
+        show.out.print(f"· {change.sentence}", markup=False)
+    if not found.pending:
+        show.say("✓ nothing to do")
+
+
+@db.command("migrate")
+def migrate_(
+    context: typer.Context,
+    dry_run: bool = typer.Option(False, "--dry-run", help="Chỉ cho xem · Show what would be done."),
+) -> None:
+    """Đưa cơ sở dữ liệu khớp hợp đồng · Bring the database to the contracts."""
+    at = desk(context)
+    with engine.connect(engine.database_url(at.settings)) as connection:
+        changes = (migrate.plan if dry_run else migrate.apply)(connection, at.registry)
+    for change in changes:
+        show.out.print(f"· {change.sentence}", markup=False)
+    show.say("✓ nothing to do" if not changes else f"✓ {len(changes)} changes" + (" would be made" if dry_run else ""))

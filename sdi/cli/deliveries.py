@@ -1,0 +1,203 @@
+"""`sdi check`, `load`, `publish`, `withdraw`, `history`, `export`, `parcel`: a steward's day."""
+
+from __future__ import annotations
+
+import getpass
+from datetime import date
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from sdi.cli import show
+from sdi.cli.app import Json, LayerId, app, desk
+from sdi.contract.delivery import Request
+from sdi.errors import UsageError
+
+File = Annotated[Path, typer.Argument(metavar="FILE", help="Tệp dữ liệu · The file.")]
+LayerInFile = Annotated[str | None, typer.Option("--layer-in-file", help="Lớp trong tệp · Which layer of the file.")]
+Crs = Annotated[str | None, typer.Option(help="Hệ tọa độ của tệp · What the coordinates are, e.g. EPSG:9210.")]
+Encoding = Annotated[str | None, typer.Option(help="Bảng mã · UTF-8, CP1258, TCVN3, VNI, …")]
+Operation = Annotated[int, typer.Option(help="Phép chuyển VN-2000 → WGS 84 của người lập tệp (EPSG) · The maker's operation.")]
+Grid = Annotated[int | None, typer.Option(help="Lưới lưu trữ cho tệp WGS 84 (EPSG) · Grid to store a WGS 84 file in.")]
+Map = Annotated[list[str] | None, typer.Option("--map", metavar="SRC=ATTR", help="Cột nguồn = thuộc tính · Column = attribute.")]
+Set = Annotated[list[str] | None, typer.Option("--set", metavar="ATTR=VALUE", help="Giá trị cho mọi đối tượng · For every feature.")]
+Area = Annotated[str | None, typer.Option(help="Mã đơn vị hành chính chứa dữ liệu · Administrative unit the data lie in.")]
+Day = Annotated[str | None, typer.Option("--date", help="Ngày của dữ liệu · The data's date, YYYY-MM-DD.")]
+Steward = Annotated[str | None, typer.Option(help="Người nộp · Who hands it in.", envvar="SDI_STEWARD")]
+Findings = Annotated[Path | None, typer.Option(help="Ghi các phát hiện ra GeoPackage · Write the findings for QGIS.")]
+
+
+@app.command("check")
+def check(
+    context: typer.Context, layer: LayerId, file: File, layer_in_file: LayerInFile = None, crs: Crs = None,
+    encoding: Encoding = None, operation: Operation = 6960, grid: Grid = None, map_: Map = None, set_: Set = None,
+    area: Area = None, day: Day = None, findings: Findings = None,
+    control_points: Annotated[Path | None, typer.Option(help="Điểm khống chế có cả hai hệ tọa độ · Points known in both systems.")] = None,
+    control_grid: Annotated[int | None, typer.Option(help="Lưới của điểm khống chế · The grid of the control points.")] = None,
+    json: Json = False,
+) -> None:  # fmt: skip
+    """Kiểm tra một tệp, không ghi gì · Check a file; writes nothing."""
+    from sdi import pipeline
+
+    at = desk(context)
+    request = _request(file, layer_in_file, crs, encoding, operation, grid, map_, set_, area, day, None)
+    fit = pipeline.fit(at.settings, control_points, control_grid) if control_points else None
+    with show.progress(file.name) as step, pipeline.reading(at.settings) as connection:
+        checked = pipeline.check(connection, at.settings, at.registry, layer, request, progress=step)
+    report = checked.report
+    wrong_operation = fit.finding(operation) if fit else None
+    if wrong_operation:
+        report.findings.insert(0, wrong_operation)
+    if findings:
+        pipeline.write_findings(findings, report)
+    if json:
+        facts = {"points": fit.points, "grid": fit.grid, "operations": fit.operations} if fit else None
+        show.machine(report.to_json() | {"delivery": checked.delivery.to_json(), "control_points": facts})
+    else:
+        show.delivery(checked.delivery, at.language)
+        if fit:
+            shown = ", ".join(f"EPSG:{code} {residual:.3f} m" for code, residual in fit.operations)
+            show.out.print(f"  {fit.points} điểm khống chế · control points (EPSG:{fit.grid}): {shown}", markup=False)
+        show.report(report, at.language)
+    if report.refused or report.quarantined:
+        raise typer.Exit(1)
+
+
+@app.command("load")
+def load(
+    context: typer.Context, layer: LayerId, file: File, layer_in_file: LayerInFile = None, crs: Crs = None,
+    encoding: Encoding = None, operation: Operation = 6960, grid: Grid = None, map_: Map = None, set_: Set = None,
+    area: Area = None, day: Day = None, steward: Steward = None, findings: Findings = None, json: Json = False,
+) -> None:  # fmt: skip
+    """Nạp một tệp trong một giao dịch · Load a file in one transaction."""
+    from sdi import pipeline
+    from sdi.cli.database import migrated
+
+    at = desk(context)
+    request = _request(file, layer_in_file, crs, encoding, operation, grid, map_, set_, area, day, steward)
+    with migrated(at) as connection, show.progress(file.name) as step:
+        outcome = pipeline.deliver(connection, at.settings, at.registry, layer, request, progress=step)
+    if findings:
+        pipeline.write_findings(findings, outcome.report)
+    if json:
+        show.machine(outcome.to_json())
+    else:
+        show.delivery(outcome.delivery, at.language)
+        show.report(outcome.report, at.language)
+        show.out.print(outcome.sentence(at.language), markup=False)
+    if outcome.report.refused:
+        raise typer.Exit(1)
+
+
+@app.command("publish")
+def publish(context: typer.Context, layer: LayerId) -> None:
+    """Công bố một lớp · Serve a layer."""
+    _switch(context, layer, "publish")
+
+
+@app.command("withdraw")
+def withdraw(context: typer.Context, layer: LayerId) -> None:
+    """Ngừng công bố một lớp; dữ liệu còn nguyên · Stop serving a layer; its rows stay."""
+    _switch(context, layer, "withdraw")
+
+
+def _switch(context: typer.Context, layer: str, verb: str) -> None:
+    from sdi.cli.database import migrated
+    from sdi.store import ledger
+
+    at = desk(context)
+    with migrated(at) as connection:
+        getattr(ledger, verb)(connection, at.registry[layer])
+    show.say(f"✓ {verb} {layer}")
+
+
+@app.command("history")
+def history(
+    context: typer.Context,
+    layer: Annotated[str | None, typer.Argument(metavar="[LAYER]", help="Mã lớp · Layer id.")] = None,
+    limit: Annotated[int, typer.Option(help="Số dòng · Rows.")] = 30,
+    json: Json = False,
+) -> None:
+    """Sổ các lần nạp · The ledger of loads."""
+    from sdi import pipeline
+    from sdi.store import ledger
+
+    at = desk(context)
+    if layer is not None:
+        layer = at.registry[layer].id
+    with pipeline.reading(at.settings, needed=True) as connection:
+        assert connection is not None
+        entries = ledger.history(connection, layer, limit)
+    if json:
+        show.machine([entry.__dict__ for entry in entries])
+        return
+    rows = [
+        (entry.load_id, entry.layer, entry.status, f"{entry.started_at:%Y-%m-%d %H:%M:%S}", entry.steward, entry.file_name or f"← {entry.cause}",
+         entry.encoding, entry.crs_used, entry.operation, entry.read, entry.inserted, entry.updated, entry.deleted, entry.unchanged, entry.quarantined)
+        for entry in entries
+    ]  # fmt: skip
+    columns = ["load", "layer", "status", "started (UTC)", "steward", "file", "encoding", "crs", "op", "read", "+", "~", "-", "=", "quarantine"]
+    show.table(columns, rows, right=["load", "read", "+", "~", "-", "=", "quarantine"])
+
+
+@app.command("export")
+def export(
+    context: typer.Context, layer: LayerId, file: File,
+    crs: Annotated[str | None, typer.Option(help="EPSG:5897; mặc định là lưới của lớp · default: the layer's grid.")] = None,
+) -> None:  # fmt: skip
+    """Xuất một lớp ra tệp · Write a layer to a file (.gpkg .geojson .fgb .shp .csv .tab .mif)."""
+    from sdi import pipeline
+
+    at = desk(context)
+    found = at.registry[layer]
+    with pipeline.reading(at.settings, needed=True) as connection:
+        assert connection is not None
+        names = [attribute.name for attribute in found.stored]
+        count = pipeline.write_layer(connection, at.settings, found, file, crs, names)
+    show.say(f"✓ {count:,} → {file}")
+
+
+@app.command("parcel")
+def parcel(context: typer.Context, parcel_id: Annotated[str, typer.Argument(metavar="ID")], json: Json = False) -> None:
+    """Hồ sơ một thửa đất · All that is known of one parcel, as the public sees it."""
+    from sdi.service.dossier import of_subject
+
+    at = desk(context)
+    document = of_subject(at.settings, at.registry, "parcels", parcel_id, at.language)
+    if json:
+        show.machine(document)
+    else:
+        show.dossier(document, at.registry, at.language)
+
+
+def _request(
+    file: Path, layer_in_file: str | None, crs: str | None, encoding: str | None, operation: int, grid: int | None,
+    mapping: list[str] | None, constants: list[str] | None, area: str | None, day: str | None, steward: str | None,
+) -> Request:  # fmt: skip
+    try:
+        when = date.fromisoformat(day) if day else None
+    except ValueError:
+        raise UsageError(f"--date {day} is not a date.", hint="Write 2026-11-21.") from None
+    return Request(
+        path=file, layer_in_file=layer_in_file, crs=crs, encoding=encoding, operation=operation, grid=grid,
+        mapping=_pairs(mapping, "--map"), constants=_pairs(constants, "--set"), area=area, day=when,
+        steward=steward or _login(),
+    )  # fmt: skip
+
+
+def _pairs(given: list[str] | None, option: str) -> dict[str, Any]:
+    pairs = {}
+    for pair in given or []:
+        name, separator, value = pair.partition("=")
+        if not separator or not name:
+            raise UsageError(f"{option} {pair} is not of the form NAME=VALUE.")
+        pairs[name.strip()] = value.strip()
+    return pairs
+
+
+def _login() -> str:
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        return "unknown"

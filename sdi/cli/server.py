@@ -1,0 +1,95 @@
+"""`sdi serve`, `sdi demo`, `sdi doctor`: running the whole."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from sdi.cli import show
+from sdi.cli.app import Desk, Json, app, desk
+
+Host = Annotated[str, typer.Option(help="Địa chỉ lắng nghe · Address to listen on.")]
+Port = Annotated[int, typer.Option(help="Cổng · Port.")]
+
+
+@app.command("serve")
+def serve(
+    context: typer.Context,
+    host: Host = "127.0.0.1",
+    port: Port = 8000,
+    workers: Annotated[int, typer.Option(help="Số tiến trình · Worker processes.")] = 1,
+) -> None:
+    """Phục vụ các lớp đã công bố · Serve the published layers."""
+    at = desk(context)
+    at.registry  # noqa: B018  a wrong contract is told here, once, and not by every worker
+    _serve(host, port, workers)
+
+
+def _serve(host: str, port: int, workers: int) -> None:
+    import uvicorn
+
+    # The workers read settings and contracts themselves: they are processes of their own.
+    uvicorn.run(
+        "sdi.service.app:from_environment", factory=True, host=host, port=port, workers=workers, access_log=False,
+        proxy_headers=True, server_header=False, log_level="warning",
+    )  # fmt: skip
+
+
+@app.command("demo")
+def demo(
+    context: typer.Context,
+    host: Host = "127.0.0.1",
+    port: Port = 8000,
+    parcels: Annotated[int, typer.Option(help="Số thửa đất sinh ra · Parcels to generate.")] = 20_000,
+    serving: Annotated[bool, typer.Option("--serve/--no-serve", help="Phục vụ sau khi nạp · Serve afterwards.")] = True,
+) -> None:
+    """Nạp thành phố mẫu rồi phục vụ · Load the demo city and serve it."""
+    at = desk(context)
+    folder = at.settings.data / "demo"
+    _load_demo(at, folder, parcels)
+    if serving:
+        show.say(f"→ http://{host}:{port}   (Ctrl-C để dừng · to stop)")
+        _serve(host, port, 1)
+
+
+def _load_demo(at: Desk, folder: Path, parcels: int) -> None:
+    from sdi import pipeline
+    from sdi.cli.database import migrated
+    from sdi.demo import city
+    from sdi.store import ledger
+
+    with migrated(at) as connection:
+        done = {(entry.layer, entry.file_name) for entry in ledger.history(connection, limit=10_000) if entry.status == "done"}
+        if not (folder / "truth.json").exists():
+            show.say(f"· sinh thành phố mẫu · generating the demo city ({parcels:,} parcels) in {folder}")
+            city.generate(folder, parcels=parcels)
+        for layer, request in city.deliveries(folder):
+            if (layer, request.path.name) in done:
+                continue
+            with show.progress(request.path.name) as step:
+                outcome = pipeline.deliver(connection, at.settings, at.registry, layer, request, progress=step)
+            show.say(f"  {layer} ← {request.path.name}: {outcome.sentence(at.language)}")
+        for name, publication in ledger.published(connection).items():
+            show.say(f"  {name}: {publication.count:,}")
+
+
+@app.command("doctor")
+def doctor(context: typer.Context, json: Json = False) -> None:
+    """Tìm lỗi cài đặt và cách sửa · Tell what is wrong with this set-up, and how to mend it."""
+    from sdi import diagnosis
+
+    at = desk(context)
+    results = list(diagnosis.examine(at.settings))
+    if json:
+        show.machine([result.__dict__ for result in results])
+    else:
+        for result in results:
+            mark = {"ok": "[green]✓[/green]", "warning": "[yellow]![/yellow]", "error": "[red]✗[/red]"}[result.state]
+            show.out.print(f"{mark} {show.escape(result.what)}: {show.escape(result.finding)}")
+            if result.cure:
+                show.out.print(f"    → {show.escape(result.cure)}")
+    if any(result.state == "error" for result in results):
+        sys.exit(4)

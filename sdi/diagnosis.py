@@ -1,0 +1,76 @@
+"""What is wrong with a set-up, and how to mend it: each examination says what was looked at, what was found, and the cure."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from sdi.contract.registry import Registry, read_registry
+from sdi.errors import ContractError, SdiError
+from sdi.national import vn2000
+from sdi.settings import Settings
+from sdi.store import check, engine, migrate
+
+LEAST_FREE = 2 * 1024**3
+"""Bytes that a load of a city's parcels and its indexes may need at once."""
+HOME_POINT = (588415.1135, 2326366.5101, 105.8525, 21.0287)
+"""Hoàn Kiếm in EPSG:5897 and in WGS 84 by EPSG:6960: if this is off, PROJ's data are not what we tested."""
+
+
+@dataclass(frozen=True)
+class Result:
+    what: str
+    state: Literal["ok", "warning", "error"]
+    finding: str
+    cure: str | None = None
+
+
+def examine(settings: Settings) -> Iterator[Result]:
+    """Look at everything, the first fault or not."""
+    version = ".".join(map(str, sys.version_info[:3]))
+    yield Result("Python", "ok" if sys.version_info >= (3, 12) else "error", version, None)
+    yield from _transformation()
+    yield from _disk(settings)
+    registry = None
+    try:
+        registry = read_registry(settings.layers)
+        yield Result("contracts", "ok", f"{len(registry.layers)} layers, {len(registry.code_lists)} code lists")
+    except ContractError as error:
+        yield Result("contracts", "error", f"{len(error.faults)} faults: {error.faults[0]}", "Run 'sdi layers check'.")
+    yield from _database(settings, registry)
+
+
+def _transformation() -> Iterator[Result]:
+    east, north, lon, lat = HOME_POINT
+    found = vn2000.to_wgs84(np.array([[east, north]]), 5897)[0]
+    off = float(np.hypot((found[0] - lon) * 103_900, (found[1] - lat) * 110_700))
+    state: Literal["ok", "error"] = "ok" if off < 0.001 else "error"
+    yield Result("VN-2000 → WGS 84 (EPSG:6960)", state, f"{off * 1000:.2f} mm", None if off < 0.001 else "Install the locked pyproj.")
+
+
+def _disk(settings: Settings) -> Iterator[Result]:
+    folder = next(path for path in [settings.data, *settings.data.parents] if path.exists())
+    free = shutil.disk_usage(folder).free
+    cure = None if free >= LEAST_FREE else "Free space, or set SDI_DATA to a larger disk."
+    yield Result("disk", "ok" if cure is None else "warning", f"{free / 1024**3:.1f} GiB free", cure)
+
+
+def _database(settings: Settings, registry: Registry | None) -> Iterator[Result]:
+    try:
+        url = engine.database_url(settings, start=False)
+        with engine.connect(url) as connection:
+            for found in check.examine(connection):
+                yield Result(found.what, found.state, found.finding, found.cure)
+            if registry is None:
+                return
+            pending = migrate.status(connection, registry).pending
+            cure = "Run 'sdi db migrate'." if pending else None
+            finding = f"{len(pending)} changes pending" if pending else "the tables are what the contracts say"
+            yield Result("contracts vs database", "warning" if pending else "ok", finding, cure)
+    except SdiError as error:
+        yield Result("database", "error", error.message, error.hint)

@@ -1,0 +1,259 @@
+"""deliver(): read → conform → check → load → join → publish, the whole flow on one page.
+
+Everything that a delivery changes, the derived layers included, is one transaction under one load_id: readers see the
+old state or the new one. A delivery that the contract refuses leaves the old layer served and an entry in the ledger.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from sdi.contract.delivery import Delivery, Request
+from sdi.contract.layer import Layer
+from sdi.contract.registry import Registry
+from sdi.contract.report import Report
+from sdi.errors import StoreError, UsageError
+from sdi.ingest import crs, raster, write
+from sdi.ingest.control import Fit, fit_control_points
+from sdi.ingest.deliver import Received, receive
+from sdi.ingest.raster import ReceivedCoverage
+from sdi.ingest.source import Limits
+from sdi.settings import Settings
+from sdi.store import derived, engine, export, frame, ledger, loader, statistics
+from sdi.store.engine import Connection
+from sdi.store.loader import Load
+
+Progress = Callable[[int, int | None], None]
+Box = tuple[float, float, float, float]
+
+COVERAGES = "coverages"
+"""Folder of the published coverages, below the data folder."""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of a delivery. `load` is None when it was refused; `made` are the derived layers it changed."""
+
+    layer: Layer
+    delivery: Delivery
+    report: Report
+    load_id: int
+    load: Load | None = None
+    made: list[Load] = field(default_factory=list)
+
+    def sentence(self, language: str) -> str:
+        """What was done, in one line."""
+        words = _WORDS[language]
+        if self.load is None:
+            return f"✗ {words['refused']} (load {self.load_id})"
+        counts = ", ".join(f"{getattr(self.load, name):,} {words[name]}" for name in _COUNTS if getattr(self.load, name))
+        joined = ", ".join(f"{load.layer} {load.inserted + load.updated + load.deleted:,}" for load in self.made)
+        return f"✓ load {self.load_id}: {counts or words['nothing']}" + (f" → {joined}" if joined else "")
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "load_id": self.load_id,
+            "delivery": self.delivery.to_json(),
+            "report": self.report.to_json(),
+            "load": self.load.__dict__ if self.load else None,
+            "derived": [load.__dict__ for load in self.made],
+        }
+
+
+_COUNTS = ("inserted", "updated", "deleted", "unchanged", "quarantined")
+_WORDS = {
+    "vi": {
+        "inserted": "thêm mới", "updated": "thay đổi", "deleted": "kết thúc", "unchanged": "không đổi",
+        "quarantined": "cách ly", "nothing": "không có gì thay đổi", "refused": "bị từ chối, lớp cũ vẫn được phục vụ",
+    },
+    "en": {
+        "inserted": "new", "updated": "changed", "deleted": "ended", "unchanged": "unchanged",
+        "quarantined": "in quarantine", "nothing": "nothing changed", "refused": "refused, the old layer is still served",
+    },
+}  # fmt: skip
+
+
+def deliver(
+    connection: Connection,
+    settings: Settings,
+    registry: Registry,
+    layer_id: str,
+    request: Request,
+    *,
+    progress: Progress | None = None,
+) -> Outcome:
+    """Take a steward's file through the whole way. `connection`: a loader's, in autocommit mode, on a migrated database.
+
+    Raises NotFound, UsageError, SourceError, StoreError; bad data is in the outcome's report.
+    """
+    layer = registry[layer_id]
+    received = _receive(connection, settings, registry, layer, request, progress)
+    if received.report.refused:
+        return Outcome(layer, received.delivery, received.report, ledger.refuse(connection, layer, received.delivery, received.report))
+    with ledger.recorded(connection, layer, received.delivery) as load_id, engine.translated(), connection.transaction():
+        load = _load(connection, settings, registry, layer, received, load_id)
+        _measure(connection, settings, registry, load_id)
+        made = derived.refresh(connection, registry, load_id)
+    return Outcome(layer, received.delivery, received.report, load_id, load, made)
+
+
+def check(
+    connection: Connection | None,
+    settings: Settings,
+    registry: Registry,
+    layer_id: str,
+    request: Request,
+    *,
+    progress: Progress | None = None,
+) -> Received | ReceivedCoverage:
+    """Hold a file against its contract and write nothing. Without a connection `request.area` cannot be looked up."""
+    return _receive(connection, settings, registry, registry[layer_id], request, progress, keep=False)
+
+
+def _receive(
+    connection: Connection | None,
+    settings: Settings,
+    registry: Registry,
+    layer: Layer,
+    request: Request,
+    progress: Progress | None,
+    *,
+    keep: bool = True,
+) -> Received | ReceivedCoverage:
+    if layer.derived is not None:
+        inputs = ", ".join(source.layer for source in layer.derived.inputs)
+        raise UsageError(f"'{layer.id}' is made from {inputs} and takes no files.")
+    extent = _extent(connection, settings, registry, layer, request)
+    limits = Limits(timeout=settings.read_timeout, memory=settings.read_memory)
+    if layer.coverage is None:
+        return receive(request, layer, registry, grid=settings.grid, extent=extent, limits=limits, progress=progress)
+    with _coverage_file(settings, layer, keep) as out:
+        return raster.receive(
+            request, layer, grid=settings.grid, out=out, extent=extent, limits=limits, progress=progress
+        )
+
+
+def _extent(
+    connection: Connection | None, settings: Settings, registry: Registry, layer: Layer, request: Request
+) -> Box | None:
+    """Where the data should lie: the named unit, else what the deployment says, else its administrative units."""
+    frames = [other for other in registry if other.frame is not None]
+    if request.area is not None:
+        if connection is None:
+            raise StoreError("--area needs the administrative units in the store.", hint="Run 'sdi db up' and load them.")
+        found = [box for other in frames if (box := frame.extent_of(connection, other, request.area))]
+        if not found:
+            raise UsageError(f"No administrative unit has the code '{request.area}'.", hint="Load the units first.")
+        return found[0]
+    if settings.extent is not None:
+        return settings.extent
+    if connection is None or layer.frame is not None:
+        return None
+    known = ledger.publications(connection)
+    return next((known[other.id].extent for other in frames if other.id in known), None)
+
+
+# --- writing --------------------------------------------------------------------------------------------------------
+
+
+def _load(
+    connection: Connection,
+    settings: Settings,
+    registry: Registry,
+    layer: Layer,
+    received: Received | ReceivedCoverage,
+    load_id: int,
+) -> Load:
+    if isinstance(received, Received):
+        return loader.load(
+            connection, layer, registry, received.features, received.quarantined, received.delivery, received.report,
+            load_id=load_id,
+        )  # fmt: skip
+    if received.cog is None or received.extent_wgs84 is None:
+        raise UsageError(f"{received.delivery.file_name} lies nowhere on the Earth.")
+    facts = received.facts | {"file": received.cog.relative_to(settings.data).as_posix()}
+    return loader.enter_coverage(
+        connection, layer, received.delivery, received.report, extent=received.extent_wgs84, facts=facts, load_id=load_id
+    )  # fmt: skip
+
+
+def _measure(connection: Connection, settings: Settings, registry: Registry, load_id: int) -> None:
+    """Give features their figures from the coverages where this load made them stale."""
+    known = ledger.publications(connection)
+    for due in statistics.due(connection, registry):
+        publication = known[due.coverage.id]
+        shapes = statistics.geometries(connection, due.layer, due.ids)
+        assert due.coverage.coverage is not None
+        bands = [band.name for band in due.coverage.coverage.bands]
+        figures = raster.zonal(
+            settings.data / publication.facts["file"], publication.grids[0], shapes, due.operations, bands
+        )
+        statistics.write(connection, due.coverage, due.layer, figures, whole=due.ids is None, load_id=load_id)
+
+
+@contextmanager
+def _coverage_file(settings: Settings, layer: Layer, keep: bool) -> Iterator[Path]:
+    """Where a coverage is written: a new file each time, for the old one is served until the load is committed."""
+    import uuid
+
+    folder = settings.data / COVERAGES / layer.id
+    folder.mkdir(parents=True, exist_ok=True)
+    out = folder / f"{uuid.uuid4().hex}.tif"
+    try:
+        yield out
+    except BaseException:
+        out.unlink(missing_ok=True)
+        raise
+    if not keep:
+        out.unlink(missing_ok=True)
+
+
+# --- reading --------------------------------------------------------------------------------------------------------
+
+
+@contextmanager
+def reading(settings: Settings, *, needed: bool = False) -> Iterator[Connection | None]:
+    """A loader's connection that starts no server; None where the store is away or not set up and is not `needed`."""
+    connection = None
+    try:
+        url = engine.database_url(settings, start=needed)
+        connection = engine.connect(url, engine.LOADER)
+        ledger.version(connection)
+    except StoreError:
+        if needed:
+            raise
+        connection = None
+    try:
+        yield connection
+    finally:
+        if connection is not None:
+            connection.close()
+
+
+def fit(settings: Settings, path: Path, grid: int | None) -> Fit:
+    """Which operation the control points of a file fit."""
+    limits = Limits(timeout=settings.read_timeout, memory=settings.read_memory)
+    return fit_control_points(Request(path, grid=grid), limits)
+
+
+def write_findings(path: Path, report: Report) -> None:
+    """Write a report's findings as points for QGIS."""
+    write.write_findings(path, report.findings)
+
+
+def write_layer(
+    connection: Connection, settings: Settings, layer: Layer, path: Path, target: str | None, attributes: list[str]
+) -> int:
+    """Write a layer's attributes and shapes to a file; `target`: `EPSG:…`, None: the layer's own grid. Returns the count."""
+    if layer.coverage is not None:
+        raise UsageError(f"'{layer.id}' is a coverage.", hint="Copy its GeoTIFF, or ask the service for /coverage.")
+    srid = 4326 if path.suffix.lower() == ".geojson" else crs.parse(target) if target else None
+    reader, grid = export.read_features(connection, layer, attributes, srid)
+    table = reader.read_all()
+    assert layer.geometry is not None
+    write.write_features(path, layer.id, table, grid, layer.geometry.type)
+    return int(table.num_rows)
