@@ -14,7 +14,9 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 SHARED = Path(os.environ.get("SDI_SHARED_DATA", ROOT.parent / "shared" / "data"))
 
-for name in [name for name in os.environ if name.startswith("SDI_") and not name.startswith(("SDI_TEST_", "SDI_SHARED_"))]:
+for name in [
+    name for name in os.environ if name.startswith("SDI_") and not name.startswith(("SDI_TEST_", "SDI_SHARED_"))
+]:
     del os.environ[name]
 
 
@@ -43,7 +45,7 @@ def server_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     folder = tmp_path_factory.mktemp("cluster")
     url = cluster.start(folder)
     yield url
-    cluster.stop(folder)
+    cluster.remove(folder)
 
 
 def with_database(url: str, name: str) -> str:

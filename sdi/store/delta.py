@@ -64,7 +64,7 @@ def write(connection: Connection, layer: Layer, load_id: int, values: Values, *,
             "CREATE TEMPORARY TABLE sdi_next ON COMMIT DROP AS SELECT {} AS id, {} AS row_hash FROM {} s;"
             " CREATE UNIQUE INDEX ON sdi_next (id); ANALYZE sdi_next;"
             " CREATE TEMPORARY TABLE sdi_delta ON COMMIT DROP AS"
-            " SELECT n.id, o.id IS NOT NULL AS was, true AS is FROM sdi_next n LEFT JOIN {} o USING (id)"
+            " SELECT n.id, o.id IS NOT NULL AS was, true AS stays FROM sdi_next n LEFT JOIN {} o USING (id)"
             " WHERE o.row_hash IS DISTINCT FROM n.row_hash"
         ).format(values["id"], row_hash(layer, values), STAGED, tables.now(layer))
     )
@@ -81,9 +81,13 @@ def write(connection: Connection, layer: Layer, load_id: int, values: Values, *,
         _note(connection, layer, load_id, sql.SQL("JOIN sdi_delta d ON d.id = o.id AND d.was"))
         _retire(connection, layer, load_id)
         _insert(
-            connection, layer, load_id, values, sql.SQL("JOIN sdi_delta d ON d.id = {} AND d.is").format(values["id"])
+            connection,
+            layer,
+            load_id,
+            values,
+            sql.SQL("JOIN sdi_delta d ON d.id = {} AND d.stays").format(values["id"]),
         )
-        _note(connection, layer, load_id, sql.SQL("JOIN sdi_delta d ON d.id = o.id AND d.is"))
+        _note(connection, layer, load_id, sql.SQL("JOIN sdi_delta d ON d.id = o.id AND d.stays"))
     connection.execute("DROP TABLE sdi_next, sdi_delta")
     return counts
 
@@ -112,8 +116,8 @@ def _text(attribute: Attribute, value: sql.Composable) -> sql.Composable:
 
 def _counts(connection: Connection) -> Counts:
     row = connection.execute(
-        "SELECT count(*) FILTER (WHERE is AND NOT was), count(*) FILTER (WHERE is AND was),"
-        " count(*) FILTER (WHERE was AND NOT is), (SELECT count(*) FROM sdi_next) FROM sdi_delta"
+        "SELECT count(*) FILTER (WHERE stays AND NOT was), count(*) FILTER (WHERE stays AND was),"
+        " count(*) FILTER (WHERE was AND NOT stays), (SELECT count(*) FROM sdi_next) FROM sdi_delta"
     ).fetchone()
     assert row is not None
     inserted, updated, deleted, delivered = row

@@ -23,6 +23,7 @@ from sdi.errors import ContractError, Fault
 from sdi.store import delta, engine, ledger, tables
 from sdi.store.delta import STAGED
 from sdi.store.engine import Connection
+from sdi.store.ledger import Counts
 from sdi.store.loader import Load
 
 _METRES_PER_DEGREE = 110_574.0
@@ -76,7 +77,8 @@ def _refresh(connection: Connection, layer: Layer, registry: Registry, cause: in
     assert layer.derived is not None
     subject = registry[layer.derived.subject]
     mark = fingerprint(layer, registry)
-    whole = rebuild or delta.is_empty(connection, layer) or _built(connection, layer) != mark
+    empty = delta.is_empty(connection, layer)
+    whole = rebuild or empty or _built(connection, layer) != mark
     _make_subject(connection)
     _gather(connection, layer, registry, whole)
     if not whole and _is_idle(connection, layer):
@@ -85,10 +87,7 @@ def _refresh(connection: Connection, layer: Layer, registry: Registry, cause: in
     load_id = ledger.start(connection, layer, None, cause=cause)
     connection.execute("CREATE INDEX ON subject USING gist (geom_wgs84); ANALYZE subject")
     _run(connection, sql.SQL("CREATE TEMPORARY TABLE {} ON COMMIT DROP AS ").format(STAGED), layer, registry)
-    gone = sql.SQL("true") if whole else sql.SQL(
-        "o.subject_id IN (SELECT id FROM subject UNION ALL SELECT id FROM sdi_gone)"
-    )  # fmt: skip
-    counts = delta.write(connection, layer, load_id, delta.values(layer), gone=gone)
+    counts = _write(connection, layer, load_id, whole=whole, empty=empty)
     connection.execute("DROP TABLE subject, sdi_gone, sdi_staged")
     ledger.finish(connection, load_id, counts)
     connection.execute("UPDATE sdi.contract SET built_sha256 = %s WHERE layer = %s", [mark, layer.id])
@@ -100,6 +99,14 @@ def _refresh(connection: Connection, layer: Layer, registry: Registry, cause: in
         load_id, layer.id, counts.inserted, counts.updated, counts.deleted, counts.unchanged, 0, 0,
         perf_counter() - begun,
     )  # fmt: skip
+
+
+def _write(connection: Connection, layer: Layer, load_id: int, *, whole: bool, empty: bool) -> Counts:
+    if empty:
+        return delta.write_first(connection, layer, load_id, delta.values(layer))
+    made_anew = "o.subject_id IN (SELECT id FROM subject UNION ALL SELECT id FROM sdi_gone)"
+    gone = sql.SQL("true" if whole else made_anew)
+    return delta.write(connection, layer, load_id, delta.values(layer), gone=gone)
 
 
 # --- which subjects -----------------------------------------------------------------------------------------------

@@ -70,6 +70,11 @@ def connect(url: str, role: str | None = None, *, application: str = "sdi") -> C
     return connection
 
 
+def another(connection: Connection) -> Connection:
+    """A second connection to the same database as the same login, in autocommit mode."""
+    return psycopg.connect(connection.info.dsn, password=connection.info.password or None, autocommit=True)
+
+
 def require_postgis(connection: Connection) -> None:
     """Raise StoreError unless the connection's database has PostGIS 3.1 or newer."""
     row = connection.execute("SELECT extversion FROM pg_extension WHERE extname = 'postgis'").fetchone()

@@ -63,8 +63,10 @@ def apply(connection: Connection, registry: Registry) -> list[Change]:
 
 def plan(connection: Connection, registry: Registry) -> list[Change]:
     """What `apply` would do, found by doing it and taking it back. Raises what `apply` raises."""
-    with engine.translated(), connection.transaction(force_rollback=True):
-        return _work(connection, registry)
+    # On a connection of its own: PostGIS keeps what it looked up for a session, and would go on with the object numbers
+    # of an extension that was created and taken back.
+    with engine.translated(), engine.another(connection) as apart, apart.transaction(force_rollback=True):
+        return _work(apart, registry)
 
 
 def status(connection: Connection, registry: Registry) -> Status:
