@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from pygeoapi.provider.base import ProviderQueryError
+from pygeoapi.provider.base import ProviderInvalidQueryError
 from pygeoapi.provider.rasterio_ import RasterioProvider
 
 from sdi.catalog.collection import CRS84, crs_uri
@@ -115,11 +115,11 @@ class CoverageProvider(RasterioProvider):  # type: ignore[misc]
             return left, bottom, right, top
         found = max(left, bbox[0]), max(bottom, bbox[1]), min(right, bbox[2]), min(top, bbox[3])
         if found[0] >= found[2] or found[1] >= found[3]:
-            raise ProviderQueryError("the box misses the coverage")
+            raise ProviderInvalidQueryError("the box misses the coverage")
         return found
 
     def _coverage_json(self, indexes: list[int], bounds: tuple[float, float, float, float], most: int | None) -> dict[str, Any]:
-        window = self._data.window(*bounds).round_offsets("floor").round_lengths("ceil")
+        window = self._data.window(*bounds).round_offsets(op="floor").round_lengths(op="ceil")
         cells = max(window.width, window.height, 1)
         scale = min(1.0, (most or cells) / cells, (MOST_CELLS / max(window.width * window.height, 1)) ** 0.5)
         width, height = max(1, int(window.width * scale)), max(1, int(window.height * scale))

@@ -65,7 +65,7 @@ async def landing(service: Service, snapshot: Snapshot, language: str, format_: 
     if format_ != "json":
         return document
     kept = ("self", "alternate", "service-desc", "service-doc", "conformance", "data")
-    document["links"] = _translated([each for each in document["links"] if each["rel"] in kept], language)
+    document["links"] = _translated([each for each in document["links"] if each["rel"] in kept], service, language)
     boxes = [snapshot.publications[name].extent for name in snapshot.layers]
     known = [box for box in boxes if box is not None]
     if known:
@@ -81,7 +81,7 @@ async def collections(service: Service, snapshot: Snapshot, language: str, forma
         return document
     for each in document["collections"]:
         _complete(each, service, snapshot, language)
-    document["links"] = _translated(document["links"], language)
+    document["links"] = _translated(document["links"], service, language)
     return document
 
 
@@ -135,7 +135,7 @@ def code_list(service: Service, name: str, language: str) -> dict[str, Any]:
 
 def _complete(document: dict[str, Any], service: Service, snapshot: Snapshot, language: str) -> dict[str, Any]:
     layer, _ = snapshot[document["id"]]
-    document["links"] = _translated(document["links"], language)
+    document["links"] = _translated(document["links"], service, language)
     if layer.coverage is None:
         document["links"].append(links.link(
             f"{REL}/sortables", links.address(service.url, "collections", layer.id, "sortables"),
@@ -145,6 +145,13 @@ def _complete(document: dict[str, Any], service: Service, snapshot: Snapshot, la
     return document
 
 
-def _translated(given: list[dict[str, Any]], language: str) -> list[dict[str, Any]]:
+def _translated(given: list[dict[str, Any]], service: Service, language: str) -> list[dict[str, Any]]:
+    """pygeoapi's links with titles in the language, and a path in the landing page's address."""
     _ = words.translator(language)
-    return [{**each, "title": _(each["title"])} for each in given]
+    bare = f"{service.url}?"
+    # pygeoapi's `hreflang` is the service's default language, not the document's.
+    return [
+        {name: value for name, value in each.items() if name != "hreflang"}
+        | {"title": _(each["title"]), "href": each["href"].replace(bare, f"{service.url}/?")}
+        for each in given
+    ]

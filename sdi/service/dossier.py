@@ -6,6 +6,7 @@ as they exist for who asks. No layer is known by name.
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Iterator
 from dataclasses import replace
@@ -14,16 +15,20 @@ from typing import Any
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 
-from sdi.access import row_filter, visible
+from sdi.access import PUBLIC, row_filter, visible
 from sdi.contract.layer import Attribute, Layer
 from sdi.contract.query import Area, FeatureQuery
+from sdi.contract.registry import Registry
 from sdi.service import items, links, plan, words
 from sdi.service.asked import Asked
 from sdi.service.crs import DEFAULT
 from sdi.service.pages import Pages
 from sdi.service.parameters import row_filters
-from sdi.service.publications import Snapshot
+from sdi.service.publications import Publications, Snapshot
+from sdi.service.reader import Reader
 from sdi.service.state import Service
+from sdi.settings import Settings
+from sdi.store import engine
 
 MOST_NEIGHBOURS = 400
 
@@ -49,6 +54,23 @@ async def document(
         "timeStamp": items.now(),
         "links": _links(service, derived, subject, feature_id, asked),
     }
+
+
+def of_subject(settings: Settings, registry: Registry, path: str, feature_id: str, language: str) -> dict[str, Any]:
+    """The dossier at `/{path}/{feature_id}/dossier` as the public sees it, without a running service."""
+
+    async def ask() -> dict[str, Any]:
+        reader = Reader(engine.database_url(settings), settings)
+        await reader.open()
+        try:
+            publications = Publications(settings, registry, PUBLIC, reader)
+            service = Service(settings, registry, PUBLIC, reader, publications)
+            snapshot = await publications.current()
+            return await document(service, snapshot, snapshot.dossier_at(path), feature_id, Asked({}, language, "json"))
+        finally:
+            await reader.close()
+
+    return asyncio.run(ask())
 
 
 async def page(request: Request, snapshot: Snapshot, derived: Layer, document: dict[str, Any], asked: Asked) -> Response:

@@ -66,7 +66,7 @@ async def _body(
 async def feature(request: Request, asked: Asked, layer: Layer, feature_id: str, crs: Crs, snapshot: Snapshot) -> Response:
     """One feature with its links. Raises NotFound."""
     service = request.app.state.service
-    row = await one(service, layer, feature_id, crs, snapshot)
+    row = await one(service, layer, feature_id, crs)
     answered = item_links(service, asked, layer, feature_id, snapshot)
     headers = {
         "Link": links.header(answered),
@@ -78,7 +78,7 @@ async def feature(request: Request, asked: Asked, layer: Layer, feature_id: str,
     return Response(f"{row[:-1]},{tail[1:]}", headers=headers, media_type=links.GEOJSON)
 
 
-async def one(service: Any, layer: Layer, feature_id: str, crs: Crs, snapshot: Snapshot) -> str:
+async def one(service: Any, layer: Layer, feature_id: str, crs: Crs) -> str:
     """The text of one feature that exists for who asks. Raises NotFound."""
     row: str | None = await anext(service.reader.geojson(layer, by_ids(service, layer, (feature_id,), crs)), None)
     if row is None:

@@ -111,11 +111,12 @@ def _filter(
 
 
 def _equals(layer: Layer, agency: Agency, parameters: Mapping[str, str]) -> tuple[tuple[str, Any], ...]:
-    return tuple(
-        (attribute.name, parameters[attribute.name])
-        for attribute in comparable(agency, layer)
-        if attribute.name in parameters and attribute.name not in RESERVED
-    )
+    asked = [a for a in comparable(agency, layer) if a.name in parameters and a.name not in RESERVED]
+    for attribute in asked:
+        # The store compares 1.5 with a whole number and finds nothing; by its schema it is no value at all.
+        if attribute.type == "integer" and not re.fullmatch(r"[+-]?\d{1,300}", parameters[attribute.name], re.ASCII):
+            raise BadRequest(f"{attribute.name}: '{parameters[attribute.name][:40]}' is not a whole number.")
+    return tuple((attribute.name, parameters[attribute.name]) for attribute in asked)
 
 
 def _interval(layer: Layer, parameters: Mapping[str, str]) -> Interval | None:

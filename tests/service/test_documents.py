@@ -1,0 +1,258 @@
+"""Landing page, collections, schemas, OpenAPI, conformance, coverage, dossier: the documents beside the features."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import jsonschema
+import numpy as np
+import pytest
+import rasterio
+
+from sdi.national import vn2000
+from sdi.service import words
+from tests.service.conftest import CORNER, Town
+
+EPSG = "http://www.opengis.net/def/crs/EPSG/0/"
+REL = "http://www.opengis.net/def/rel/ogc/1.0"
+
+
+def rels(document: dict[str, Any]) -> set[str]:
+    return {each["rel"] for each in document["links"]}
+
+
+def test_the_landing_page_leads_to_everything_that_is_there(town: Town) -> None:
+    found = town.get("/")
+    assert found["title"] == "Thị trấn thử"
+    assert town.get("/?lang=en")["title"] == "Test town"
+    assert {"self", "alternate", "service-desc", "service-doc", "conformance", "data"} == rels(found)
+    for each in found["links"]:
+        assert town.ask(each["href"].removeprefix(town.url) or "/").status == 200, each
+    west, south, east, north = found["extent"]["spatial"]["bbox"][0]
+    assert 105 < west < east < 106
+    assert 20 < south < north < 22
+
+
+def test_every_link_of_a_collection_answers(town: Town) -> None:
+    for name in ("plots", "works", "plot_card", "ground"):
+        found = town.get(f"/collections/{name}")
+        assert found == next(each for each in town.get("/collections")["collections"] if each["id"] == name)
+        for each in found["links"]:
+            if each["href"].startswith(town.url):
+                answer = town.ask(each["href"].removeprefix(town.url) or "/")
+                assert answer.status == 200, each
+                assert answer.headers["Content-Type"].split(";")[0] == each["type"].split(";")[0], each
+
+
+def test_a_collection_speaks_the_asked_language(town: Town) -> None:
+    assert town.get("/collections/plots")["title"] == "Thửa đất thử"
+    assert town.get("/collections/plots?lang=en")["title"] == "Test plots"
+    assert town.get("/collections/plots", Accept_Language="en-GB,en;q=0.9,vi;q=0.5")["title"] == "Test plots"
+    assert town.get("/collections/plots", Accept_Language="fr,vi;q=0.5")["title"] == "Thửa đất thử"
+    assert town.get("/collections/plots?lang=vi", Accept_Language="en")["title"] == "Thửa đất thử"
+    assert town.ask("/collections/plots?lang=en").headers["Content-Language"] == "en"
+    assert town.get("/collections/plots?lang=en")["keywords"] == ["land"]
+
+
+def test_a_collection_states_extent_time_licence_and_crs(town: Town) -> None:
+    found = town.get("/collections/plots")
+    assert found["itemType"] == "feature"
+    assert found["crs"][0] == "http://www.opengis.net/def/crs/OGC/1.3/CRS84"
+    assert f"{EPSG}5897" in found["crs"]
+    begin, end = found["extent"]["temporal"]["interval"][0]
+    assert begin.startswith("2020-01-15")
+    assert end is None
+    assert {"license", "items", f"{REL}/schema", f"{REL}/queryables", f"{REL}/sortables"} <= rels(found)
+    west, south, east, north = found["extent"]["spatial"]["bbox"][0]
+    expected = vn2000.to_wgs84(np.array([CORNER, (CORNER[0] + 160, CORNER[1] + 100)]), 5897)
+    assert [west, south] == pytest.approx(expected[0], abs=1e-5)
+    assert [east, north] == pytest.approx(expected[1], abs=1e-5)
+
+
+def test_no_sign_of_a_title_is_written_as_an_entity(town: Town) -> None:
+    assert "&lt;" not in town.ask("/collections").text
+    assert "\\u" not in town.ask("/collections").text
+
+
+def test_the_schema_is_json_schema_with_roles_units_and_codes_and_the_features_keep_it(town: Town) -> None:
+    answer = town.ask("/collections/plots/schema?lang=en")
+    assert answer.headers["Content-Type"] == "application/schema+json"
+    schema = answer.json
+    jsonschema.Draft202012Validator.check_schema(schema)
+    properties = schema["properties"]
+    assert schema["$id"] == f"{town.url}/collections/plots/schema"
+    assert properties["id"]["x-ogc-role"] == "id"
+    assert properties["geometry"] == {"x-ogc-role": "primary-geometry", "x-ogc-propertySeq": 2, "format": "geometry-multipolygon"}
+    assert properties["valid_from"]["x-ogc-role"] == "primary-interval-start"
+    assert properties["valid_to"]["x-ogc-role"] == "primary-interval-end"
+    assert properties["legal_area"]["x-ogc-unit"] == "m2"
+    assert properties["use"]["oneOf"][0] == {"const": "ODT", "title": "Urban residential land"}
+    assert town.get(properties["use"]["x-ogc-codelistUri"].removeprefix(town.url))["codes"][0]["code"] == "ODT"
+    shape = {**schema, "properties": {name: {k: v for k, v in about.items()} for name, about in properties.items()}}
+    for feature in town.get("/collections/plots/items?limit=30")["features"]:
+        flat = {**{k: v for k, v in feature["properties"].items() if v is not None}, "id": feature["id"], "geometry": feature["geometry"]}
+        jsonschema.validate(flat, shape)
+
+
+def test_queryables_and_sortables_say_what_may_be_named(town: Town) -> None:
+    queryables = town.get("/collections/plots/queryables")["properties"]
+    assert "unfindable" not in queryables
+    assert {"number", "use", "geometry", "id"} <= queryables.keys()
+    sortables = town.get("/collections/plots/sortables")["properties"]
+    assert "uses" not in sortables
+    assert "geometry" not in sortables
+    for name in sortables:
+        assert town.ask(f"/collections/plots/items?sortby={name}&limit=1").status == 200
+
+
+def test_the_openapi_document_is_whole_and_true(town: Town) -> None:
+    answer = town.ask("/openapi")
+    assert answer.headers["Content-Type"].startswith("application/vnd.oai.openapi+json")
+    document = answer.json
+    assert document["openapi"].startswith("3.0.")
+    limit = document["components"]["parameters"]["limit"]["schema"]
+    assert (limit["default"], limit["maximum"]) == (10, 30)
+    references: list[str] = []
+
+    def walk(node: Any) -> None:
+        for value in node.values() if isinstance(node, dict) else node if isinstance(node, list) else ():
+            if isinstance(node, dict) and isinstance(node.get("$ref"), str):
+                references.append(node["$ref"])
+            walk(value)
+
+    walk(document)
+    assert references
+    for reference in references:
+        kind, name = reference.removeprefix("#/components/").split("/")
+        assert name in document["components"][kind], reference
+    operations = [about["get"]["operationId"] for about in document["paths"].values()]
+    assert len(operations) == len(set(operations))
+    for path in document["paths"]:
+        asked = path.replace("{featureId}", "00004.1.1").replace("{codeList}", "use")
+        if "/works/items/" not in asked:
+            assert town.ask(asked).status == 200, path
+    parameters = document["paths"]["/collections/plots/items"]["get"]["parameters"]
+    number = next(each for each in parameters if each.get("name") == "number")
+    assert number["schema"] == {"type": "integer"}
+    assert number["explode"] is False
+
+
+def test_every_parameter_that_openapi_names_is_taken(town: Town) -> None:
+    document = town.get("/openapi")
+    examples = {"limit": "2", "offset": "1", "bbox": "105,20,106,22", "datetime": "2026-01-01", "sortby": "number", "filter": "number>1",
+                "filter-lang": "cql2-text", "properties": "use", "skipGeometry": "true", "f": "json", "lang": "vi", "number": "3",
+                "legal_area": "1.5", "height": "2", "disputed": "true", "valid_from": "2020-01-15", "valid_to": "2025-07-01",
+                "changed_at": "2026-01-01T08:00:00Z"}  # fmt: skip
+    for each in document["paths"]["/collections/plots/items"]["get"]["parameters"]:
+        parameter = document["components"]["parameters"][each["$ref"].rsplit("/", 1)[1]] if "$ref" in each else each
+        name = parameter["name"]
+        value = f"{EPSG}5897" if "crs" in name else examples.get(name, "x")
+        extra = "&bbox=588000,2326000,588100,2326100" if name == "bbox-crs" else ""
+        answer = town.ask(f"/collections/plots/items?{name}={value.replace('>', '%3E')}{extra}")
+        assert answer.status == 200, (name, answer.text[:200])
+
+
+def test_conformance_declares_what_clients_look_for_and_no_writing(town: Town) -> None:
+    classes = town.get("/conformance")["conformsTo"]
+    for wanted in ("ogcapi-features-1/1.0/conf/core", "ogcapi-features-2/1.0/conf/crs", "ogcapi-features-3/1.0/conf/filter",
+                   "ogcapi-features-3/1.0/conf/features-filter", "ogcapi-features-5/1.0/conf/schemas", "cql2/1.0/conf/cql2-text",
+                   "cql2/1.0/conf/basic-cql2", "cql2/1.0/conf/advanced-comparison-operators",
+                   "cql2/1.0/conf/basic-spatial-operators", "cql2/1.0/conf/basic-spatial-functions"):  # fmt: skip
+        assert f"http://www.opengis.net/spec/{wanted}" in classes
+    assert not [each for each in classes if "create-replace-delete" in each]
+
+
+def test_a_coverage_comes_as_numbers_in_its_own_grid(town: Town) -> None:
+    found = town.get("/collections/ground/coverage")
+    axes = found["domain"]["axes"]
+    assert axes["x"] == {"start": CORNER[0] + 2.5, "stop": CORNER[0] + 197.5, "num": 40}
+    assert axes["y"] == {"start": CORNER[1] + 147.5, "stop": CORNER[1] + 2.5, "num": 30}
+    assert found["domain"]["referencing"][0]["system"] == {"type": "ProjectedCRS", "id": f"{EPSG}5897"}
+    assert found["parameters"]["elevation"]["unit"]["symbol"]["value"] == "m"
+    values = found["ranges"]["elevation"]["values"]
+    assert found["ranges"]["elevation"]["shape"] == [30, 40]
+    assert values[:3] == [None, 0.1, 0.2]
+    assert len(values) == 1200
+
+
+def test_a_coverage_is_cut_by_a_box_in_lon_lat_by_the_pinned_operation(town: Town) -> None:
+    x, y = CORNER
+    ring = vn2000.to_wgs84(np.array([(x + 51, y + 51), (x + 74, y + 74)]), 5897).ravel()
+    lonlat = town.get(f"/collections/ground/coverage?properties=elevation&bbox={','.join(map(str, ring))}")
+    native = town.get(f"/collections/ground/coverage?properties=elevation&bbox={x + 51},{y + 51},{x + 74},{y + 74}&bbox-crs={EPSG}5897")
+    assert lonlat["domain"] == native["domain"]
+    assert native["domain"]["axes"]["x"] == {"start": x + 52.5, "stop": x + 72.5, "num": 5}
+    assert list(native["ranges"]) == ["elevation"]
+    # The row of y = corner + 72.5 is the 16th from above, of x = corner + 52.5 the 11th from the left.
+    assert native["ranges"]["elevation"]["values"][0] == pytest.approx((15 * 40 + 10) / 10)
+
+
+def test_a_coverage_is_thinned_when_it_is_asked_to_be(town: Town) -> None:
+    found = town.get("/collections/ground/coverage?scale-size=10")
+    assert found["ranges"]["depth"]["shape"] == [7, 10]
+
+
+def test_the_geotiff_is_the_file_itself_or_a_window_of_it(town: Town) -> None:
+    answer = town.ask("/collections/ground/coverage?f=GTiff")
+    assert answer.headers["Content-Type"].startswith("image/tiff")
+    with rasterio.MemoryFile(answer.body) as memory, memory.open() as file:
+        assert (file.width, file.height, file.count, file.crs.to_epsg()) == (40, 30, 2, 5897)
+    assert town.ask("/collections/ground/coverage?f=GTiff", Range="bytes=0-3").status == 206
+    x, y = CORNER
+    window = town.ask(f"/collections/ground/coverage?f=GTiff&properties=depth&bbox={x},{y},{x + 50},{y + 50}&bbox-crs={EPSG}5897")
+    with rasterio.MemoryFile(window.body) as memory, memory.open() as file:
+        assert (file.width, file.height, file.count) == (10, 10, 1)
+        assert file.bounds.left == x
+        assert file.read(1)[9, 0] == pytest.approx(29 * 40 / 1000)
+
+
+def test_a_box_beside_the_coverage_is_a_problem(town: Town) -> None:
+    for query in ("bbox=0,0,1,1", "bbox=1,2", "properties=nope", "scale-size=0", "scale-size=x", f"bbox-crs={EPSG}5897",
+                  "bbox=1,2,3,4,5,6,7", f"bbox=0,0,1,1&bbox-crs={EPSG}9999"):  # fmt: skip
+        assert town.ask(f"/collections/ground/coverage?{query}").status == 400, query
+        assert town.ask(f"/collections/ground/coverage?f=GTiff&{query}").status == 400, query
+
+
+def test_the_dossier_joins_the_row_its_subject_and_the_related_features(town: Town) -> None:
+    found = town.get("/lots/00004.1.1/dossier?lang=en")
+    assert found["title"] == "Plot card"
+    assert found["properties"] == {"map_area": 400, "work_count": 1}
+    assert found["subject"]["collection"] == "plots"
+    assert found["subject"]["feature"]["geometry"]["type"] == "MultiPolygon"
+    assert "hidden_note" not in json.dumps(found)
+    part = found["related"][0]
+    assert (part["attribute"], part["collection"], part["title"]) == ("works", "works", "Works on the plot")
+    item = part["items"][0]
+    assert item["id"] == "01/GPXD"
+    assert item["relation"] == {"distance": 1.5}
+    assert item["properties"]["floors"] == 1
+    assert town.get(item["href"].removeprefix(town.url))["id"] == "01/GPXD"
+    schema = town.get("/openapi")["components"]["schemas"]
+    assert set(schema["dossier"]["required"]) <= found.keys()
+
+
+def test_health_and_metrics_are_for_machines(town: Town) -> None:
+    assert town.get("/health")["status"] == "ok"
+    town.get("/collections/plots/items?limit=3")
+    text = town.ask("/metrics").text
+    assert 'sdi_request_seconds_count{method="GET",route="/collections/{collection}/items",status="200"}' in text
+    assert 'sdi_features_total{collection="plots"}' in text
+
+
+def test_another_site_may_read_the_service(town: Town) -> None:
+    answer = town.ask("/collections", Origin="https://example.org")
+    assert answer.headers["Access-Control-Allow-Origin"] == "*"
+
+
+def test_every_word_of_the_pages_is_in_vietnamese() -> None:
+    import re
+
+    from sdi.service.pages import TEMPLATES
+
+    said: set[str] = set()
+    for path in [*TEMPLATES.glob("*.html"), *TEMPLATES.parent.glob("*.py")]:
+        said |= set(re.findall(r'\b_\("([^"]+)"\)', path.read_text(encoding="utf-8")))
+    vietnamese = words.translator("vi")
+    assert len(said) > 40
+    assert [text for text in sorted(said) if vietnamese(text) == text] == []
