@@ -1,5 +1,5 @@
 -- One row for each building (or permit) and rule, at the parcel that holds the building's inner point; reads
--- parcel_overview, which is made first. The geometry is the building as it was delivered, so that no point has to cross
+-- parcel_overview and building_permits, which are made first. The geometry is the building as it was delivered, so that no point has to cross
 -- the datum here. Tolerances stand in the CTE `tolerance`; they are this project's, not the law's.
 WITH RECURSIVE
 tolerance AS (
@@ -56,36 +56,35 @@ building AS MATERIALIZED (
     CROSS JOIN LATERAL (SELECT sdi.regrid(b.geom, s.srid) AS geom) AS g
     WHERE coalesce(b.status, 'existing') NOT IN ('planned', 'demolished')
 ),
-permit AS (
-    SELECT
-        g.id, g.permit_number, g.parcel_key, g.status, g.issued_on, g.expires_on, g.floors_max, g.height_max, g.density_max,
-        g.status IS NULL OR g.status IN ('issued', 'in_force', 'started', 'accepted', 'time_limited') AS valid
-    FROM construction.construction_permits AS g
-    -- An application is no permit yet.
-    WHERE g.status IS NULL OR g.status NOT IN ('received', 'under_review')
-),
 candidate AS (
-    SELECT b.parcel, b.id AS building, g.id AS permit, true AS by_number, NULL AS basis
+    -- What may speak for a building: the permit of the number it bears, and those of its parcel.
+    SELECT
+        b.parcel, b.id AS building, true AS by_number, NULL AS basis, g.permit_id AS id, g.parcel_key, g.status,
+        g.issued_on, g.expires_on, g.floors_max, g.height_max, g.density_max
     FROM building AS b
-    JOIN permit AS g ON g.permit_number = b.permit_number
+    JOIN construction.building_permits AS g ON g.subject_id = b.id
     UNION ALL
-    SELECT b.parcel, b.id, g.id, false, link.by
+    SELECT
+        b.parcel, b.id, false, link.by, g.id, g.parcel_key, g.status,
+        g.issued_on, g.expires_on, g.floors_max, g.height_max, g.density_max
     FROM building AS b
     JOIN parcel AS s ON s.id = b.parcel
     CROSS JOIN LATERAL jsonb_to_recordset(s.permits) AS link (id text, by text)
-    JOIN permit AS g ON g.id = link.id
+    JOIN construction.construction_permits AS g ON g.id = link.id
 ),
 chosen AS MATERIALIZED (
     -- The permit that speaks best for the building: a valid one, then the one whose number it bears, then the newest.
-    SELECT DISTINCT ON (c.parcel, c.building)
-        c.parcel, c.building, g.*,
-        EXISTS (
-            SELECT FROM candidate AS here
-            WHERE here.parcel = c.parcel AND here.building = c.building AND here.permit = c.permit AND here.basis = 'place'
-        ) AS by_place
+    SELECT DISTINCT ON (c.parcel, c.building) c.*, v.valid, 'place' = ANY (p.bases) AS by_place
     FROM candidate AS c
-    JOIN permit AS g ON g.id = c.permit
-    ORDER BY c.parcel, c.building, g.valid DESC, c.by_number DESC, g.issued_on DESC NULLS LAST, g.id
+    CROSS JOIN LATERAL (
+        SELECT c.status IS NULL OR c.status IN ('issued', 'in_force', 'started', 'accepted', 'time_limited') AS valid
+    ) AS v
+    JOIN (
+        SELECT parcel, building, id, array_agg(basis) AS bases FROM candidate GROUP BY parcel, building, id
+    ) AS p ON p.parcel = c.parcel AND p.building = c.building AND p.id = c.id
+    -- An application is no permit yet.
+    WHERE c.status IS NULL OR c.status NOT IN ('received', 'under_review')
+    ORDER BY c.parcel, c.building, v.valid DESC, c.by_number DESC, c.issued_on DESC NULLS LAST, c.id
 ),
 unpermitted AS (
     SELECT b.parcel, b.id AS building
