@@ -80,6 +80,13 @@ def condition(expression: Any, layer: Layer, parameters: Parameters) -> sql.Comp
     return _Compiler(layer, parameters).expression(expression)
 
 
+def has_place(expression: Any) -> bool:
+    """Whether a spatial function is in it."""
+    if not isinstance(expression, dict) or "op" not in expression:
+        return False
+    return expression["op"] in SPATIAL or any(has_place(argument) for argument in expression["args"])
+
+
 class _Compiler:
     def __init__(self, layer: Layer, parameters: Parameters) -> None:
         self._layer = layer

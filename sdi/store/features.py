@@ -1,7 +1,7 @@
 """One FeatureQuery to bound SQL: a page of features, their count, their extent, the values of an attribute.
 
-Every spatial search is over `geom_wgs84` with its literals brought there, so the GiST index serves. A page whose
-conditions an index could answer never walks the primary key in the hope of meeting them: see `_page`.
+Every spatial search is over `geom_wgs84` with its literals brought there, so the GiST index serves; `_page` tells how a
+page is kept from walking the primary key for matches that lie in one place.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from sdi.errors import BadRequest
 from sdi.national.vn2000 import grid
 from sdi.store.cql_check import KINDS, Checker, column_kind
 from sdi.store.cql_place import FilterCrs
-from sdi.store.cql_sql import GEOMETRY, condition
+from sdi.store.cql_sql import GEOMETRY, condition, has_place
 from sdi.store.statement import Parameters, Statement
 
 __all__ = [
@@ -36,8 +36,8 @@ __all__ = [
 DECIMALS_DEGREE = 8
 """1.1 mm."""
 DECIMALS_METRE = 4
-GATHERED = 10_000
-"""So many matches are gathered by index and sorted; where there are more, walking the order meets them soon enough."""
+GATHERED = 20_000
+"""So many matches of an attribute are gathered and sorted; where there are more, walking the order meets them soon."""
 MARGIN = 2e-5
 """Degrees by which a box inside the searched one is smaller: more than PostGIS rounds a box by (float32: 1.5e-5)."""
 
@@ -49,7 +49,7 @@ _FEATURE = sql.SQL(
     ',"geometry":', {geometry}, ',"properties":', {properties}, '}}')"""
 )
 _WHOLE = sql.SQL("SELECT {answer} FROM {table} WHERE {where} ORDER BY {order} LIMIT {limit} OFFSET {offset}")
-_PAGED = sql.SQL(
+_GATHERING = sql.SQL(
     """
 WITH found AS MATERIALIZED (SELECT {keys} FROM {table} WHERE {where} LIMIT {gathered} + 1),
 page AS (
@@ -65,7 +65,7 @@ ORDER BY {page_order}"""
 )
 _SKIPPING = sql.SQL(
     """
-SELECT answer.* FROM (SELECT {keys} FROM {table} ORDER BY {order} LIMIT {limit} OFFSET {offset}) AS page
+SELECT answer.* FROM (SELECT {keys} FROM {table} WHERE {where} ORDER BY {order} LIMIT {limit} OFFSET {offset}) AS page
 CROSS JOIN LATERAL (SELECT {answer} FROM {table} WHERE {table}.id = page.id OFFSET 0) AS answer
 ORDER BY {page_order}"""
 )
@@ -137,24 +137,27 @@ def _table(layer: Layer) -> sql.Identifier:
 
 
 def _page(layer: Layer, query: FeatureQuery, answer: sql.Composable, parameters: Parameters) -> Statement:
-    """The rows of one page.
+    """The rows of one page, only these rendered.
 
-    `ORDER BY id LIMIT n` makes PostgreSQL walk the primary key when it believes the matches to lie evenly along it;
-    those of a bbox lie in one place. So matches are gathered first, by whatever index finds them, as long as they are
-    few enough to be sorted; only where there are more is the order walked. Only the rows of the page are rendered.
+    `ORDER BY id LIMIT n` tempts PostgreSQL to walk the primary key, as if the matches lay evenly along it; ids follow
+    communes and so places, and the last commune's lie behind all others. Two things keep it from that. Beside a place,
+    `&&` stands with its predicate: taken for independent, they make the matches seem few, and the index is used unless
+    the place holds nearly everything. Matches by attributes alone are gathered first as long as they are few enough to
+    be sorted; only where there are more is the order walked.
     """
     where = _where(layer, query, parameters)
     keys = list(dict.fromkeys([*(name for name, _ in query.sort), "id"]))
-    order = _order(query, sql.SQL(""))
-    paged = query.limit is not None and bool(_conditions_of(query))
-    shape = _PAGED if paged else _SKIPPING if query.limit is not None and query.offset else _WHOLE
+    if query.limit is not None and (query.equals or query.filters) and not _is_spatial(query):
+        shape = _GATHERING
+    else:
+        shape = _SKIPPING if query.offset else _WHOLE
     limit = sql.SQL("ALL") if query.limit is None else parameters.bind(_bounded(query.limit), "bigint")
     statement = shape.format(
         answer=answer,
         table=_table(layer),
         where=where,
         keys=sql.SQL(", ").join(map(sql.Identifier, keys)),
-        order=order,
+        order=_order(query, sql.SQL("")),
         page_order=_order(query, sql.SQL("page.")),
         gathered=sql.Literal(GATHERED),
         limit=limit,
@@ -163,8 +166,8 @@ def _page(layer: Layer, query: FeatureQuery, answer: sql.Composable, parameters:
     return Statement(statement, parameters.values)
 
 
-def _conditions_of(query: FeatureQuery) -> list[Any]:
-    return [part for part in (query.area, query.interval, query.equals, query.filters) if part]
+def _is_spatial(query: FeatureQuery) -> bool:
+    return query.area is not None or any(has_place(expression) for expression in query.filters)
 
 
 def _order(query: FeatureQuery, owner: sql.SQL) -> sql.Composed:

@@ -115,15 +115,14 @@ def make_table(url: str, layer: Layer, folder: Path, rows: Sequence[dict[str, An
 
 def place_row(index: int, row: dict[str, Any]) -> dict[str, Any]:
     row = dict(row)
-    geom, geom_wgs84 = square(ORIGIN[0] + 100 * index, ORIGIN[1])
-    if "place" in row:  # a feature without a place keeps an empty master geometry
-        del row["place"]
-        geom, geom_wgs84 = f"SRID={GRID};MULTIPOLYGON EMPTY", None  # type: ignore[assignment]
+    places = dict(zip(("geom", "geom_wgs84"), square(ORIGIN[0] + 100 * index, ORIGIN[1]), strict=True))
+    if "place" in row:
+        places = dict.fromkeys(places, row.pop("place"))
     if row.get("uses") is not None:
         row["uses"] = json.dumps([{"use": use} for use in row["uses"]])
     if row.get("owners") is not None:
         row["owners"] = json.dumps(row["owners"])
-    return {**row, "id": f"p{index:x}", "geom": geom, "geom_wgs84": geom_wgs84}
+    return {**row, "id": f"p{index:x}", **places}
 
 
 @dataclass

@@ -1,0 +1,144 @@
+"""The plans that PostgreSQL makes of our statements, on a table large enough to choose."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import psycopg
+import pytest
+
+from sdi.contract.query import Area, FeatureQuery
+from sdi.store import cql, features
+
+ROWS = 60_000
+
+FILL = """
+INSERT INTO sites.places (id, name, floors, built, ended, geom, geom_wgs84, row_hash, load_id)
+SELECT to_char(i, 'FM000000'), 'Nhà ' || i, i %% 7, date '2000-01-01' + i %% 9000,
+       date '2040-01-01' + i / 5000, ST_SetSRID(geom, 5899),
+       ST_SetSRID(geom, 4326), '', 1
+FROM generate_series(0, %s - 1) AS i,
+     LATERAL (SELECT ST_Multi(ST_MakeEnvelope(x, y, x + 0.00008, y + 0.00008)) AS geom
+              FROM (SELECT 108 + (i %% 300) * 0.0001 AS x, 16 + (i / 300) * 0.0001 AS y) AS corner) AS square
+"""
+"""Rows from south to north, numbered from west to east: like parcels, whose ids follow their places."""
+
+
+@pytest.fixture(scope="module")
+def district(make_store: Callable[..., Any], places: Any) -> Any:
+    store = make_store(places.layer, [])
+    store.connection.execute(FILL, [ROWS])
+    store.connection.execute("ANALYZE sites.places")
+    return store
+
+
+NORTH = Area.of_box(108.00505, 16.0185, 108.0099, 16.0199)
+"""50 by 15 of the last places by id: who walks the primary key to them passes 55,000 others."""
+ALL = Area.of_box(107, 15, 109, 17)
+
+
+def statement(store: Any, **query: Any) -> features.Statement:
+    return features.select_geojson(store.layer, FeatureQuery("places", ("name", "floors"), **query))
+
+
+def gist(store: Any, place: str) -> None:
+    """Whether a plan uses the index over geom_wgs84 and reads no whole table."""
+    assert "places__geom_wgs84__ix" in place
+    assert all("never executed" in line for line in place.split("\n") if "Seq Scan on places" in line), place
+
+
+@pytest.mark.parametrize("limit", [10, 1000])
+@pytest.mark.parametrize("sort", [(), (("floors", True),)])
+def test_a_page_in_a_box_is_found_by_place_not_by_walking_the_ids(district: Any, limit: int, sort: Any) -> None:
+    plan = district.explain(statement(district, area=NORTH, limit=limit, sort=sort))
+    gist(district, plan)
+    for line in plan.split("\n"):
+        if "places_pkey" in line:
+            assert "never executed" in line or "rows=1 loops" in line, plan
+    assert f"actual rows={min(limit, 750)} " in plan.split("\n")[0]
+
+
+def test_the_page_is_the_right_one(district: Any) -> None:
+    rows = [text for (text,) in district.run(statement(district, area=NORTH, limit=3))]
+    assert [row[23:31] for row in rows] == ['"055550"', '"055551"', '"055552"']
+
+
+def test_a_page_in_a_box_that_holds_everything_walks_the_ids(district: Any) -> None:
+    plan = district.explain(statement(district, area=ALL, limit=10))
+    assert "places_pkey" in plan
+    assert "Sort" not in plan
+
+
+@pytest.mark.parametrize("limit", [10, 1000])
+def test_a_page_of_one_value_is_not_found_by_walking_the_ids(district: Any, limit: int) -> None:
+    """The last 5,000 features by id have it, as the parcels of the last commune have its code."""
+    plan = district.explain(statement(district, equals=(("ended", "2040-01-12"),), limit=limit))
+    assert "Index Cond: (ended = '2040-01-12'::date)" in plan
+    for line in plan.split("\n"):
+        if "places_pkey" in line or "Seq Scan on places" in line:
+            assert "never executed" in line or "rows=1 loops" in line, plan
+
+
+def test_a_page_of_a_value_that_most_features_have_walks_the_ids(
+    district: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(features, "GATHERED", 1000)
+    plan = district.explain(statement(district, filters=({"op": ">", "args": [{"property": "floors"}, 0]},), limit=10))
+    assert "Limit (actual rows=1001 loops=1)" in plan
+    walked = next(line for line in plan.split("\n") if "Index Scan using places_pkey on places " in line)
+    assert "rows=10 loops=1" in walked
+
+
+def test_a_page_without_conditions_reads_no_more_than_itself(district: Any) -> None:
+    plan = district.explain(statement(district, limit=10))
+    assert "Sort" not in plan
+    assert "Seq Scan" not in plan
+
+
+def test_a_deep_page_renders_only_itself(district: Any) -> None:
+    plan = district.explain(statement(district, limit=10, offset=50_000))
+    rendered = [
+        line for line in plan.split("\n") if "Seq Scan on places" in line or "Index Scan using places_pkey" in line
+    ]
+    assert any("rows=1 loops=10)" in line for line in rendered), plan
+
+
+FILTERS = [
+    "S_INTERSECTS(geometry, POLYGON((108.005 16.018, 108.01 16.018, 108.01 16.02, 108.005 16.018)))",
+    "S_WITHIN(geometry, BBOX(108.005, 16.018, 108.01, 16.02))",
+    "S_EQUALS(geometry, BBOX(108.005, 16.018, 108.00508, 16.01808)) AND floors < 9",
+    "S_TOUCHES(geometry, POINT(108.005 16.018))",
+    "S_CONTAINS(geometry, POINT(108.00501 16.01801))",
+]
+
+
+@pytest.mark.parametrize("text", FILTERS)
+def test_a_spatial_filter_uses_the_index(district: Any, text: str) -> None:
+    checked = cql.parse_filter(text, "cql2-text", district.layer, district.layer.by_name)
+    gist(district, district.explain(statement(district, filters=(checked,))))
+    gist(
+        district,
+        district.explain(features.select_count(district.layer, FeatureQuery("places", (), filters=(checked,)))),
+    )
+
+
+def test_a_count_and_an_extent_in_a_box_use_the_index(district: Any) -> None:
+    query = FeatureQuery("places", (), area=NORTH)
+    gist(district, district.explain(features.select_count(district.layer, query, at_most=100)))
+    gist(district, district.explain(features.select_extent(district.layer, query)))
+
+
+def test_a_box_across_the_antimeridian_uses_the_index(district: Any) -> None:
+    gist(district, district.explain(statement(district, area=Area.of_box(170, -20, -170, 20))))
+
+
+def test_a_prepared_statement_keeps_the_index(district: Any) -> None:
+    """After five executions PostgreSQL may plan without the values; the box must still be looked up."""
+    with psycopg.connect(district.connection.info.dsn, autocommit=True) as connection:
+        connection.execute("SET plan_cache_mode = force_generic_plan")
+        asked = statement(district, area=NORTH, limit=10)
+        text = "EXPLAIN " + asked.sql.as_string(connection)
+        for _ in range(7):
+            lines = connection.execute(text, asked.params, prepare=True).fetchall()
+    assert "places__geom_wgs84__ix" in "\n".join(line for (line,) in lines)
