@@ -73,12 +73,11 @@ def _numbers(points: Array, lines: Array, candidates: Array) -> tuple[Array, Arr
 
 
 def address_of(parcels: Table, directory: Directory, communes: Array) -> None:
-    """Add `street` (index), `house` (number) and `place` (the address in full) to the parcels."""
+    """Add `street` (index) and `place` (`Số 46, ngõ 261 phố Hàng Chum, Phường Hồ Sen`) to the parcels."""
     front = shapely.point_on_surface(parcels.geometry)
     step = np.column_stack([-parcels["uy"], parcels["ux"]]) * (parcels["side"] * 6.0)[:, None]
     front = shapely.points(shapely.get_coordinates(front) + step)
     number, street = _numbers(front, directory.lines, np.arange(len(directory.lines)))
     parcels["street"] = street
-    parcels["house"] = np.array([f"{p.rstrip('/') + '/' if p else ''}{n}" for p, n in zip(directory.prefix[street], number, strict=True)], dtype=object)
-    tails = [_tail(name) for name in directory.names[street]]
-    parcels["place"] = np.array([f"Số {h}, {t}, {c}" for h, t, c in zip(parcels["house"], tails, communes, strict=True)], dtype=object)
+    where = directory.names[street]
+    parcels["place"] = np.array([f"Số {n}, {s}, {c}" for n, s, c in zip(number, where, communes, strict=True)], dtype=object)

@@ -38,7 +38,7 @@ def make_parcels(
     rng: np.random.Generator, lots: Table, site: Site, territory: Territory, units: Table, directory: Directory
 ) -> Table:
     """Give every plot its numbers and its rights. Adds: commune_code, ward_code, sheet, number, old_sheet, old_number,
-    main (land-use code), purposes, measured, legal, id12, place, street, house, origin, vacant.
+    main (land-use code), purposes, measured, legal, id12, place, street, origin, vacant.
     """
     parcels = concat([lots, water_lots(site, territory)])
     middle = shapely.get_coordinates(shapely.centroid(parcels.geometry))
@@ -61,7 +61,8 @@ def make_parcels(
 
 def identifiers(shapes: Array) -> Array:
     """National parcel ids: GeoHash of the pole of inaccessibility (TT 19/2026/TT-BNNMT Phụ lục I)."""
-    poles = shapely.get_point(shapely.maximum_inscribed_circle(shapes, tolerance=0.01), 0)
+    tolerance = np.maximum(0.05, np.sqrt(shapely.area(shapes)) / 150)
+    poles = shapely.get_point(shapely.maximum_inscribed_circle(shapes, tolerance=tolerance), 0)
     lonlat = vn2000.to_wgs84(shapely.get_coordinates(poles), GRID)
     return parcel_id.encode(lonlat[:, 0], lonlat[:, 1]).astype(object)
 

@@ -159,8 +159,8 @@ def _spoil(rng: np.random.Generator, tables: dict[str, Table], pool: truth.Pool,
 
 
 def _write(city: City, making: _Making) -> None:
-    for old in sorted(path.name for path in city.folder.iterdir() if path.suffix == ".gpkg"):
-        (city.folder / old).unlink()
+    for entry in read_description()["deliveries"]:
+        (city.folder / entry["file"]).unlink(missing_ok=True)  # GDAL adds to a GeoPackage or KML that is there
     places: dict[str, tuple[Array, Array]] = {}
     rasters: list[Path] = []
     for entry in read_description()["deliveries"]:

@@ -9,7 +9,7 @@ import shapely
 
 from sdi.demo.addresses import Directory
 from sdi.demo.houses import REGISTER, frame, largest, strip
-from sdi.demo.planning import SETBACK
+from sdi.demo.planning import RED_LINED, SETBACK
 from sdi.demo.table import Array, Table
 from sdi.demo.truth import Pool, Truth
 
@@ -25,14 +25,17 @@ def build_against(
     recent = house & (buildings["year"] >= REGISTER + 2)
     pool = Pool(rng, np.flatnonzero(house))
     _over_floors(buildings, pool.take(truth.count, recent), floors, truth)
-    _over_density(parcels, buildings, pool.take(truth.count, recent & (density[plot] <= 85)), density, free, truth)
+    _over_density(parcels, buildings, pool.take(3 * truth.count, recent & (density[plot] <= 85)), density, free, truth)
     level = directory.levels[parcels["street"][plot]]
-    _outside(parcels, buildings, pool.take(truth.count, recent & (level >= 4)), directory, truth)
-    _over_line(parcels, buildings, pool.take(truth.count, house & np.isin(level, list(SETBACK))), density, free, truth)
+    wide = np.flatnonzero(directory.levels <= RED_LINED)
+    roads = shapely.union_all(shapely.buffer(directory.lines[wide], directory.widths[wide] / 2 + 0.2))
+    roads = shapely.union(roads, free)
+    _outside(parcels, buildings, pool.take(12 * truth.count, recent & (level >= 4)), density, roads, truth)
+    _over_line(parcels, buildings, pool.take(3 * truth.count, house & np.isin(level, list(SETBACK))), density, free, truth)
     rows = pool.take(truth.count, house & (buildings["year"] < REGISTER))
     parcels["main"][plot[rows]] = parcels["purposes"][plot[rows]] = "CLN"
     truth.add("not_residential", "buildings", rows, buildings.geometry[rows], value="CLN", parcel=plot[rows])
-    _spanning(parcels, buildings, pool.take(5 * truth.count, house & (buildings["year"] < REGISTER)), truth)
+    _spanning(parcels, buildings, pool.take(5 * truth.count, house & (buildings["year"] < REGISTER) & (level > 1)), roads, truth)
     return pool
 
 
@@ -55,12 +58,13 @@ def _over_density(parcels: Table, buildings: Table, rows: Array, density: Array,
     shapes = shapely.buffer(parcels.geometry[plots], -0.08, join_style="mitre")
     ratio = shapely.area(shapes) / shapely.area(parcels.geometry[plots]) * 100
     keep = (ratio > density[plots] + 1.5) & ~shapely.intersects(shapes, free) & (shapely.get_type_id(shapes) == 3)
+    keep &= np.cumsum(keep) <= truth.count
     rows, plots, shapes, ratio = rows[keep], plots[keep], shapes[keep], ratio[keep]
     _resize(buildings, rows, shapes)
     truth.add("over_density", "buildings", rows, shapes, built=np.round(ratio, 1), allowed=density[plots], parcel=plots)
 
 
-def _outside(parcels: Table, buildings: Table, rows: Array, directory: Directory, truth: Truth) -> None:
+def _outside(parcels: Table, buildings: Table, rows: Array, density: Array, roads: Any, truth: Truth) -> None:
     """The house reaches 0.9 to 1.3 m into the alley before it."""
     plots = buildings["parcel"][rows]
     axes = frame(parcels, rows=plots)
@@ -71,10 +75,11 @@ def _outside(parcels: Table, buildings: Table, rows: Array, directory: Directory
         near = others.query(jutting[number], predicate="intersects")
         neighbours = shapely.buffer(shapely.union_all(parcels.geometry[near[near != plot]]), 0.05)
         shapes[number] = largest(np.array([shapely.difference(shapely.union(buildings.geometry[row], jutting[number]), neighbours)]))[0]
-    over = shapely.area(shapely.difference(shapes, parcels.geometry[plots]))
+    over, area = shapely.area(shapely.difference(shapes, parcels.geometry[plots])), shapely.area(parcels.geometry[plots])
     keep = (over > 2) & (over > 0.04 * shapely.area(shapes)) & (over < 0.45 * shapely.area(shapes)) & shapely.is_valid(shapes)
-    within = shapely.area(shapely.intersection(shapes, parcels.geometry[plots])) / shapely.area(parcels.geometry[plots]) < 0.74
-    keep &= within
+    keep &= shapely.area(shapely.intersection(shapes, parcels.geometry[plots])) / area < density[plots] / 100 - 0.01
+    keep &= ~shapely.intersects(shapes, roads)
+    keep &= np.cumsum(keep) <= truth.count
     rows, plots, shapes, over = rows[keep], plots[keep], shapes[keep], over[keep]
     _resize(buildings, rows, shapes)
     truth.add("outside_parcel", "buildings", rows, shapes, m2=np.round(over, 2), parcel=plots)
@@ -90,12 +95,13 @@ def _over_line(parcels: Table, buildings: Table, rows: Array, density: Array, fr
     depth = shapely.area(shapely.intersection(shapes, free))
     ratio = shapely.area(shapes) / shapely.area(parcels.geometry[plots]) * 100
     keep = (depth > 2.5) & (ratio < density[plots] - 1) & shapely.is_valid(shapes)
+    keep &= np.cumsum(keep) <= truth.count
     rows, shapes, depth = rows[keep], shapes[keep], depth[keep]
     _resize(buildings, rows, shapes)
     truth.add("over_building_line", "buildings", rows, shapes, m2_before_the_line=np.round(depth, 2))
 
 
-def _spanning(parcels: Table, buildings: Table, rows: Array, truth: Truth) -> None:
+def _spanning(parcels: Table, buildings: Table, rows: Array, roads: Any, truth: Truth) -> None:
     """Old houses that stand on two plots: no defect, but a case to know."""
     built = set(buildings["parcel"].tolist())
     tree = shapely.STRtree(parcels.geometry)
@@ -109,7 +115,7 @@ def _spanning(parcels: Table, buildings: Table, rows: Array, truth: Truth) -> No
             part = shapely.intersection(parcels.geometry[other], shapely.buffer(buildings.geometry[row], 1.9))
             joined = shapely.union(shapely.buffer(buildings.geometry[row], 0.1), shapely.buffer(part, -0.02))
             joined = largest(np.array([shapely.intersection(joined, shapely.union(parcels.geometry[plot], parcels.geometry[other]).buffer(-0.06))]))[0]
-            if joined is not None and joined.is_valid and shapely.intersection(joined, parcels.geometry[other]).area > 2:
+            if joined is not None and joined.is_valid and not joined.intersects(roads) and shapely.intersection(joined, parcels.geometry[other]).area > 2:
                 _resize(buildings, np.array([row]), np.array([joined]))
                 built.add(int(other))
                 done.append(int(row))

@@ -46,7 +46,7 @@ def write(form: Form, table: Table) -> None:
 def _shapes(form: Form, table: Table) -> Array:
     if form.crs != 4326:
         return table.geometry
-    return shapely.transform(table.geometry, lambda xy: np.round(vn2000.to_wgs84(xy, GRID), 9))
+    return shapely.transform(table.geometry, lambda xy: vn2000.to_wgs84(xy, GRID))
 
 
 def _kind(shapes: Array) -> str:
@@ -76,7 +76,7 @@ def _write(form: Form, table: Table, path: Path, driver: str, encoding: str | No
 
 def _package(form: Form, table: Table) -> None:
     if form.path.suffix == ".geojson":
-        _write(form, table, form.path, "GeoJSON", COORDINATE_PRECISION=9)
+        _write(form, table, form.path, "GeoJSON", COORDINATE_PRECISION=11)
         return
     _write(form, table, form.path, "GPKG", append=form.path.exists(), dataset_options={"VERSION": "1.3"})
 
@@ -96,13 +96,9 @@ def _shapefile(form: Form, table: Table) -> None:
 
 def written(values: Array, encoding: str) -> Array:
     """Texts as they look when their TCVN3 or VNI bytes are read as Latin-1."""
+    letters = str.maketrans(_letters(encoding))
     texts, index = np.unique(values.astype(str), return_inverse=True)
-    return np.array([_seen_as_latin(str(text), encoding) for text in texts], dtype=object)[index]
-
-
-def _seen_as_latin(text: str, encoding: str) -> str:
-    letters = _letters(encoding)
-    return "".join(letters.get(letter, letter) for letter in text)
+    return np.array([str(text).translate(letters) for text in texts], dtype=object)[index]
 
 
 def _letters(encoding: str) -> dict[str, str]:
@@ -145,8 +141,6 @@ def _text(form: Form, table: Table) -> None:
 
 def _sheet(form: Form, table: Table) -> None:
     names, values = _fields(form, table)
-    shapes = np.full(len(table), None, dtype=object)
-    del shapes
     pyogrio.raw.write(form.path, None, values, names, layer=form.name, driver="XLSX", geometry_type=None)
 
 

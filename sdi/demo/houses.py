@@ -13,7 +13,7 @@ from sdi.demo.table import Array, Table, geometries
 
 JOINT = 0.06
 """Metres between a wall and the plot's edge."""
-REGISTER = 2016
+REGISTER = 2010
 """Permits are on record from this year; houses of before are marked as exempt from the comparison."""
 USES = {
     "school": "education", "hospital": "health", "factory": "industry", "towers": "apartments", "sport": "sport", "shops": "commerce",
@@ -46,11 +46,12 @@ def footprints(parcels: Table, rows: Array, cover: Array, yard: Array, limit: Ar
     axes = frame(parcels, rows)
     depth = axes["front"] - axes["back"]
     plots, areas = parcels.geometry[rows], shapely.area(parcels.geometry[rows])
-    shapes = plots
-    for _ in range(3):
-        shapes = shapely.intersection(plots, strip(axes, yard, yard + cover * (depth - yard)))
-        shapes = shapely.buffer(shapes, -JOINT, join_style="mitre", mitre_limit=2.0)
-        cover = cover * np.clip(limit / np.maximum(shapely.area(shapes) / areas, 1e-6), 0.2, 1.0)
+    plots = shapely.buffer(plots, -JOINT, join_style="mitre", mitre_limit=2.0)
+    shapes = shapely.intersection(plots, strip(axes, yard, yard + cover * (depth - yard)))
+    while (over := (ratio := shapely.area(shapes) / areas) > limit).any():
+        cover = np.where(over, cover * limit / np.maximum(ratio, 1e-6) * 0.98, cover)
+        narrower = {name: values[over] for name, values in axes.items()}
+        shapes[over] = shapely.intersection(plots[over], strip(narrower, yard[over], (yard + cover * (depth - yard))[over]))
     touching = shapely.intersects(shapes, free)
     shapes[touching] = shapely.difference(shapes[touching], shapely.buffer(free, 0.05))
     return largest(shapes)

@@ -53,7 +53,7 @@ def _plots(rng: np.random.Generator, block: Polygon, style: Fabric) -> tuple[lis
     cuts = [LineString(line) for line in lines]  # longer than the block: a cut that ends on its edge would miss it
     faces = shapely.get_parts(shapely.polygonize([shapely.union_all([block.boundary, *cuts])]))
     faces = list(faces[shapely.contains_properly(block, shapely.point_on_surface(faces))])
-    faces = _absorb(faces)
+    faces = [face for face in _absorb(faces) if face.area > 0.5 * SMALLEST]
     middle = shapely.get_coordinates(shapely.centroid(geometries(faces))) - centre
     t, s = middle @ along, middle @ aside
     side = np.where(s >= np.interp(t, spine[:, 0], spine[:, 1]), 1, -1) if double else np.ones(len(faces), dtype=int)

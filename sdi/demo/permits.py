@@ -17,7 +17,7 @@ def make_permits(rng: np.random.Generator, parcels: Table, buildings: Table, den
     built = np.flatnonzero(buildings["exempt"] == 0)
     homes = ~np.isin(np.arange(len(parcels)), buildings["parcel"]) & (parcels["side"] != 0) & (parcels["main"] == "ODT")
     open_plots = np.flatnonzero(homes)
-    more = min(max(wanted - len(built), wanted // 40), len(open_plots))
+    more = min(max(wanted - len(built), wanted // 40), len(open_plots) // 2)
     plots = np.concatenate([buildings["parcel"][built], np.sort(rng.choice(open_plots, more, replace=False))])
     building = np.concatenate([built, np.full(more, -1)])
     count, new = len(plots), building < 0

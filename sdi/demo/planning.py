@@ -131,7 +131,10 @@ def _halved(rng: np.random.Generator, polygon: Any) -> list[tuple[Any, bool]]:
 def limits(parcels: Table, zones: Table) -> tuple[Array, Array, Array]:
     """For each parcel: the least density (%) and floors of the zones it lies in (NaN: no limit), and how many there are."""
     plot, zone = shapely.STRtree(zones.geometry).query(parcels.geometry, predicate="intersects")
-    shared = shapely.area(shapely.intersection(parcels.geometry[plot], zones.geometry[zone])) > 0.02
+    shared = np.bincount(plot, minlength=len(parcels))[plot] == 1
+    several = np.flatnonzero(~shared)
+    parts = shapely.intersection(parcels.geometry[plot[several]], zones.geometry[zone[several]])
+    shared[several] = shapely.area(parts) > 0.02
     plot, zone = plot[shared], zone[shared]
     density, floors = np.full(len(parcels), np.inf), np.full(len(parcels), np.inf)
     np.minimum.at(density, plot, np.nan_to_num(zones["density"][zone], nan=np.inf))

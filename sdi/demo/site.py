@@ -11,7 +11,7 @@ from shapely import LineString, Polygon
 
 CENTRE = (587_300.0, 2_325_600.0)
 """E, N in EPSG:5897, between the old quarters of Hà Nội and the river."""
-GROSS = 97.0
+GROSS = 96.0
 """Square metres of ground for one parcel, with its share of streets, parks and water."""
 
 
@@ -52,7 +52,7 @@ def blob(rng: np.random.Generator, centre: tuple[float, float], radius: float, w
 
 def make_site(rng: np.random.Generator, parcels: int) -> Site:
     """Lay out the ground for about `parcels` parcels."""
-    radius = float(np.sqrt(parcels * GROSS / pi))
+    radius = float(np.sqrt(parcels * GROSS * (1 + 9 / np.sqrt(parcels)) / pi))  # edges and grounds weigh more on little
     x, y = CENTRE
     y_axis = np.linspace(y - 1.6 * radius, y + 1.6 * radius, 9)
     bends = 0.07 * radius * np.sin(np.linspace(0, 5, 9) + rng.uniform(0, 3)) + rng.normal(0, 0.015 * radius, 9)

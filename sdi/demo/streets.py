@@ -142,7 +142,7 @@ def divide(rng: np.random.Generator, site: Site, count: int) -> tuple[list[Polyg
         if len(parts) != 2:
             pieces.append(largest)
             continue
-        lines.append(_within(line, largest))
+        lines.append(within(line, largest))
         pieces += parts
     return pieces, lines
 
@@ -179,7 +179,7 @@ def _split_by_street(rng: np.random.Generator, node: Node, index: int, style: Fa
     halves = split(node.polygon, line)
     if len(halves) < 2:
         return []
-    inner = _within(line, node.polygon)
+    inner = within(line, node.polygon)
     if level >= 4 and rng.random() < style.dead_ends:
         inner = substring(inner, 0, rng.uniform(0.45, 0.8), normalized=True)
     carved = shapely.difference(np.array(halves, dtype=object), _lengthen(inner, street_width).buffer(street_width / 2, cap_style="flat"))
@@ -191,7 +191,8 @@ def _split_by_street(rng: np.random.Generator, node: Node, index: int, style: Fa
     return parts
 
 
-def _within(line: LineString, polygon: Polygon) -> LineString:
+def within(line: LineString, polygon: Polygon) -> LineString:
+    """The longest part of a line inside a polygon."""
     parts = [part for part in shapely.get_parts(shapely.intersection(line, polygon)) if part.geom_type == "LineString"]
     return max(parts, key=lambda part: part.length)
 

@@ -60,9 +60,13 @@ class Pool:
     def take(self, count: int, fit: Array | None = None) -> Array:
         """Up to `count` rows (of those where `fit` is true), in ascending order."""
         chosen = [row for row in self.rows if fit is None or fit[row]][:count]
-        taken = set(chosen)
-        self.rows = [row for row in self.rows if row not in taken]
+        self.leave(np.array(chosen))
         return np.sort(np.array(chosen, dtype=np.int64))
+
+    def leave(self, rows: Array) -> None:
+        """Let nothing happen to these rows."""
+        taken = set(rows.tolist())
+        self.rows = [row for row in self.rows if row not in taken]
 
 
 def spoil_parcels(rng: np.random.Generator, parcels: Table, free: Array, truth: Truth) -> Table:
@@ -73,6 +77,7 @@ def spoil_parcels(rng: np.random.Generator, parcels: Table, free: Array, truth: 
     pool = Pool(rng, np.flatnonzero(free & (area > 28) & (parcels["side"] != 0)))
     note = lambda rule, rows, **detail: truth.add(rule, "parcels", rows, parcels.geometry[rows], **detail)  # noqa: E731
 
+    _overlap(table, pool, truth)
     rows = pool.take(count, corners <= 6)
     table.geometry[rows] = [_bow_tie(shape) for shape in parcels.geometry[rows]]
     rows = rows[~shapely.is_valid(table.geometry[rows])]
@@ -80,8 +85,6 @@ def spoil_parcels(rng: np.random.Generator, parcels: Table, free: Array, truth: 
     rows = pool.take(count)
     table.geometry[rows] = [_loop(shape) for shape in parcels.geometry[rows]]
     note("geometry.repaired", rows, kind="small_loop")
-    _overlap(table, pool.take(count), truth)
-
     _codes(table, pool, note, count)
     rows = pool.take(count)
     table["sheet"][rows] = ""
@@ -100,13 +103,12 @@ def spoil_parcels(rng: np.random.Generator, parcels: Table, free: Array, truth: 
 
 
 def _codes(table: Table, pool: Pool, note: Any, count: int) -> None:
-    plain = ~np.char.find(table["purposes"].astype(str), "(").astype(bool) | True
     for rule, codes, kind in (
         ("code.unknown", ("XXX", "ODTT"), "wrong_code"),
         ("code.superseded", ("LUN", "DSH", "BHK"), "superseded_code"),
         ("code.review", ("SKX", "DTS", "SKT"), "code_for_review"),
     ):
-        rows = pool.take(count, plain)
+        rows = pool.take(count)
         given = np.array([codes[number % len(codes)] for number in range(len(rows))], dtype=object)
         table["main"][rows] = table["purposes"][rows] = given
         note(rule, rows, kind=kind, value=given)
@@ -135,10 +137,10 @@ def _twice(table: Table, parcels: Table, pool: Pool, truth: Truth) -> Table:
     return delivered
 
 
-def _overlap(table: Table, rows: Array, truth: Truth) -> None:
+def _overlap(table: Table, pool: Pool, truth: Truth) -> None:
     """Draw parcels 0.9 m too far, over their neighbours; the recorded area is that of the wrong boundary."""
     tree = shapely.STRtree(table.geometry)
-    for row in rows:
+    for row in pool.take(truth.count):
         wide = shapely.buffer(table.geometry[row], 0.9, join_style="mitre")
         near = tree.query(wide, predicate="intersects")
         near = near[near != row]
@@ -149,6 +151,7 @@ def _overlap(table: Table, rows: Array, truth: Truth) -> None:
         shape = shapely.union(table.geometry[row], shapely.buffer(shapely.intersection(table.geometry[other], wide), 1e-4))
         if shape.geom_type != "Polygon":
             continue
+        pool.leave(near)
         table.geometry[row] = shape
         table["measured"][row] = table["legal"][row] = np.round(shape.area, 1)
         covered = shapely.intersection(table.geometry[other], shape)
@@ -182,7 +185,8 @@ def spoil_buildings(rng: np.random.Generator, buildings: Table, free: Array, tru
     for row in rows:
         ring = shapely.get_coordinates(buildings.geometry[row])
         ring[1] = np.nan
-        table.geometry[row] = shapely.Polygon(ring)
+        with np.errstate(invalid="ignore"):
+            table.geometry[row] = shapely.Polygon(ring)
     truth.add("geometry.not_finite", "buildings", rows, buildings.geometry[rows], kind="nan_coordinate")
     table["name"] = legacy
     named = np.flatnonzero(legacy != "")

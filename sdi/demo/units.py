@@ -11,7 +11,7 @@ from shapely import LineString, Polygon
 
 from sdi.demo.names import Names
 from sdi.demo.site import Site
-from sdi.demo.streets import FIELD, Fabricated, Street, cutting_line, divide, grow, split
+from sdi.demo.streets import FIELD, Fabricated, Street, cutting_line, divide, grow, split, within
 from sdi.demo.table import Table, geometries
 
 COMMUNES = 5
@@ -39,7 +39,9 @@ class Territory:
         return max(self.ward_unit) + 1
 
     def unit_polygon(self, unit: int) -> shapely.Geometry:
-        return shapely.union_all([ward for ward, of in zip(self.wards, self.ward_unit, strict=True) if of == unit])
+        """The whole ground of an old commune, closed where its pieces meet."""
+        pieces = [ward for ward, of in zip(self.wards, self.ward_unit, strict=True) if of == unit]
+        return shapely.union_all(pieces).buffer(0.02, join_style="mitre").buffer(-0.02, join_style="mitre")
 
 
 def make_territory(rng: np.random.Generator, site: Site) -> Territory:
@@ -53,7 +55,7 @@ def make_territory(rng: np.random.Generator, site: Site) -> Territory:
         while len(parts) != 2:
             line = cutting_line(rng, commune, across=True, turn=8, bend=0.03, shift=0.03)
             parts = split(commune, line)
-        halves.append(line)
+        halves.append(within(line, commune))
         wards += parts
         owner += [index, index]
     shared = shapely.length(shapely.intersection(np.array(wards)[:, None], np.array(wards)[None, :]))
