@@ -148,8 +148,8 @@ def _profile(source: Any, epsg: int) -> dict[str, Any]:
     return {
         "driver": "GTiff", "width": source.width, "height": source.height, "count": source.count,
         "dtype": source.dtypes[0], "nodata": source.nodata, "crs": rasterio.CRS.from_epsg(epsg),
-        "transform": source.transform, "tiled": True, "blockxsize": TILE, "blockysize": TILE, "compress": "LZW",
-        "BIGTIFF": "IF_SAFER", "SPARSE_OK": True,
+        "transform": source.transform, "tiled": True, "blockxsize": TILE, "blockysize": TILE,
+        "compress": "ZSTD", "ZSTD_LEVEL": 1, "BIGTIFF": "IF_SAFER", "SPARSE_OK": True,
     } | photometric  # fmt: skip
 
 

@@ -23,7 +23,9 @@ from sdi.national import vn2000
 OPERATIONS = ("min", "max", "mean", "median", "count", "stdev")
 AT_ONCE = 50_000
 """Polygons of one pass over the coverage."""
-CELLS_AT_ONCE = 30_000_000
+CELLS_AT_ONCE = 8_000_000
+CACHE_MB = 256
+"""Of the cells last read; GDAL would take a twentieth of the machine."""
 POLYGONS = (shapely.GeometryType.POLYGON, shapely.GeometryType.MULTIPOLYGON)
 
 
@@ -44,7 +46,7 @@ def zonal(cog: Path, srid: int, geometries: pa.Table, operations: Sequence[str],
     polygons = _in_grid(shapely.from_wkb(geometries.column("geom").to_numpy(zero_copy_only=False)), srid)
     found = np.full((len(ids), len(names)), np.nan)
     try:
-        with rasterio.open(cog, driver="GTiff") as source:
+        with rasterio.Env(GDAL_CACHEMAX=CACHE_MB), rasterio.open(cog, driver="GTiff") as source:
             if source.count != len(bands):
                 raise UsageError(f"{cog.name} has {source.count} bands, {len(bands)} names are given.")
             for part in _neighbourhoods(polygons, source.bounds):

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import shapely
 from hypothesis import given
 from hypothesis import strategies as st
 from pyproj import CRS, Transformer
@@ -303,8 +304,17 @@ def test_control_points_need_pairs() -> None:
 
 def test_a_region_layer_in_the_grid_equals_its_twin_in_wgs84(shared_data: Shared) -> None:
     folder = shared_data("vn_planning_quangngai")
-    in_grid = np.array(box(zipped_features(folder / "2.geojson.zip"))).reshape(2, 2)
-    twin = np.array(box(zipped_features(folder / "PhanVungKinhte.geojson.zip"))).reshape(2, 2)
-    assert in_grid.max() > 360, "metres without a declared CRS"
-    # the corners of a box turn with the grid, so the comparison is coarse; treating it as WGS 84 is off by 225 m
-    assert metres(vn2000.to_wgs84(in_grid, 3405), twin).max() < 1500
+    xy, twin = (vertices(folder / name) for name in ("2.geojson.zip", "PhanVungKinhte.geojson.zip"))
+    assert xy.min() > 360, "metres without a declared CRS"
+    tree = shapely.STRtree(shapely.points(twin))
+    apart = {}
+    for operation in vn2000.OPERATIONS:
+        lonlat = vn2000.to_wgs84(xy, 3405, operation)
+        apart[operation] = np.median(metres(lonlat, twin[tree.nearest(shapely.points(lonlat))]))
+    assert apart[6960] < 0.06, "the rounding of six decimals"
+    assert apart[5194] > 0.5
+
+
+def vertices(path: Path) -> np.ndarray:
+    features = zipped_features(path)
+    return np.array([point for one in features for point in coordinates(one["geometry"]["coordinates"])])
