@@ -74,11 +74,11 @@ def folded(name: str) -> str:
     return re.sub(r"[^a-z0-9]", "", plain.replace("đ", "d"))
 
 
-def _unknown(names: Iterable[str | None], known: Iterable[str], place: Place, what: str) -> Found:
+def _unknown(names: Iterable[str | None], known: Iterable[str], place: Place, what: str, of: str = "") -> Found:
     known = list(known)
     for name in names:
         if name is not None and name not in known:
-            yield place, f"there is no {what} '{name}'.{nearest(name, known)}"
+            yield place, f"there is no {what} '{name}'{f" in '{of}'" if of else ''}.{nearest(name, known)}"
 
 
 def _layer(names: Iterable[str | None], context: Context, place: Place) -> Found:
@@ -141,7 +141,7 @@ def _of_attribute(attribute: Attribute, place: Place, context: Context) -> Found
             yield (*place, "default"), f"'{attribute.default}' does not match the attribute's own pattern"
     codes = context.code_lists.get(attribute.code_list or "")
     if attribute.default is not None and codes is not None:
-        yield from _unknown([str(attribute.default)], codes.values(), (*place, "default"), f"code in '{codes.id}'")
+        yield from _unknown([str(attribute.default)], codes.values(), (*place, "default"), "code", codes.id)
 
 
 def _of_code_list(name: str, kind: str, code_list: str | None, place: Place, context: Context) -> Found:
@@ -211,7 +211,7 @@ def _of_style(layer: Layer, context: Context) -> Found:
     codes = context.code_lists.get(classified.code_list or "") if classified else None
     if codes is not None:
         for value in style.colours:
-            yield from _unknown([value], codes.values(), ("style", "colours", value), f"code in '{codes.id}'")
+            yield from _unknown([value], codes.values(), ("style", "colours", value), "code", codes.id)
 
 
 def _of_derived(layer: Layer, context: Context) -> Found:
@@ -226,8 +226,8 @@ def _of_derived(layer: Layer, context: Context) -> Found:
             yield place, "'by: [key]' and 'key' go together"
         read = context.layers.get(source.layer)
         if read is not None and subject is not None:
-            yield from _unknown(source.key, read.by_name, (*place, "key"), f"attribute of '{read.id}'")
-            yield from _unknown(source.key.values(), subject.by_name, (*place, "key"), f"attribute of '{subject.id}'")
+            yield from _unknown(source.key, read.by_name, (*place, "key"), "attribute", read.id)
+            yield from _unknown(source.key.values(), subject.by_name, (*place, "key"), "attribute", subject.id)
     path = context.folder / derived.sql
     if not path.is_file():
         near = nearest(derived.sql, sorted(found.name for found in context.folder.glob("*.sql")))

@@ -14,8 +14,8 @@ def test_a_parcel_that_nothing_else_speaks_of_has_its_area_and_empty_lists(lot: 
     assert row["map_area"] == 200.0
     assert (row["buildings"], row["permits"], row["zones"], row["uses"]) == ([], [], [], [])
     assert (row["building_count"], row["footprint_area"], row["density"], row["floor_area_ratio"]) == (0, 0, 0, 0)
-    unknown = ("floors", "density_max", "over_density", "over_floors", "far_max", "use_differs_from_plan", "commune_code",
-               "elevation_mean", "flood_depth_mean")  # fmt: skip
+    plan = ["density_max", "over_density", "floors_max", "over_floors", "far_max", "use_differs_from_plan"]
+    unknown = [*plan, "floors", "commune_code", "elevation_mean", "flood_depth_mean", "flood_depth_max"]
     assert [row[name] for name in unknown] == [None] * len(unknown)
     assert row["withheld"] is False
 
