@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+import shapely
 from numpy.typing import NDArray
 
 from sdi.contract.delivery import Request
@@ -21,6 +22,7 @@ from sdi.ingest import lists
 from sdi.ingest.cast import arrow_type, cast, clean, to_text
 from sdi.ingest.encoding import by_value
 from sdi.ingest.findings import Findings
+from sdi.ingest.geometry import Shapes
 from sdi.ingest.source import WKB
 from sdi.national.text import fold
 
@@ -238,12 +240,12 @@ def _fill_templates(layer: Layer, columns: dict[str, pa.Array]) -> None:
         waiting = [attribute for attribute in waiting if attribute not in ready]
 
 
-def identify(layer: Layer, columns: dict[str, pa.Array], wkb: pa.Array, findings: Findings) -> list[str | None]:
-    """The features' ids by the contract; missing and repeated ones are found. `wkb` decides, with the attributes, the
+def identify(layer: Layer, columns: dict[str, pa.Array], shapes: Shapes, findings: Findings) -> list[str | None]:
+    """The features' ids by the contract; missing and repeated ones are found. `shapes` decide, with the attributes, the
     order of features that share an id, so that it does not depend on the file's order."""
     identifier = layer.identifier
     if identifier is None:
-        return [str(row + 1) for row in range(len(wkb))]
+        return [str(row + 1) for row in range(len(shapes))]
     template = identifier.template or f"{{{identifier.attribute}}}"
     ids = fill(template, columns)
     parts = fields_of(template)
@@ -253,14 +255,14 @@ def identify(layer: Layer, columns: dict[str, pa.Array], wkb: pa.Array, findings
         lacking = [", ".join(name for name in parts if absent[name][row]) for row in missing]
         findings.add("identifier.missing", missing, limits=lacking)
     names: list[str | None] = ids.to_pylist()
-    _repeated(layer, columns, wkb, ids, names, findings)
+    _repeated(layer, columns, shapes, ids, names, findings)
     return names
 
 
 def _repeated(
     layer: Layer,
     columns: dict[str, pa.Array],
-    wkb: pa.Array,
+    shapes: Shapes,
     ids: pa.Array,
     names: list[str | None],
     findings: Findings,
@@ -272,7 +274,7 @@ def _repeated(
     if not len(values):
         return
     rows = np.flatnonzero(np.asarray(pc.is_in(ids, values)))
-    content = _content(columns, wkb, rows)
+    content = _content(columns, shapes, rows)
     order = sorted(range(len(rows)), key=lambda position: (names[rows[position]], content[position]))
     marked: list[int] = []
     for name, group in groupby(order, key=lambda position: names[rows[position]]):
@@ -290,13 +292,13 @@ def _repeated(
     findings.add("identifier.duplicate", marked, values=shown, attribute=layer.identifier.attribute, action=action)
 
 
-def _content(columns: dict[str, pa.Array], wkb: pa.Array, rows: NDArray[np.intp]) -> list[bytes]:
+def _content(columns: dict[str, pa.Array], shapes: Shapes, rows: NDArray[np.intp]) -> list[bytes]:
     """A digest of attributes and geometry of each of some rows."""
     chosen = pa.array(rows)
     texts = [to_text(column.take(chosen)).to_pylist() for column in columns.values()]
-    shapes = wkb.take(chosen).to_pylist()
+    wkb = shapely.to_wkb(shapes[rows], byte_order=1)
     digests = []
-    for position, shape in enumerate(shapes):
+    for position, shape in enumerate(wkb):
         digest = hashlib.blake2b(shape or b"", digest_size=16)
         for column in texts:
             digest.update(b"\x00" if column[position] is None else b"\x01" + column[position].encode())

@@ -78,7 +78,7 @@ def receive(
     believed = bounds is None or place.check_extent(places, where, extent, bounds, findings)
     made = conform(table.drop_columns([WKB]) if WKB in table.column_names else table, layer, request, findings)
     checks.check_attributes(layer, made, registry, request.day or date.today(), findings)
-    ids = identify(layer, made.columns, geometry.ewkb(shaped.before, where.grid), findings)
+    ids = identify(layer, made.columns, shaped.before, findings)
     if believed:  # what is measured in a wrong grid says nothing
         checks.check_area(layer, made, shaped.master, findings)
         checks.check_place_of_id(layer, made, shaped.wgs84, findings)

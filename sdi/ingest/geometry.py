@@ -42,7 +42,8 @@ def parse(column: pa.ChunkedArray | None, count: int, findings: Findings, requir
     else:
         raw = column.to_numpy()
         present = np.asarray(column.is_valid())
-        shapes = shapely.from_wkb(raw, on_invalid="ignore")
+        with np.errstate(invalid="ignore"):
+            shapes = shapely.from_wkb(raw, on_invalid="ignore")
         _unreadable(raw, np.flatnonzero(present & shapely.is_missing(shapes)), findings)
         present &= ~(shapely.is_empty(shapes) & ~shapely.is_missing(shapes))
     shapes[shapely.is_empty(shapes)] = None
@@ -223,7 +224,7 @@ def _change(old: Shapes, new: Shapes) -> NDArray[np.float64]:
     before = np.where(line, shapely.length(old), shapely.area(old))
     after = np.where(line, shapely.length(new), shapely.area(new))
     with np.errstate(divide="ignore", invalid="ignore"):
-        change = 100.0 * np.abs(after - before) / before
+        change = 100.0 * np.abs(after - before) / np.abs(before)  # a hole larger than its shell makes an area negative
     percent: NDArray[np.float64] = np.where(before == after, 0.0, change)
     return percent
 

@@ -186,7 +186,7 @@ def _table(path: Path, facts: dict[str, Any]) -> pa.Table:
     for name in table.column_names:
         taken = name in names or (name == WKB and name != facts["geometry_column"])
         names.append(f"{name}_{len(names)}" if taken else name)
-    table = table.rename_columns(names)
+    table = pa.table([_plain(column) for column in table.columns], names)
     if not facts["geometry_column"]:
         return table
     index = names.index(facts["geometry_column"])
@@ -195,6 +195,13 @@ def _table(path: Path, facts: dict[str, Any]) -> pa.Table:
     if lines.exists():
         column = pa.ipc.open_file(pa.memory_map(str(lines))).read_all().column(0)
     return table.remove_column(index).append_column(WKB, column)
+
+
+def _plain(column: pa.ChunkedArray) -> pa.ChunkedArray:
+    """What an extension type (`arrow.json` of GeoJSON properties of mixed types) is stored as."""
+    if not isinstance(column.type, pa.BaseExtensionType):
+        return column
+    return pa.chunked_array([chunk.storage for chunk in column.chunks], column.type.storage_type)
 
 
 # --- the child ----------------------------------------------------------------------------------------------------

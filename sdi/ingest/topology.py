@@ -78,6 +78,14 @@ def _groups(made: Conformed, names: list[str], count: int) -> NDArray[np.int64] 
     return numbers
 
 
+def _shared_box(boxes: NDArray[np.float64], left: Rows, right: Rows) -> NDArray[np.float64]:
+    """Area of what two boxes share, which is never less than what their geometries share."""
+    low = np.maximum(boxes[left, :2], boxes[right, :2])
+    high = np.minimum(boxes[left, 2:], boxes[right, 2:])
+    area: NDArray[np.float64] = np.prod(np.maximum(high - low, 0.0), axis=1)
+    return area
+
+
 def overlaps(master: Shapes, usable: Rows, groups: NDArray[np.int64] | None, tolerance: float) -> Overlaps:
     """Find pairs whose interiors share more than `tolerance` m².
 
@@ -86,6 +94,8 @@ def overlaps(master: Shapes, usable: Rows, groups: NDArray[np.int64] | None, tol
     shapes = master[usable]
     left, right = shapely.STRtree(shapes).query(shapes)
     keep = left < right
+    left, right = left[keep], right[keep]
+    keep = _shared_box(shapely.bounds(shapes), left, right) > tolerance
     if groups is not None:
         keep &= groups[usable[left]] == groups[usable[right]]
     left, right = left[keep], right[keep]

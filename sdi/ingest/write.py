@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -31,8 +32,8 @@ def write_features(path: Path, layer_name: str, table: pa.Table, srid: int, geom
     """Write features; the suffix chooses the format. An existing file is replaced.
 
     table: attributes and the WKB or EWKB column `geom`, in grid `srid` (EPSG code, x = E or lon). geometry_type:
-    the contract's. GeoJSON is written in CRS84 (RFC 7946), CSV with the geometry as WKT in its grid; a shapefile's text is
-    UTF-8 with a .cpg. MapInfo files keep the VN-2000 datum. Raises UsageError for another suffix.
+    the contract's. GeoJSON is written in CRS84 (RFC 7946), CSV with the geometry as WKT in its grid; a shapefile's text
+    is UTF-8 with a .cpg. MapInfo files keep the VN-2000 datum. Raises UsageError for another suffix.
     """
     suffix = path.suffix.lower()
     if suffix not in DRIVERS:
@@ -112,14 +113,19 @@ def _options(suffix: str, attributes: pa.Table, shapes: Shapes) -> dict[str, str
 
 
 def dbf_names(names: list[str]) -> list[str]:
-    """Column names cut to ten characters, the second of equal ones numbered."""
+    """Column names cut to ten ASCII characters (a DBF counts bytes), the second of equal ones numbered."""
     made: list[str] = []
-    for name in names:
+    for name in map(_ascii, names):
         short, number = name[:10], 1
         while short.lower() in (other.lower() for other in made):
             short, number = f"{name[: 9 - len(str(number))]}_{number}", number + 1
         made.append(short)
     return made
+
+
+def _ascii(name: str) -> str:
+    letters = unicodedata.normalize("NFD", name.translate(str.maketrans("đĐ", "dD")))
+    return letters.encode("ascii", "ignore").decode()
 
 
 def _mapinfo_crs(srid: int) -> str:
