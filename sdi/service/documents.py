@@ -135,7 +135,9 @@ def code_list(service: Service, name: str, language: str) -> dict[str, Any]:
 
 def _complete(document: dict[str, Any], service: Service, snapshot: Snapshot, language: str) -> dict[str, Any]:
     layer, _ = snapshot[document["id"]]
-    document["links"] = _translated(document["links"], service, language)
+    # A coverage's page is its collection's page.
+    served = [each for each in document["links"] if (each["rel"], each["type"]) != (f"{REL}/coverage", "text/html")]
+    document["links"] = _translated(served, service, language)
     if layer.coverage is None:
         document["links"].append(links.link(
             f"{REL}/sortables", links.address(service.url, "collections", layer.id, "sortables"),

@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 import socket
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from email.message import Message
@@ -31,6 +36,7 @@ from sdi.service import create_app
 from sdi.settings import Settings
 from sdi.store import derived, engine, ledger, loader, migrate
 
+ROOT = Path(__file__).resolve().parents[2]
 TOWN = Path(__file__).parent / "town"
 CORNER = (588000.0, 2326000.0)
 """South-west corner of the town in EPSG:5897, near Hoàn Kiếm."""
@@ -214,6 +220,38 @@ class served:  # noqa: N801
     def __exit__(self, *_: object) -> None:
         self._server.should_exit = True
         self._thread.join()
+
+
+@contextmanager
+def served_apart(town: Town, workers: int = 1) -> Iterator[Town]:
+    """The same town served by processes of their own: GDAL holds the interpreter's lock while it asks."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    url = f"http://127.0.0.1:{port}"
+    environment = {**os.environ, "SDI_DATABASE_URL": town.database, "SDI_LAYERS": str(TOWN), "SDI_URL": url,
+                   "SDI_DEFAULT_LIMIT": "10", "SDI_MAX_LIMIT": "30", "PYTHONPATH": str(ROOT)}  # fmt: skip
+    command = [sys.executable, "-m", "uvicorn", "--factory", "sdi.service.app:from_environment", "--port", str(port),
+               "--workers", str(workers), "--log-level", "warning", "--no-access-log"]  # fmt: skip
+    process = subprocess.Popen(command, env=environment, cwd=ROOT, stderr=subprocess.DEVNULL)
+    apart = Town(url, town.database, town.registry, town.settings)
+    try:
+        began = time.monotonic()
+        while not _answers(apart):
+            assert process.poll() is None, "the service did not start"
+            assert time.monotonic() - began < 120, "the service did not start"
+            time.sleep(0.1)
+        yield apart
+    finally:
+        process.send_signal(signal.SIGINT)
+        process.wait(30)
+
+
+def _answers(town: Town) -> bool:
+    try:
+        return town.ask("/health").status == 200
+    except OSError:
+        return False
 
 
 @pytest.fixture
