@@ -46,7 +46,10 @@ def make_directory(rng: np.random.Generator, streets: list[Street], names: Names
         if len(here) and len(done):
             starts = shapely.get_point(lines[here], 0)
             number, parent = _numbers(starts, lines, done)
-            full[here] = [f"{'ngõ' if not prefix[p] else 'ngách'} {prefix[p]}{n} {_tail(full[p])}" for n, p in zip(number, parent, strict=True)]
+            full[here] = [
+                f"{'ngõ' if not prefix[p] else 'ngách'} {prefix[p]}{n} {_tail(full[p])}"
+                for n, p in zip(number, parent, strict=True)
+            ]
             prefix[here] = [f"{prefix[p]}{n}/" for n, p in zip(number, parent, strict=True)]
         done = np.concatenate([done, here])
     return Directory(lines, widths, levels, full, prefix)
@@ -80,4 +83,6 @@ def address_of(parcels: Table, directory: Directory, communes: Array) -> None:
     number, street = _numbers(front, directory.lines, np.arange(len(directory.lines)))
     parcels["street"] = street
     where = directory.names[street]
-    parcels["place"] = np.array([f"Số {n}, {s}, {c}" for n, s, c in zip(number, where, communes, strict=True)], dtype=object)
+    parcels["place"] = np.array(
+        [f"Số {n}, {s}, {c}" for n, s, c in zip(number, where, communes, strict=True)], dtype=object
+    )

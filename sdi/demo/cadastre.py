@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import shapely
 
@@ -9,7 +11,7 @@ from sdi.demo.addresses import Directory, address_of
 from sdi.demo.grounds import BY_USE
 from sdi.demo.site import Site
 from sdi.demo.streets import FIELD, VILLAGE
-from sdi.demo.table import Array, Table, concat, geometries
+from sdi.demo.table import Array, Table, concat, from_rows
 from sdi.demo.units import Territory
 from sdi.national import parcel_id, vn2000
 
@@ -22,16 +24,15 @@ HOUSE_LIMIT = 100.0
 
 def water_lots(site: Site, territory: Territory) -> Table:
     """The lake and its promenade, a parcel in each commune they lie in."""
-    shapes, rows = [], []
+    shapes: list[Any] = []
+    rows: list[tuple[Any, ...]] = []
     for use, ground in (("lake", site.lake), ("promenade", site.promenade)):
         for ward, piece in enumerate(territory.wards):
             for part in shapely.get_parts(shapely.intersection(ground, piece)):
                 if part.geom_type == "Polygon" and part.area > 60:
                     shapes.append(part)
                     rows.append((-1, use, 0, territory.ward_commune[ward], ward, 1.0, 0.0, 0))
-    names = ("node", "use", "fabric", "commune", "ward", "ux", "uy", "side")
-    columns = zip(*rows, strict=True)
-    return Table(geometries(shapes), {name: np.array(column) for name, column in zip(names, columns, strict=True)})
+    return from_rows("node use fabric commune ward ux uy side", shapes, rows)
 
 
 def make_parcels(

@@ -12,15 +12,32 @@ import numpy as np
 import shapely
 
 from sdi.contract.delivery import Request
-from sdi.demo import addresses, cadastre, conflicts, files, grounds, houses, permits, planning, relief, site, truth, units
+from sdi.demo import (
+    addresses,
+    cadastre,
+    conflicts,
+    files,
+    grounds,
+    houses,
+    land,
+    permits,
+    planning,
+    relief,
+    site,
+    truth,
+    units,
+)
 from sdi.demo.lots import make_lots
 from sdi.demo.names import Names, read_description, read_names
 from sdi.demo.streets import Fabricated
 from sdi.demo.table import Array, Table
+from sdi.national import vn2000
 
 DAY = date(2026, 7, 1)
 """The day of the data: both levels of government in place, NĐ 217/2026 in force."""
-STAGES = ("site", "territory", "streets", "grounds", "lots", "names", "parcels", "plans", "buildings", "conflicts", "permits", "defects", "relief")
+STAGES = ("site", "territory", "streets", "grounds", "lots", "names", "parcels", "plans", "buildings", "conflicts",
+          "permits", "defects", "relief")  # fmt: skip
+"""Each draws its own random numbers, so that a change to one leaves the others as they are."""
 
 
 @dataclass
@@ -67,9 +84,9 @@ def generate(folder: Path, *, seed: int = 950, parcels: int = 20000) -> City:
     planted = truth.Truth(int(np.clip(parcels // 1000, 4, 20)))
     tables = _build(making, parcels, planted)
     outline = making.site.outline
-    lonlat = cadastre.vn2000.to_wgs84(shapely.get_coordinates(outline), cadastre.GRID)
-    west, south, east, north = *lonlat.min(axis=0), *lonlat.max(axis=0)
-    city = City(folder, seed, tables, planted, (float(west), float(south), float(east), float(north)))
+    lonlat = vn2000.to_wgs84(shapely.get_coordinates(outline), cadastre.GRID)
+    (west, south), (east, north) = lonlat.min(axis=0).tolist(), lonlat.max(axis=0).tolist()
+    city = City(folder, seed, tables, planted, (west, south, east, north))
     _write(city, making)
     return city
 
@@ -78,12 +95,8 @@ def deliveries(folder: Path) -> list[Handover]:
     """The deliveries of a city that was generated into `folder`, in the order in which they are to be loaded."""
     found = []
     for entry in read_description()["deliveries"]:
-        said = entry.get("say", {})
-        found.append(Handover(entry["layer"], Request(
-            folder / entry["file"], layer_in_file=said.get("layer_in_file"), crs=said.get("crs"), encoding=said.get("encoding"),
-            operation=said.get("operation", 6960), mapping=said.get("mapping", {}), constants=said.get("constants", {}),
-            day=DAY, steward="demo",
-        )))  # fmt: skip
+        request = Request(folder / entry["file"], **entry.get("say", {}), day=DAY, steward="demo")
+        found.append(Handover(entry["layer"], request))
     return found
 
 
@@ -109,12 +122,12 @@ def _build(making: _Making, wanted: int, planted: truth.Truth) -> dict[str, Tabl
     pool = conflicts.build_against(random["conflicts"], parcels, buildings, zoning, making.directory, free, planted)
     granted = permits.make_permits(random["permits"], parcels, buildings, zoning[0], zoning[1], round(wanted * 0.2))
     granted = conflicts.break_permits(random["conflicts"], parcels, buildings, granted, pool, planted)
-    land_use = planning.make_land_use(city, ground, territory, making.units, parcels)
+    land_use = land.make_land_use(city, ground, territory, making.units, parcels, making.names)
     tables = {
         "units": making.units, "parcels": parcels, "zones": zones, "red_lines": red, "building_lines": building_lines,
         "buildings": buildings, "permits": granted, "land_use": land_use,
-        "land_plan": planning.make_land_plan(random["plans"], city, ground, territory),
-        "projects": planning.make_projects(random["plans"], city, making.names, max(6, wanted // 800)),
+        "land_plan": land.make_land_plan(random["plans"], city, ground, territory, making.names),
+        "projects": land.make_projects(random["plans"], city, making.names, max(6, wanted // 800)),
     }  # fmt: skip
     _finish(tables)
     return tables | _spoil(random["defects"], tables, pool, planted)
@@ -125,7 +138,9 @@ def _finish(tables: dict[str, Table]) -> None:
     buildings, parcels, granted = tables["buildings"], tables["parcels"], tables["permits"]
     for name in ("commune_code", "place"):
         buildings[name] = parcels[name][buildings["parcel"]]
-    buildings["code"] = np.array([f"CT{c}{n:06d}" for n, c in enumerate(buildings["commune_code"], start=1)], dtype=object)
+    buildings["code"] = np.array(
+        [f"CT{c}{n:06d}" for n, c in enumerate(buildings["commune_code"], start=1)], dtype=object
+    )
     buildings["owner"], parcels["holder"], parcels["remark"] = "(tên mẫu)", "(tên mẫu)", ""
     for column in ("owner",):
         buildings[column] = buildings[column].astype(object)
@@ -141,7 +156,9 @@ def _finish(tables: dict[str, Table]) -> None:
         granted[name] = np.where(granted["keyed"], granted[name].astype(str), "").astype(object)
 
 
-def _spoil(rng: np.random.Generator, tables: dict[str, Table], pool: truth.Pool, planted: truth.Truth) -> dict[str, Table]:
+def _spoil(
+    rng: np.random.Generator, tables: dict[str, Table], pool: truth.Pool, planted: truth.Truth
+) -> dict[str, Table]:
     parcels, buildings = tables["parcels"], tables["buildings"]
     used = np.zeros(len(parcels), dtype=bool)
     used[buildings["parcel"]] = True
@@ -172,7 +189,9 @@ def _write(city: City, making: _Making) -> None:
             continue
         table = city.tables[entry["table"]]
         rows = _rows(table, entry.get("only"))
-        file_of, row_of = places.setdefault(entry["table"], (np.full(len(table), "", dtype=object), np.zeros(len(table), dtype=int)))
+        file_of, row_of = places.setdefault(
+            entry["table"], (np.full(len(table), "", dtype=object), np.zeros(len(table), dtype=int))
+        )
         file_of[rows], row_of[rows] = entry["file"], np.arange(1, len(rows) + 1)
         crs, encoding = entry.get("crs", cadastre.GRID), entry.get("encoding", "UTF-8")
         files.write(files.Form(path, entry["columns"], entry["name"], crs, encoding), table.take(rows))
@@ -196,18 +215,21 @@ def _write_truth(city: City, places: dict[str, tuple[Array, Array]]) -> None:
     keys = {entry["table"]: entry["key"] for entry in description["deliveries"] if "table" in entry}
     found = []
     for entry, (lon, lat) in zip(city.truth.entries, city.truth.lonlat(), strict=True):
-        table = city.tables[entry.table]
-        values = {name: column[entry.row] for name, column in table.columns.items()}
         file_of, row_of = places[entry.table]
         detail = dict(entry.detail)
         for name in ("parcel", "other", "same_as", "second_parcel"):
             if name in detail:
-                other = city.tables["parcels"]
-                detail[name] = keys["parcels"].format(**{column: cells[detail[name]] for column, cells in other.columns.items()})
+                detail[name] = _key(keys["parcels"], city.tables["parcels"], detail[name])
         place = None if np.isnan(lon) else [round(float(lon), 8), round(float(lat), 8)]
-        found.append({"rule": entry.rule, "layer": description["tables"][entry.table], "key": keys[entry.table].format(**values),
-                      "file": file_of[entry.row], "row": int(row_of[entry.row]), "place": place, "detail": detail})  # fmt: skip
+        key = _key(keys[entry.table], city.tables[entry.table], entry.row)
+        where = {"file": file_of[entry.row], "row": int(row_of[entry.row]), "place": place}
+        layer = description["tables"][entry.table]
+        found.append({"rule": entry.rule, "layer": layer, "key": key, **where, "detail": detail})
     counts = {name: len(table) for name, table in city.tables.items()}
     whole = {"seed": city.seed, "day": DAY.isoformat(), "extent": city.extent, "counts": counts, "planted": found}
     text = json.dumps(whole, ensure_ascii=False, indent=1)
     (city.folder / "truth.json").write_text(text, encoding="utf-8")
+
+
+def _key(template: str, table: Table, row: int) -> str:
+    return template.format(**{name: column[row] for name, column in table.columns.items()})

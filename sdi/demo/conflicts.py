@@ -10,32 +10,39 @@ import shapely
 from sdi.demo.addresses import Directory
 from sdi.demo.houses import REGISTER, frame, largest, strip
 from sdi.demo.planning import RED_LINED, SETBACK
-from sdi.demo.table import Array, Table
+from sdi.demo.table import Array, Table, geometries
 from sdi.demo.truth import Pool, Truth
 
 
 def build_against(
-    rng: np.random.Generator, parcels: Table, buildings: Table, zoning: tuple[Array, Array, Array], directory: Directory, free: Any, truth: Truth
+    rng: np.random.Generator,
+    parcels: Table,
+    buildings: Table,
+    zoning: tuple[Array, Array, Array],
+    directory: Directory,
+    free: Any,
+    truth: Truth,
 ) -> Pool:
-    """Change buildings so that they break a rule; permits come later, for what was allowed. Returns the untouched rest."""
+    """Change buildings so that they break a rule; permits come later, for what was allowed. Returns the others."""
     density, floors, zones = zoning
     plot = buildings["parcel"]
-    house = (parcels["side"][plot] != 0) & (parcels["main"][plot] == "ODT") & np.isfinite(density[plot]) & (zones[plot] == 1)
-    house &= np.isin(buildings["use"], ["residential"])
-    recent = house & (buildings["year"] >= REGISTER + 2)
-    pool = Pool(rng, np.flatnonzero(house))
-    _over_floors(buildings, pool.take(truth.count, recent), floors, truth)
-    _over_density(parcels, buildings, pool.take(3 * truth.count, recent & (density[plot] <= 85)), density, free, truth)
     level = directory.levels[parcels["street"][plot]]
+    house = (parcels["side"][plot] != 0) & (parcels["main"][plot] == "ODT") & (buildings["use"] == "residential")
+    house &= np.isfinite(density[plot]) & (zones[plot] == 1)
+    recent, old = house & (buildings["year"] >= REGISTER + 2), house & (buildings["year"] < REGISTER)
     wide = np.flatnonzero(directory.levels <= RED_LINED)
-    roads = shapely.union_all(shapely.buffer(directory.lines[wide], directory.widths[wide] / 2 + 0.2))
-    roads = shapely.union(roads, free)
-    _outside(parcels, buildings, pool.take(12 * truth.count, recent & (level >= 4)), density, roads, truth)
-    _over_line(parcels, buildings, pool.take(3 * truth.count, house & np.isin(level, list(SETBACK))), density, free, truth)
-    rows = pool.take(truth.count, house & (buildings["year"] < REGISTER))
+    roads = shapely.buffer(directory.lines[wide], directory.widths[wide] / 2 + 0.2)
+    roads = shapely.union(shapely.union_all(roads), free)
+    pool, count = Pool(rng, np.flatnonzero(house)), truth.count
+    _over_floors(buildings, pool.take(count, recent), floors, truth)
+    _over_density(parcels, buildings, pool.take(3 * count, recent & (density[plot] <= 85)), density, free, truth)
+    _outside(parcels, buildings, pool.take(12 * count, recent & (level >= 4)), density, roads, truth)
+    lined = house & np.isin(level, list(SETBACK))
+    _over_line(parcels, buildings, pool.take(3 * count, lined), density, free, truth)
+    rows = pool.take(count, old)
     parcels["main"][plot[rows]] = parcels["purposes"][plot[rows]] = "CLN"
     truth.add("not_residential", "buildings", rows, buildings.geometry[rows], value="CLN", parcel=plot[rows])
-    _spanning(parcels, buildings, pool.take(5 * truth.count, house & (buildings["year"] < REGISTER) & (level > 1)), roads, truth)
+    _spanning(parcels, buildings, pool.take(5 * count, old & (level > 1)), roads, truth)
     return pool
 
 
@@ -50,7 +57,9 @@ def _over_floors(buildings: Table, rows: Array, floors: Array, truth: Truth) -> 
     buildings["floors"][rows] = allowed + 1 + np.arange(len(rows)) % 3
     buildings["height"][rows] = np.round(buildings["floors"][rows] * 3.4 + 0.6, 1)
     _resize(buildings, rows, buildings.geometry[rows])
-    truth.add("over_floors", "buildings", rows, buildings.geometry[rows], built=buildings["floors"][rows], allowed=allowed)
+    truth.add(
+        "over_floors", "buildings", rows, buildings.geometry[rows], built=buildings["floors"][rows], allowed=allowed
+    )
 
 
 def _over_density(parcels: Table, buildings: Table, rows: Array, density: Array, free: Any, truth: Truth) -> None:
@@ -74,9 +83,19 @@ def _outside(parcels: Table, buildings: Table, rows: Array, density: Array, road
     for number, (row, plot) in enumerate(zip(rows, plots, strict=True)):
         near = others.query(jutting[number], predicate="intersects")
         neighbours = shapely.buffer(shapely.union_all(parcels.geometry[near[near != plot]]), 0.05)
-        shapes[number] = largest(np.array([shapely.difference(shapely.union(buildings.geometry[row], jutting[number]), neighbours)]))[0]
-    over, area = shapely.area(shapely.difference(shapes, parcels.geometry[plots])), shapely.area(parcels.geometry[plots])
-    keep = (over > 2) & (over > 0.04 * shapely.area(shapes)) & (over < 0.45 * shapely.area(shapes)) & shapely.is_valid(shapes)
+        shapes[number] = largest(
+            np.array([shapely.difference(shapely.union(buildings.geometry[row], jutting[number]), neighbours)])
+        )[0]
+    over, area = (
+        shapely.area(shapely.difference(shapes, parcels.geometry[plots])),
+        shapely.area(parcels.geometry[plots]),
+    )
+    keep = (
+        (over > 2)
+        & (over > 0.04 * shapely.area(shapes))
+        & (over < 0.45 * shapely.area(shapes))
+        & shapely.is_valid(shapes)
+    )
     keep &= shapely.area(shapely.intersection(shapes, parcels.geometry[plots])) / area < density[plots] / 100 - 0.01
     keep &= ~shapely.intersects(shapes, roads)
     keep &= np.cumsum(keep) <= truth.count
@@ -90,7 +109,9 @@ def _over_line(parcels: Table, buildings: Table, rows: Array, density: Array, fr
     plots = buildings["parcel"][rows]
     axes = frame(parcels, rows=plots)
     forward = strip(axes, np.full(len(rows), 0.3), np.full(len(rows), 5.5))
-    shapes = shapely.union(buildings.geometry[rows], shapely.buffer(shapely.intersection(parcels.geometry[plots], forward), -0.07))
+    shapes = shapely.union(
+        buildings.geometry[rows], shapely.buffer(shapely.intersection(parcels.geometry[plots], forward), -0.07)
+    )
     shapes = largest(shapely.intersection(shapes, shapely.buffer(parcels.geometry[plots], -0.06)))
     depth = shapely.area(shapely.intersection(shapes, free))
     ratio = shapely.area(shapes) / shapely.area(parcels.geometry[plots]) * 100
@@ -105,25 +126,32 @@ def _spanning(parcels: Table, buildings: Table, rows: Array, roads: Any, truth: 
     """Old houses that stand on two plots: no defect, but a case to know."""
     built = set(buildings["parcel"].tolist())
     tree = shapely.STRtree(parcels.geometry)
-    done: list[int] = []
-    second: list[int] = []
+    row_of = list(zip(parcels["node"].tolist(), parcels["side"].tolist(), strict=True))
+    pairs: list[tuple[int, int]] = []
     for row in rows:
-        plot = buildings["parcel"][row]
-        near = tree.query(shapely.buffer(buildings.geometry[row], 0.6), predicate="intersects")
-        same = [j for j in near if parcels["node"][j] == parcels["node"][plot] and parcels["side"][j] == parcels["side"][plot] and j not in built]
-        for other in same[:1]:
-            part = shapely.intersection(parcels.geometry[other], shapely.buffer(buildings.geometry[row], 1.9))
-            joined = shapely.union(shapely.buffer(buildings.geometry[row], 0.1), shapely.buffer(part, -0.02))
-            joined = largest(np.array([shapely.intersection(joined, shapely.union(parcels.geometry[plot], parcels.geometry[other]).buffer(-0.06))]))[0]
-            if joined is not None and joined.is_valid and not joined.intersects(roads) and shapely.intersection(joined, parcels.geometry[other]).area > 2:
-                _resize(buildings, np.array([row]), np.array([joined]))
-                built.add(int(other))
-                done.append(int(row))
-                second.append(int(other))
-    truth.add("spanning", "buildings", np.array(done, dtype=np.int64), buildings.geometry[done], second_parcel=np.array(second))
+        plot, shape = buildings["parcel"][row], buildings.geometry[row]
+        near = tree.query(shapely.buffer(shape, 0.6), predicate="intersects")
+        beside = [int(other) for other in near if row_of[other] == row_of[plot] and other not in built]
+        if not beside:
+            continue
+        second = parcels.geometry[beside[0]]
+        more = shapely.intersection(second, shapely.buffer(shape, 1.9))
+        joined = shapely.union(shapely.buffer(shape, 0.1), shapely.buffer(more, -0.02))
+        ground = shapely.union(parcels.geometry[plot], second)
+        joined = largest(geometries([shapely.intersection(joined, shapely.buffer(ground, -0.06))]))[0]
+        if joined is None or not joined.is_valid or joined.intersects(roads) or joined.intersection(second).area < 2:
+            continue
+        _resize(buildings, np.array([row]), geometries([joined]))
+        built.add(beside[0])
+        pairs.append((int(row), beside[0]))
+    done = np.array(pairs, dtype=np.int64).reshape(-1, 2)
+    shapes = buildings.geometry[done[:, 0]]
+    truth.add("spanning", "buildings", done[:, 0], shapes, second_parcel=done[:, 1])
 
 
-def break_permits(rng: np.random.Generator, parcels: Table, buildings: Table, permits: Table, pool: Pool, truth: Truth) -> Table:
+def break_permits(
+    rng: np.random.Generator, parcels: Table, buildings: Table, permits: Table, pool: Pool, truth: Truth
+) -> Table:
     """Permits that are missing, had run out, or lie elsewhere. Returns the permits that remain."""
     of_building = dict(zip(permits["building"].tolist(), range(len(permits)), strict=True))
     has = np.isin(np.arange(len(buildings)), permits["building"]) & (buildings["year"] >= REGISTER + 4)
@@ -137,7 +165,14 @@ def break_permits(rng: np.random.Generator, parcels: Table, buildings: Table, pe
         year = int(buildings["year"][row])
         permits["issued"][permit], permits["expires"][permit] = f"{year - 4}-03-10", f"{year - 2}-03-10"
     permits["status"][late] = "expired"
-    truth.add("permit_expired", "buildings", rows, buildings.geometry[rows], expired_on=permits["expires"][late], built=buildings["year"][rows])
+    truth.add(
+        "permit_expired",
+        "buildings",
+        rows,
+        buildings.geometry[rows],
+        expired_on=permits["expires"][late],
+        built=buildings["year"][rows],
+    )
     rows = pool.take(truth.count, has)
     away = np.array([of_building[row] for row in rows], dtype=np.int64)
     points = shapely.get_coordinates(permits.geometry[away])
@@ -147,6 +182,6 @@ def break_permits(rng: np.random.Generator, parcels: Table, buildings: Table, pe
     permits["keyed"][away] = permits["located"][away] = True
     kept = np.setdiff1d(np.arange(len(permits)), lost)
     place = {old: new for new, old in enumerate(kept.tolist())}
-    truth.add("permit_elsewhere", "permits", np.array([place[row] for row in away.tolist()], dtype=np.int64), permits.geometry[away],
-              parcel=permits["parcel"][away])  # fmt: skip
+    rows = np.array([place[row] for row in away.tolist()], dtype=np.int64)
+    truth.add("permit_elsewhere", "permits", rows, permits.geometry[away], parcel=permits["parcel"][away])
     return permits.take(kept)

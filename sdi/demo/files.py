@@ -37,16 +37,15 @@ class Form:
 
 def write(form: Form, table: Table) -> None:
     """Write a table in the format that the path's suffix stands for."""
-    suffix = form.path.suffix.lower()
-    {".shp": _shapefile, ".zip": _zipped, ".gpkg": _package, ".geojson": _package, ".kml": _kml, ".csv": _text, ".xlsx": _sheet, ".mif": _mif}[
-        suffix
-    ](form, table)
+    writers = {".shp": _shapefile, ".zip": _zipped, ".csv": _text, ".xlsx": _sheet, ".mif": _mif}
+    writers.get(form.path.suffix.lower(), _package)(form, table)
 
 
 def _shapes(form: Form, table: Table) -> Array:
     if form.crs != 4326:
         return table.geometry
-    return shapely.transform(table.geometry, lambda xy: vn2000.to_wgs84(xy, GRID))
+    shapes: Array = shapely.transform(table.geometry, lambda xy: vn2000.to_wgs84(xy, GRID))
+    return shapes
 
 
 def _kind(shapes: Array) -> str:
@@ -57,7 +56,8 @@ def _kind(shapes: Array) -> str:
 
 def _fields(form: Form, table: Table) -> tuple[list[str], list[Array]]:
     values = [table[source] for source in form.columns.values()]
-    return list(form.columns), [np.where(v == "", None, v) if v.dtype == object else v for v in values]
+    nothing = np.array([None], dtype=object)
+    return list(form.columns), [np.where(v == "", nothing, v) if v.dtype == object else v for v in values]
 
 
 def _write(form: Form, table: Table, path: Path, driver: str, encoding: str | None = None, **options: Any) -> None:
@@ -69,16 +69,20 @@ def _write(form: Form, table: Table, path: Path, driver: str, encoding: str | No
         shapes[single] = shapely.multipolygons(shapely.get_parts(shapes[single])[:, None])
     names, values = _fields(form, table)
     pyogrio.raw.write(
-        path, shapely.to_wkb(shapes), values, names, layer=form.name, driver=driver, geometry_type=kind, crs=f"EPSG:{form.crs}",
-        encoding=encoding, **options,
+        path, shapely.to_wkb(shapes), values, names, layer=form.name, driver=driver, geometry_type=kind,
+        crs=f"EPSG:{form.crs}", encoding=encoding, **options,
     )  # fmt: skip
 
 
 def _package(form: Form, table: Table) -> None:
-    if form.path.suffix == ".geojson":
+    """Formats that need no care."""
+    suffix = form.path.suffix.lower()
+    if suffix == ".gpkg":
+        _write(form, table, form.path, "GPKG", append=form.path.exists())
+    elif suffix == ".kml":
+        _write(form, table, form.path, "KML")
+    else:
         _write(form, table, form.path, "GeoJSON", COORDINATE_PRECISION=11)
-        return
-    _write(form, table, form.path, "GPKG", append=form.path.exists(), dataset_options={"VERSION": "1.3"})
 
 
 def _shapefile(form: Form, table: Table) -> None:
@@ -104,7 +108,9 @@ def written(values: Array, encoding: str) -> Array:
 def _letters(encoding: str) -> dict[str, str]:
     """Vietnamese letter -> the Latin-1 characters its bytes look like."""
     if encoding == "VNI":
-        return {letter: pair for pair, letter in reversed(list(legacy.VNI.items())) if pair.isupper() == letter.isupper()}
+        return {
+            letter: pair for pair, letter in reversed(list(legacy.VNI.items())) if pair.isupper() == letter.isupper()
+        }
     return {letter: chr(0xA0 + i) for i, letter in enumerate(legacy.TCVN3_LETTERS) if letter != "·"}
 
 
@@ -116,10 +122,6 @@ def _zipped(form: Form, table: Table) -> None:
             if part.suffix in (".shp", ".shx", ".dbf", ".prj", ".cpg"):
                 archive.write(part, part.name)
                 part.unlink()
-
-
-def _kml(form: Form, table: Table) -> None:
-    _write(form, table, form.path, "KML")
 
 
 def _cells(form: Form, table: Table) -> list[list[Any]]:

@@ -1,4 +1,4 @@
-"""Grounds that are not houses: schools, parks, pagodas, ponds, barracks; each takes a whole piece of the street plan."""
+"""Grounds that are not houses: schools, parks, pagodas, ponds; each takes a whole piece of the street plan."""
 
 from __future__ import annotations
 

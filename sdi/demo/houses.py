@@ -9,16 +9,17 @@ import shapely
 
 from sdi.demo.grounds import BY_USE
 from sdi.demo.streets import box
-from sdi.demo.table import Array, Table, geometries
+from sdi.demo.table import Array, Table, from_rows, geometries
 
 JOINT = 0.06
 """Metres between a wall and the plot's edge."""
 REGISTER = 2010
 """Permits are on record from this year; houses of before are marked as exempt from the comparison."""
 USES = {
-    "school": "education", "hospital": "health", "factory": "industry", "towers": "apartments", "sport": "sport", "shops": "commerce",
-    "market": "commerce", "office": "public_administration", "police": "defence", "barracks": "defence", "pagoda": "religious",
-    "communal": "religious", "culture": "culture", "substation": "technical",
+    "school": "education", "hospital": "health", "factory": "industry", "towers": "apartments", "sport": "sport",
+    "shops": "commerce", "market": "commerce", "office": "public_administration", "police": "defence",
+    "barracks": "defence", "pagoda": "religious", "communal": "religious", "culture": "culture",
+    "substation": "technical",
 }  # fmt: skip
 
 
@@ -30,19 +31,32 @@ def frame(parcels: Table, rows: Array) -> dict[str, Array]:
     begins = np.searchsorted(index, np.arange(len(rows)))
     t, v = (points * along[index]).sum(axis=1), (points * way[index]).sum(axis=1)
     low, high = np.minimum.reduceat, np.maximum.reduceat
-    return {"along": along, "way": way, "t0": low(t, begins), "t1": high(t, begins), "back": low(v, begins), "front": high(v, begins)}
+    return {
+        "along": along,
+        "way": way,
+        "t0": low(t, begins),
+        "t1": high(t, begins),
+        "back": low(v, begins),
+        "front": high(v, begins),
+    }
 
 
 def strip(axes: dict[str, Array], near: Array, far: Array, widen: float = 1.0) -> Array:
     """Rectangles over the whole width of each plot from `near` to `far`, metres behind the street side."""
     t0, t1 = axes["t0"] - widen, axes["t1"] + widen
-    corners = [(t0, axes["front"] - near), (t1, axes["front"] - near), (t1, axes["front"] - far), (t0, axes["front"] - far)]
+    corners = [
+        (t0, axes["front"] - near),
+        (t1, axes["front"] - near),
+        (t1, axes["front"] - far),
+        (t0, axes["front"] - far),
+    ]
     points = [t[:, None] * axes["along"] + v[:, None] * axes["way"] for t, v in corners]
-    return shapely.polygons(np.stack([*points, points[0]], axis=1))
+    rectangles: Array = shapely.polygons(np.stack([*points, points[0]], axis=1))
+    return rectangles
 
 
 def footprints(parcels: Table, rows: Array, cover: Array, yard: Array, limit: Array, free: Any) -> Array:
-    """House footprints: `cover` of the plot's depth behind a `yard` (m), at most `limit` (share) of its area, off `free`."""
+    """House footprints off `free`: `cover` of the depth behind a `yard` (m), at most `limit` (share) of the plot."""
     axes = frame(parcels, rows)
     depth = axes["front"] - axes["back"]
     plots, areas = parcels.geometry[rows], shapely.area(parcels.geometry[rows])
@@ -51,7 +65,9 @@ def footprints(parcels: Table, rows: Array, cover: Array, yard: Array, limit: Ar
     while (over := (ratio := shapely.area(shapes) / areas) > limit).any():
         cover = np.where(over, cover * limit / np.maximum(ratio, 1e-6) * 0.98, cover)
         narrower = {name: values[over] for name, values in axes.items()}
-        shapes[over] = shapely.intersection(plots[over], strip(narrower, yard[over], (yard + cover * (depth - yard))[over]))
+        shapes[over] = shapely.intersection(
+            plots[over], strip(narrower, yard[over], (yard + cover * (depth - yard))[over])
+        )
     touching = shapely.intersects(shapes, free)
     shapes[touching] = shapely.difference(shapes[touching], shapely.buffer(free, 0.05))
     return largest(shapes)
@@ -69,8 +85,11 @@ def largest(shapes: Array) -> Array:
 
 
 def make_buildings(rng: np.random.Generator, parcels: Table, density: Array, floors: Array, free: Any) -> Table:
-    """All buildings as they are allowed to be. Columns: parcel (row), code, commune_code, name, use, kind, floors, basements,
-    height, footprint, gross, structure, year, exempt, permit, place, day, owner."""
+    """All buildings as they are allowed to be.
+
+    Columns: parcel (row), name, use, kind, class, floors, basements, height, footprint, gross, structure, year, exempt,
+    permit, day.
+    """
     rows = np.flatnonzero((parcels["side"] != 0) & ~parcels["vacant"])
     fabric = parcels["fabric"][rows]
     cover = np.clip(rng.normal(np.array([0.93, 0.72, 0.9, 0.86, 0.5])[fabric], 0.08), 0.35, 0.985)
@@ -98,18 +117,15 @@ def _table(parcels: Table, rows: Array, shapes: Array, use: Array, storeys: Arra
 
 def _with_works(rng: np.random.Generator, parcels: Table, houses: Table, density: Array, free: Any) -> Table:
     """The houses, then the works on reserved grounds."""
-    shapes, rows, use, storeys, year, names = [], [], [], [], [], []
+    shapes: list[Any] = []
+    rows: list[tuple[Any, ...]] = []
     for row in np.flatnonzero((parcels["side"] == 0) & np.isin(parcels["use"], list(USES))):
         kind = BY_USE[str(parcels["use"][row])]
         for part in _bars(rng, parcels.geometry[row], kind.built, density[row], free):
+            storeys, year = int(rng.integers(kind.floors[0], kind.floors[1] + 1)), int(rng.integers(1975, 2024))
             shapes.append(part)
-            rows.append(row)
-            use.append(USES[kind.use])
-            storeys.append(int(rng.integers(kind.floors[0], kind.floors[1] + 1)))
-            year.append(int(rng.integers(1975, 2024)))
-            names.append(kind.label)
-    works = _table(parcels, np.array(rows, dtype=np.int64), geometries(shapes), np.array(use, dtype=object),
-                   np.array(storeys, dtype=np.int64), np.array(year, dtype=np.int64), np.array(names, dtype=object))  # fmt: skip
+            rows.append((int(row), USES[kind.use], storeys, year, kind.label))
+    works = from_rows("parcel use floors year name", shapes, rows)
     joined = Table(np.concatenate([houses.geometry, works.geometry]))
     for name in houses.columns:
         joined[name] = np.concatenate([houses[name], works[name]])
@@ -138,12 +154,20 @@ def _bars(rng: np.random.Generator, ground: Any, built: float, density: float, f
 def _describe(rng: np.random.Generator, table: Table) -> Table:
     count, area = len(table), np.round(shapely.area(table.geometry), 1)
     house = np.isin(table["use"], ["residential", "mixed", "commerce"]) & (table["name"] == "")
-    table["kind"] = np.where(table["use"] == "industry", "industrial", np.where(table["use"] == "technical", "technical", "civil")).astype(object)
-    table["class"] = np.where(table["floors"] > 20, "I", np.where(table["floors"] > 8, "II", np.where(area * table["floors"] > 1000, "III", "IV"))).astype(object)
+    table["kind"] = np.where(
+        table["use"] == "industry", "industrial", np.where(table["use"] == "technical", "technical", "civil")
+    ).astype(object)
+    table["class"] = np.where(
+        table["floors"] > 20,
+        "I",
+        np.where(table["floors"] > 8, "II", np.where(area * table["floors"] > 1000, "III", "IV")),
+    ).astype(object)
     table["basements"] = np.where(table["floors"] > 8, 2, (rng.random(count) < 0.03).astype(int))
     table["height"] = np.round(table["floors"] * 3.4 + rng.uniform(0.2, 1.2, count), 1)
     table["footprint"], table["gross"] = area, np.round(area * table["floors"], 1)
-    table["structure"] = rng.choice(np.array(["Bê tông cốt thép", "Tường gạch chịu lực", "Khung thép"], dtype=object), count, p=(0.72, 0.25, 0.03))
+    table["structure"] = rng.choice(
+        np.array(["Bê tông cốt thép", "Tường gạch chịu lực", "Khung thép"], dtype=object), count, p=(0.72, 0.25, 0.03)
+    )
     table["exempt"] = (~house | (table["year"] < REGISTER)).astype(int)
     table["permit"] = np.full(count, "", dtype=object)
     day = rng.integers(0, 28, count)

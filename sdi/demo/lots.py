@@ -6,8 +6,8 @@ import numpy as np
 import shapely
 from shapely import LineString, Polygon
 
-from sdi.demo.streets import FABRICS, FIELD, Fabric, Fabricated, box
-from sdi.demo.table import Table, geometries
+from sdi.demo.streets import FABRICS, Fabric, Fabricated, box
+from sdi.demo.table import Table, from_rows, geometries
 
 SMALLEST = 13.0
 """m²; what is left over in a corner joins the plot beside it."""
@@ -31,8 +31,7 @@ def make_lots(rng: np.random.Generator, city: Fabricated) -> Table:
             _, along, _, _, _ = box(node.polygon)
             plots.append(node.polygon)
             rows.append((index, node.use, node.fabric, node.commune, node.ward, along[0], along[1], 0))
-    names = ("node", "use", "fabric", "commune", "ward", "ux", "uy", "side")
-    return Table(geometries(plots), {name: np.array(column) for name, column in zip(names, zip(*rows, strict=True), strict=True)})
+    return from_rows("node use fabric commune ward ux uy side", plots, rows)
 
 
 def _plots(rng: np.random.Generator, block: Polygon, style: Fabric) -> tuple[list[Polygon], np.ndarray, list[int]]:
@@ -56,8 +55,8 @@ def _plots(rng: np.random.Generator, block: Polygon, style: Fabric) -> tuple[lis
     faces = [face for face in _absorb(faces) if face.area > 0.5 * SMALLEST]
     middle = shapely.get_coordinates(shapely.centroid(geometries(faces))) - centre
     t, s = middle @ along, middle @ aside
-    side = np.where(s >= np.interp(t, spine[:, 0], spine[:, 1]), 1, -1) if double else np.ones(len(faces), dtype=int)
-    return faces, along, [int(value) for value in side]
+    left = s >= np.interp(t, spine[:, 0], spine[:, 1]) if double else np.ones(len(faces), dtype=bool)
+    return faces, along, [1 if value else -1 for value in left]
 
 
 def _spine(rng: np.random.Generator, style: Fabric, length: float, width: float) -> np.ndarray:
@@ -69,24 +68,18 @@ def _spine(rng: np.random.Generator, style: Fabric, length: float, width: float)
 
 def _absorb(faces: list[Polygon]) -> list[Polygon]:
     """Join each face too small or too thin to build on with the neighbour it shares the longest side with."""
-    stuck: set[int] = set()
-    while True:
-        areas = np.array([face.area for face in faces])
-        thin = areas < np.maximum(SMALLEST, 1.1 * shapely.length(geometries(faces)) / 2)
-        thin[[index for index in stuck if index < len(faces)]] = False
-        small = np.flatnonzero(thin)
-        if not len(small) or len(faces) < 2:
-            return faces
-        index = int(small[np.argmin(areas[small])])
-        shape = faces.pop(index)
-        others = geometries(faces)
-        shared = shapely.length(shapely.intersection(others, shape))
+    alone: list[Polygon] = []
+    while len(faces) > 1:
+        areas = shapely.area(geometries(faces))
+        small = np.flatnonzero(areas < np.maximum(SMALLEST, 0.55 * shapely.length(geometries(faces))))
+        if not len(small):
+            break
+        shape = faces.pop(int(small[np.argmin(areas[small])]))
+        shared = shapely.length(shapely.intersection(geometries(faces), shape))
         best = int(np.argmax(shared))
         joined = shapely.union(faces[best], shape)
         if shared[best] < 0.3 or joined.geom_type != "Polygon":
-            faces.append(shape)
-            stuck.add(len(faces) - 1)
-            return faces
-        faces[best] = joined
-
-
+            alone.append(shape)
+        else:
+            faces[best] = joined
+    return faces + [shape for shape in alone if shape.area > SMALLEST]

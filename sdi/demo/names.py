@@ -18,6 +18,10 @@ class Names:
     wards: tuple[str, ...]
     """Old communes."""
     streets: tuple[str, ...]
+    works: tuple[str, ...]
+    """What projects are about."""
+    land: dict[str, str]
+    """Land-use code -> what a file calls it."""
 
 
 def read_description() -> dict[str, Any]:
@@ -28,4 +32,5 @@ def read_description() -> dict[str, Any]:
 
 def read_names() -> Names:
     names = read_description()["names"]
-    return Names(names["province"], tuple(names["communes"]), tuple(names["wards"]), tuple(names["streets"]))
+    communes, wards, streets, works = (tuple(names[key]) for key in ("communes", "wards", "streets", "works"))
+    return Names(names["province"], communes, wards, streets, works, names["land"])

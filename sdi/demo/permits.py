@@ -8,11 +8,14 @@ import shapely
 from sdi.demo.table import Array, Table, geometries
 
 
-def make_permits(rng: np.random.Generator, parcels: Table, buildings: Table, density: Array, floors: Array, wanted: int) -> Table:
+def make_permits(
+    rng: np.random.Generator, parcels: Table, buildings: Table, density: Array, floors: Array, wanted: int
+) -> Table:
     """Give every building that needs one its permit (`permit` in `buildings`), and add permits for open plots.
 
-    Columns: parcel (row), building (row or -1), code, kind, status, works, type, class, commune_code, sheet, number, place,
-    footprint, gross, floors, basements, height, density, far, level, issuer, issued, expires, investor, keyed, located.
+    Columns: parcel (row), building (row or -1), code, kind, status, works, type, class, commune_code, sheet, number,
+    place, footprint, gross, floors, basements, height, density, far, level, issuer, issued, expires, investor, keyed,
+    located.
     """
     built = np.flatnonzero(buildings["exempt"] == 0)
     homes = ~np.isin(np.arange(len(parcels)), buildings["parcel"]) & (parcels["side"] != 0) & (parcels["main"] == "ODT")
@@ -27,7 +30,9 @@ def make_permits(rng: np.random.Generator, parcels: Table, buildings: Table, den
     month, day = rng.integers(1, np.where(year == 2026, 7, 13)), rng.integers(1, 29, count)
     table["issued"] = _days(year, month, day)
     table["expires"] = _days(year + 3, month, day)
-    late = rng.choice(np.array(["in_force", "issued", "started", "under_review"], dtype=object), count, p=(0.4, 0.3, 0.2, 0.1))
+    late = rng.choice(
+        np.array(["in_force", "issued", "started", "under_review"], dtype=object), count, p=(0.4, 0.3, 0.2, 0.1)
+    )
     table["status"] = np.where(new, late, "accepted")
     table["kind"] = np.where(rng.random(count) < 0.9, "house", "repair").astype(object)
     table["kind"][new] = "house"
@@ -49,7 +54,9 @@ def _days(year: Array, month: Array, day: Array) -> Array:
     return np.array([f"{y}-{m:02d}-{d:02d}" for y, m, d in zip(year, month, day, strict=True)], dtype=object)
 
 
-def _indicators(rng: np.random.Generator, table: Table, parcels: Table, buildings: Table, density: Array, floors: Array) -> None:
+def _indicators(
+    rng: np.random.Generator, table: Table, parcels: Table, buildings: Table, density: Array, floors: Array
+) -> None:
     """What the permit allows: at least what was built, at most what the plan allows."""
     plots, building, count = table["parcel"], table["building"], len(table)
     new, area = building < 0, shapely.area(parcels.geometry[table["parcel"]])
@@ -60,7 +67,9 @@ def _indicators(rng: np.random.Generator, table: Table, parcels: Table, building
     table["basements"] = np.where(new, 0, buildings["basements"][building])
     table["gross"] = np.round(table["footprint"] * table["floors"], 1)
     table["height"] = np.where(new, table["floors"] * 3.6 + 1.5, buildings["height"][building] + 0.5).round(1)
-    table["density"] = np.minimum(np.ceil(table["footprint"] / area * 100) + 1, np.where(np.isfinite(density[plots]), density[plots], 100))
+    table["density"] = np.minimum(
+        np.ceil(table["footprint"] / area * 100) + 1, np.where(np.isfinite(density[plots]), density[plots], 100)
+    )
     table["far"] = np.round(table["density"] * table["floors"] / 100 + 0.05, 1)
     table["level"] = np.round(rng.uniform(6.2, 7.9, count), 2)
     table["type"], table["class"] = "civil", np.where(table["floors"] > 7, "II", "III").astype(object)

@@ -1,4 +1,4 @@
-"""Plans over the plots: function zones with their limits, red lines and building lines, land use now and planned, projects."""
+"""The urban plan over the plots: function zones with their limits, red lines and building lines."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ import shapely
 
 from sdi.demo.addresses import Directory
 from sdi.demo.grounds import BY_USE
-from sdi.demo.names import Names
+from sdi.demo.land import tiles, water_and_roads
 from sdi.demo.site import Site
-from sdi.demo.streets import FIELD, Fabricated, box, cutting_line, split
-from sdi.demo.table import Array, Table, geometries
+from sdi.demo.streets import FIELD, Fabricated, cutting_line, split
+from sdi.demo.table import Array, Table, from_rows, geometries
 from sdi.demo.units import Territory
 
 SETBACK = {0: 3.0, 1: 2.0}
@@ -27,97 +27,50 @@ HOUSING = (  # function, density %, floors: by fabric
     ("Đất nhóm nhà ở hiện trạng cải tạo, chỉnh trang", (85, 95), (6, 7)),
     ("Đất nhóm nhà ở mới", (75, 85), (5, 6)),
 )
-
-
-def tiles(city: Fabricated, largest: float) -> list[int]:
-    """Nodes that together cover all blocks and reserved grounds, none larger than `largest` m² if it can be split."""
-    reserved = {index for index, node in enumerate(city.nodes) if node.use and not node.gone}
-    above: set[int] = set()
-    for index in reserved:
-        parent = city.nodes[index].parent
-        while parent >= 0:
-            above.add(parent)
-            parent = city.nodes[parent].parent
-    found, waiting = [], [index for index, node in enumerate(city.nodes) if node.parent < 0 and not node.gone]
-    while waiting:
-        index = waiting.pop()
-        node = city.nodes[index]
-        if not node.children or (node.polygon.area <= largest and index not in above):
-            found.append(index)
-        else:
-            waiting += node.children
-    return sorted(found)
-
-
-def _rows(headers: tuple[str, ...], shapes: list[Any], rows: list[tuple[Any, ...]]) -> Table:
-    columns = zip(*rows, strict=True)
-    table = Table(geometries(shapes))
-    for header, column in zip(headers, columns, strict=True):
-        whole = all(isinstance(value, int) for value in column)
-        table.columns[header] = np.array(column, dtype=np.int64 if whole else object)
-    return table
-
-
-def water_and_roads(site: Site, territory: Territory, others: Array) -> list[tuple[str, int, shapely.Geometry]]:
-    """Per commune: the river, the lake, its promenade, and what is left, the roads; as (code, commune, geometry)."""
-    taken = shapely.union_all(others)
-    found: list[tuple[str, int, shapely.Geometry]] = []
-    for commune, polygon in enumerate(territory.communes):
-        rest = shapely.difference(polygon, taken)
-        for code, ground in (("SON", site.river), ("MNC", site.lake), ("DKV", site.promenade)):
-            part = shapely.intersection(polygon, ground)
-            rest = shapely.difference(rest, ground)
-            if part.area > 30:
-                found.append((code, commune, _polygonal(part)))
-        found.append(("DGT", commune, _polygonal(rest)))
-    return found
-
-
-def _polygonal(shape: shapely.Geometry) -> shapely.Geometry:
-    parts = shapely.get_parts(shape)
-    return shapely.multipolygons(parts[(shapely.get_type_id(parts) == 3) & (shapely.area(parts) > 0.5)])
+Zone = tuple[Any, int, str, str, float, float]
+"""Geometry, commune, function, land-use code, density (%), floors."""
+NONE = float("nan")
 
 
 WATER = {"SON": "Mặt nước sông", "MNC": "Mặt nước hồ", "DKV": "Đất cây xanh công viên", "DGT": "Đất giao thông"}
 
 
 def make_zones(rng: np.random.Generator, city: Fabricated, site: Site, territory: Territory) -> Table:
-    """Zones by function. Columns: plan, dossier, code, name, function, land, density, floors, far, people, decided, measured.
-    Where nothing may be built, density, floors and far are NaN."""
-    shapes: list[Any] = []
-    rows: list[tuple[Any, ...]] = []
+    """Zones by function; where nothing may be built, density, floors and far are NaN.
 
-    def add(shape: Any, commune: int, function: str, land: str, density: float, floors: float) -> None:
-        number = len(rows) + 1
-        plan = PLAN.format(11 + commune)
-        far = np.ceil(density * floors / 10 - 1e-9) / 10
-        people = int(shape.area / 55) if land == "ODT" else 0
-        sign = f"{chr(65 + commune)}{number // 40 + 1}-{land}{number:03d}"
-        dossier, name = f"99QPK12100{11 + commune}", f"Ô đất {sign}"
-        rows.append((plan, dossier, sign, name, function, land, density, floors, far, people, "2021-03-22", round(shape.area, 1)))
-        shapes.append(shape)
-
+    Columns: plan, dossier, code, name, function, land, density, floors, far, people, decided, measured.
+    """
     nodes = tiles(city, 13_000)
+    found: list[Zone] = []
     for index in nodes:
         node = city.nodes[index]
         if node.use:
             kind = BY_USE[node.use]
-            density = float(min(80, max(35, round(kind.built * 190)))) if kind.built else np.nan
-            add(node.polygon, node.commune, f"Đất {kind.label.lower()}", kind.code, density, kind.floors[1] or np.nan)
+            density = float(min(80, max(35, round(kind.built * 190)))) if kind.built else NONE
+            label = f"Đất {kind.label.lower()}"
+            found.append((node.polygon, node.commune, label, kind.code, density, float(kind.floors[1]) or NONE))
         elif node.fabric == FIELD:
-            add(node.polygon, node.commune, "Đất nông nghiệp ngoài bãi", "HNK", np.nan, np.nan)
+            found.append((node.polygon, node.commune, "Đất nông nghiệp ngoài bãi", "HNK", NONE, NONE))
         else:
-            function, density, floors = HOUSING[node.fabric]
+            function, densities, floors = HOUSING[node.fabric]
             for part, new in _halved(rng, node.polygon):
                 title = "Đất nhóm nhà ở xây dựng mới" if new else function
-                add(part, node.commune, title, "ODT", float(rng.choice(density)), float(rng.choice(floors)))
+                limit = float(rng.choice(densities)), float(rng.choice(floors))
+                found.append((part, node.commune, title, "ODT", *limit))
     for code, commune, shape in water_and_roads(site, territory, geometries([city.nodes[i].polygon for i in nodes])):
-        add(shape, commune, WATER[code], code, np.nan, np.nan)
-    headers = ("plan", "dossier", "code", "name", "function", "land", "density", "floors", "far", "people", "decided", "measured")
-    table = _rows(headers, shapes, rows)
-    for name in ("density", "floors", "far", "measured"):
-        table[name] = table[name].astype(float)
-    return table
+        found.append((shape, commune, WATER[code], code, NONE, NONE))
+    headings = "plan dossier code name function land density floors far people decided measured"
+    return from_rows(headings, [zone[0] for zone in found], [_sheet(number, zone) for number, zone in enumerate(found)])
+
+
+def _sheet(number: int, zone: Zone) -> tuple[Any, ...]:
+    """What the plan's table says of a zone."""
+    shape, commune, function, land, density, floors = zone
+    sign = f"{chr(65 + commune)}{number // 40 + 1}-{land}{number + 1:03d}"
+    dossier, people = f"99QPK12100{11 + commune}", int(shape.area / 55) if land == "ODT" else 0
+    indicators = (density, floors, float(np.ceil(density * floors / 10 - 1e-9) / 10), people)
+    return (PLAN.format(11 + commune), dossier, sign, f"Ô đất {sign}", function, land, *indicators, "2021-03-22",
+            round(shape.area, 1))  # fmt: skip
 
 
 def _halved(rng: np.random.Generator, polygon: Any) -> list[tuple[Any, bool]]:
@@ -129,7 +82,7 @@ def _halved(rng: np.random.Generator, polygon: Any) -> list[tuple[Any, bool]]:
 
 
 def limits(parcels: Table, zones: Table) -> tuple[Array, Array, Array]:
-    """For each parcel: the least density (%) and floors of the zones it lies in (NaN: no limit), and how many there are."""
+    """For each parcel: the least density (%) and floors of the zones it lies in (inf: no limit), and their number."""
     plot, zone = shapely.STRtree(zones.geometry).query(parcels.geometry, predicate="intersects")
     shared = np.bincount(plot, minlength=len(parcels))[plot] == 1
     several = np.flatnonzero(~shared)
@@ -171,76 +124,4 @@ def _offset(directory: Directory, streets: Array, distance: Array, setback: Arra
                     name = directory.names[street]
                     rows.append((PLAN.format(1), code, name[0].upper() + name[1:], width, float(back)))
                     shapes.append(part)
-    return _rows(("plan", "code", "name", "width", "setback"), shapes, rows)
-
-
-def make_land_use(city: Fabricated, site: Site, territory: Territory, units: Table, parcels: Table) -> Table:
-    """Current use in larger areas than plots. Columns: set, code, land, label, measured, commune_code, day."""
-    nodes = tiles(city, 7_000)
-    use = dict(zip(parcels["node"], parcels["main"], strict=True))
-    pieces = [(_land(city, index, use), city.nodes[index].commune, city.nodes[index].polygon) for index in nodes]
-    pieces += water_and_roads(site, territory, geometries([piece[2] for piece in pieces]))
-    codes, rows = units["code"], []
-    for number, (land, commune, shape) in enumerate(pieces, start=1):
-        where = codes[1 + commune]
-        rows.append((f"KK2024-{where}", f"KD{number:05d}", land, LAND_NAMES.get(land, "Đất khác"), round(shape.area, 1), where, "2024-12-31"))
-    headers = ("set", "code", "land", "label", "measured", "commune_code", "day")
-    table = _rows(headers, [piece[2] for piece in pieces], rows)
-    table["measured"] = table["measured"].astype(float)
-    return table
-
-
-LAND_NAMES = {
-    "ODT": "Đất ở tại đô thị", "HNK": "Đất trồng cây hằng năm khác", "CLN": "Đất trồng cây lâu năm", "NTS": "Đất nuôi trồng thủy sản",
-    "LUC": "Đất chuyên trồng lúa", "NKH": "Đất nông nghiệp khác", "DGT": "Đất công trình giao thông", "SON": "Đất sông, ngòi",
-    "MNC": "Đất có mặt nước ao, hồ", "DKV": "Đất khu vui chơi, giải trí công cộng", "DGD": "Đất cơ sở giáo dục", "DYT": "Đất cơ sở y tế",
-    "TON": "Đất tôn giáo", "TIN": "Đất tín ngưỡng", "TSC": "Đất trụ sở cơ quan", "DCH": "Đất chợ", "CQP": "Đất quốc phòng",
-    "CAN": "Đất an ninh", "TMD": "Đất thương mại, dịch vụ", "SKC": "Đất sản xuất phi nông nghiệp", "DTT": "Đất cơ sở thể thao",
-    "NTD": "Đất nghĩa trang", "DVH": "Đất cơ sở văn hóa", "DNL": "Đất công trình năng lượng", "BCS": "Đất bằng chưa sử dụng",
-}  # fmt: skip
-
-
-def _land(city: Fabricated, index: int, use: dict[int, str]) -> str:
-    node = city.nodes[index]
-    if node.use:
-        return BY_USE[node.use].code
-    return use.get(index, "HNK") if node.fabric == FIELD else "ODT"
-
-
-def make_land_plan(rng: np.random.Generator, city: Fabricated, site: Site, territory: Territory) -> Table:
-    """The land-use plan to 2030. Columns: plan, code, name, land, now, label, measured, decision, start, end."""
-    nodes = tiles(city, 22_000)
-    pieces = [(_land(city, index, {}), city.nodes[index].commune, city.nodes[index].polygon) for index in nodes]
-    pieces += water_and_roads(site, territory, geometries([piece[2] for piece in pieces]))
-    rows = []
-    for number, (land, _, shape) in enumerate(pieces, start=1):
-        turn = rng.random()
-        future = {"CLN": "DKV", "SKC": "TMD"}.get(land, "DKV" if land == "HNK" and turn < 0.35 else land)
-        label = LAND_NAMES.get(future, "Đất khác")
-        rows.append(("QHSDD2030-99", f"QH{number:04d}", f"Khu {number}", future, land, label, round(shape.area, 1),
-                     "QĐ 412/QĐ-UBND (mẫu)", "2021-01-01", "2031-01-01"))  # fmt: skip
-    headers = ("plan", "code", "name", "land", "now", "label", "measured", "decision", "start", "end")
-    table = _rows(headers, [piece[2] for piece in pieces], rows)
-    table["measured"] = table["measured"].astype(float)
-    return table
-
-
-def make_projects(rng: np.random.Generator, city: Fabricated, names: Names, count: int) -> Table:
-    """Projects over whole pieces of town. Columns: code, name, status, investor, decision, measured, cost, start, end."""
-    fit = [i for i, node in enumerate(city.nodes) if not node.gone and 1200 < node.polygon.area < 18_000 and box(node.polygon)[4] > 18]
-    chosen = np.sort(rng.choice(fit, min(count, len(fit)), replace=False))
-    status = ("proposed", "approved", "under_construction", "completed", "suspended")
-    works = ("Cải tạo, chỉnh trang khu dân cư", "Xây dựng chung cư", "Hạ ngầm cáp và chiếu sáng ngõ xóm", "Bãi đỗ xe ngầm", "Trường mầm non")
-    rows, shapes = [], []
-    for number, index in enumerate(chosen, start=1):
-        shape = shapely.buffer(shapely.convex_hull(city.nodes[index].polygon), 3.0, join_style="mitre")
-        year = int(rng.integers(2018, 2026))
-        street = names.streets[int(rng.integers(len(names.streets)))]
-        rows.append((f"DA-99-{year}-{number:03d}", f"{works[number % 5]} {street}", status[int(rng.integers(5))],
-                     f"Ban Quản lý dự án khu vực {number % 4 + 1}", f"QĐ {100 + number}/QĐ-UBND (mẫu)", round(shape.area, 1),
-                     int(rng.integers(8, 900)) * 1_000_000_000, f"{year}-05-15", f"{year + 3}-12-31"))  # fmt: skip
-        shapes.append(shape)
-    headers = ("code", "name", "status", "investor", "decision", "measured", "cost", "start", "end")
-    table = _rows(headers, shapes, rows)
-    table["measured"] = table["measured"].astype(float)
-    return table
+    return from_rows("plan code name width setback", shapes, rows)

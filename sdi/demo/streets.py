@@ -165,7 +165,9 @@ def grow(rng: np.random.Generator, polygon: Polygon, commune: int, ward: int, fa
             waiting.append(len(city.nodes) - 1)
 
 
-def _split_by_street(rng: np.random.Generator, node: Node, index: int, style: Fabric, city: Fabricated) -> list[Polygon]:
+def _split_by_street(
+    rng: np.random.Generator, node: Node, index: int, style: Fabric, city: Fabricated
+) -> list[Polygon]:
     _, _, _, length, width = box(node.polygon)
     too_long, too_wide = length > style.length * rng.uniform(0.85, 1.3), width > 2.25 * style.depth
     if not (too_long or too_wide) or node.polygon.area < 500:
@@ -182,7 +184,9 @@ def _split_by_street(rng: np.random.Generator, node: Node, index: int, style: Fa
     inner = within(line, node.polygon)
     if level >= 4 and rng.random() < style.dead_ends:
         inner = substring(inner, 0, rng.uniform(0.45, 0.8), normalized=True)
-    carved = shapely.difference(np.array(halves, dtype=object), _lengthen(inner, street_width).buffer(street_width / 2, cap_style="flat"))
+    carved = shapely.difference(
+        np.array(halves, dtype=object), _lengthen(inner, street_width).buffer(street_width / 2, cap_style="flat")
+    )
     parts = [part for part in shapely.get_parts(carved) if part.geom_type == "Polygon" and part.area > 45]
     if not parts:
         return []
@@ -198,7 +202,7 @@ def within(line: LineString, polygon: Polygon) -> LineString:
 
 
 def _lengthen(line: LineString, by: float) -> LineString:
-    """The line begun `by` metres earlier, so that its street opens into the one it leaves; its end too, if it runs through."""
+    """The line begun `by` metres earlier and ended half of that later, so that its street opens into others."""
     points = shapely.get_coordinates(line)
     first, last = points[0] - points[1], points[-1] - points[-2]
     start = points[0] + first / np.hypot(*first) * by

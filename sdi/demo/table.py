@@ -46,3 +46,13 @@ def geometries(items: list[Any]) -> Array:
     array = np.empty(len(items), dtype=object)
     array[:] = items
     return array
+
+
+def from_rows(headings: str, shapes: list[Any], rows: list[tuple[Any, ...]]) -> Table:
+    """A table of rows; `headings` are words. Columns of numbers become int64 or float64, all others objects."""
+    table = Table(geometries(shapes))
+    for heading, column in zip(headings.split(), zip(*rows, strict=True), strict=True):
+        whole = all(isinstance(value, int | np.integer) for value in column)
+        number = not whole and all(isinstance(value, int | float | np.number) for value in column)
+        table.columns[heading] = np.array(column, dtype=np.int64 if whole else np.float64 if number else object)
+    return table

@@ -36,7 +36,9 @@ class Truth:
     def add(self, rule: str, table: str, rows: Array, shapes: Array, **detail: Any) -> None:
         """Note one rule for many rows; a detail that is an array has a value for each row."""
         points = shapely.point_on_surface(shapes)
-        places = np.where(shapely.is_empty(points) | ~shapely.is_geometry(points), shapely.Point(np.nan, np.nan), points)
+        places = np.where(
+            shapely.is_empty(points) | ~shapely.is_geometry(points), shapely.Point(np.nan, np.nan), points
+        )
         for number, row in enumerate(rows):
             own = {name: _plain(values[number] if np.ndim(values) else values) for name, values in detail.items()}
             place = shapely.get_coordinates(places[number])
@@ -75,7 +77,9 @@ def spoil_parcels(rng: np.random.Generator, parcels: Table, free: Array, truth: 
     area = shapely.area(parcels.geometry)
     corners = shapely.get_num_coordinates(parcels.geometry)
     pool = Pool(rng, np.flatnonzero(free & (area > 28) & (parcels["side"] != 0)))
-    note = lambda rule, rows, **detail: truth.add(rule, "parcels", rows, parcels.geometry[rows], **detail)  # noqa: E731
+
+    def note(rule: str, rows: Array, **detail: Any) -> None:
+        truth.add(rule, "parcels", rows, parcels.geometry[rows], **detail)
 
     _overlap(table, pool, truth)
     rows = pool.take(count, corners <= 6)
@@ -92,7 +96,13 @@ def spoil_parcels(rng: np.random.Generator, parcels: Table, free: Array, truth: 
     rows = pool.take(count)
     table["measured"][rows] = np.round(area[rows] * 1.3, 1)
     table["legal"][rows] = table["measured"][rows]
-    note("area.legal", rows, kind="area_off_by_30_percent", map_m2=np.round(area[rows], 2), recorded_m2=table["measured"][rows])
+    note(
+        "area.legal",
+        rows,
+        kind="area_off_by_30_percent",
+        map_m2=np.round(area[rows], 2),
+        recorded_m2=table["measured"][rows],
+    )
     rows = pool.take(count)
     table["id12"][rows] = parcels["id12"][(rows + len(parcels) // 2) % len(parcels)]
     note("identifier.place", rows, kind="identifier_of_another_place")
@@ -148,7 +158,9 @@ def _overlap(table: Table, pool: Pool, truth: Truth) -> None:
         if not len(near) or shapely.area(shared).max() < 3:
             continue
         other = near[int(np.argmax(shapely.area(shared)))]
-        shape = shapely.union(table.geometry[row], shapely.buffer(shapely.intersection(table.geometry[other], wide), 1e-4))
+        shape = shapely.union(
+            table.geometry[row], shapely.buffer(shapely.intersection(table.geometry[other], wide), 1e-4)
+        )
         if shape.geom_type != "Polygon":
             continue
         pool.leave(near)
@@ -175,7 +187,7 @@ def _loop(shape: Any) -> Any:
 
 
 def spoil_buildings(rng: np.random.Generator, buildings: Table, free: Array, truth: Truth, legacy: Array) -> Table:
-    """The buildings as they are delivered: some without geometry or with NaN, and names in TCVN3 bytes in a UTF-8 file."""
+    """The buildings as they are delivered: without geometry, with NaN, with names of TCVN3 bytes in a UTF-8 file."""
     table = buildings.copy()
     pool = Pool(rng, np.flatnonzero(free))
     rows = pool.take(truth.count)

@@ -12,7 +12,7 @@ from shapely import LineString, Polygon
 from sdi.demo.names import Names
 from sdi.demo.site import Site
 from sdi.demo.streets import FIELD, Fabricated, Street, cutting_line, divide, grow, split, within
-from sdi.demo.table import Table, geometries
+from sdi.demo.table import Table, from_rows
 
 COMMUNES = 5
 PROVINCE = "99"
@@ -92,25 +92,27 @@ def unit_table(territory: Territory, names: Names) -> Table:
 
     Columns: code, name, short, level, kind, parent, start, end, decree, km2, formed (names), succession (JSON).
     """
-    first = 1 + len(territory.communes)
-    shapes = [shapely.union_all(territory.communes), *territory.communes, *map(territory.unit_polygon, range(territory.units))]
-    codes = [PROVINCE, *(f"99{11 + 4 * i:03d}" for i in range(len(territory.communes))), *(f"99{101 + 3 * i:03d}" for i in range(territory.units))]
-    full = [names.province, *names.communes[: len(territory.communes)], *names.wards[: territory.units]]
-    rows = []
-    for index, (code, name) in enumerate(zip(codes, full, strict=True)):
-        old = index >= first
-        start, end = ("2008-08-01" if index == 0 else OLD if old else REFORM), (REFORM if old else "")
-        decree = "NQ 15/2008/QH12" if index == 0 else "QĐ 124/2004/QĐ-TTg" if old else DECREE
-        former = _former(territory, index - 1) if 0 < index < first else []
-        formed = ", ".join(full[first + unit] for unit, _ in former)
-        succession = json.dumps([{"id": f"{codes[first + u]}.{OLD}", "code": codes[first + u], "share": share, "legal_ref": DECREE} for u, share in former])
-        rows.append((code, name, name.removeprefix("Phường ").removeprefix("Thành phố "), "province" if index == 0 else "commune",
-                     "thanh_pho" if index == 0 else "phuong", "VN" if index == 0 else PROVINCE, start, end, decree,
-                     round(shapes[index].area / 1e6, 4), formed, succession if former else ""))  # fmt: skip
-    headers = ("code", "name", "short", "level", "kind", "parent", "start", "end", "decree", "km2", "formed", "succession")
-    table = Table(geometries(shapes), {h: np.array(c, dtype=object) for h, c in zip(headers, zip(*rows, strict=True), strict=True)})
-    table["km2"] = table["km2"].astype(float)
+    whole = shapely.union_all(territory.communes)
+    shapes = [whole, *territory.communes, *map(territory.unit_polygon, range(territory.units))]
+    rows = [(PROVINCE, names.province, "province", "thanh_pho", "VN", "2008-08-01", "", "NQ 15/2008/QH12", "", "")]
+    for index in range(len(territory.communes)):
+        former = _former(territory, index)
+        formed = ", ".join(names.wards[unit] for unit, _ in former)
+        heirs = [{"id": f"{_old(u)}.{OLD}", "code": _old(u), "share": s, "legal_ref": DECREE} for u, s in former]
+        row = (f"99{11 + 4 * index:03d}", names.communes[index], "commune", "phuong", PROVINCE, REFORM, "", DECREE)
+        rows.append((*row, formed, json.dumps(heirs)))
+    for unit in range(territory.units):
+        row = (_old(unit), names.wards[unit], "commune", "phuong", PROVINCE, OLD, REFORM, "QĐ 124/2004/QĐ-TTg")
+        rows.append((*row, "", ""))
+    table = from_rows("code name level kind parent start end decree formed succession", shapes, rows)
+    table["km2"] = np.round(shapely.area(table.geometry) / 1e6, 4)
+    short = [name.removeprefix("Phường ").removeprefix("Thành phố ") for name in table["name"]]
+    table["short"] = np.array(short, dtype=object)
     return table
+
+
+def _old(unit: int) -> str:
+    return f"99{101 + 3 * unit:03d}"
 
 
 def _former(territory: Territory, commune: int) -> list[tuple[int, float]]:
