@@ -35,7 +35,9 @@ from sdi.store import binaries
 
 SUPERUSER = "sdi"
 DATABASE = "sdi"
-_SOCKET_FILE = ".s.PGSQL.5432"
+_PORT = 5432
+"""Names the socket; nothing listens on it."""
+_SOCKET_FILE = f".s.PGSQL.{_PORT}"
 _SOCKET_LIMIT = 107
 """Bytes of a unix socket's path (sun_path of Linux less the closing NUL)."""
 _ELSEWHERE = Path("/var/tmp")
@@ -46,7 +48,7 @@ _PATIENCE = 60
 _CONFIGURATION = """\
 # Written by sdi at each start; put your own settings below the include line of postgresql.conf.
 listen_addresses = ''
-port = 5432
+port = {port}
 unix_socket_directories = '{socket}'
 unix_socket_permissions = 0700
 max_connections = 80
@@ -84,7 +86,7 @@ class Place:
 
     @property
     def url(self) -> str:
-        return f"postgresql://{SUPERUSER}@/{DATABASE}?host={quote(self.socket, safe='/')}"
+        return f"postgresql://{SUPERUSER}@/{DATABASE}?host={quote(self.socket, safe='/')}&port={_PORT}"
 
 
 @dataclass(frozen=True)
@@ -135,7 +137,7 @@ def status(folder: Path) -> Status:
         return Status(False, None, None, None, None)
     if not _answers(place):
         return Status(False, None, place.data, _own_pid(place), None)
-    with psycopg.connect(place.url) as connection:
+    with _connect(place, "postgres") as connection:
         version = f"{connection.info.server_version // 10000}.{connection.info.server_version % 10000}"
     return Status(True, place.url, place.data, _own_pid(place), version)
 
@@ -263,10 +265,15 @@ def _answers(place: Place) -> bool:
     if not place.socket or not (Path(place.socket) / _SOCKET_FILE).exists():
         return False
     try:
-        psycopg.connect(place.url, dbname="postgres", connect_timeout=5).close()
+        _connect(place, "postgres").close()
     except psycopg.OperationalError:
         return False
     return True
+
+
+def _connect(place: Place, database: str) -> psycopg.Connection[tuple[Any, ...]]:
+    """`options` is given so that PGOPTIONS is not taken."""
+    return psycopg.connect(place.url, dbname=database, autocommit=True, connect_timeout=5, options="")
 
 
 def _own_pid(place: Place) -> int | None:
@@ -342,7 +349,7 @@ def _launch(place: Place, programs: binaries.Binaries) -> None:
         return
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2**20
     configuration = _CONFIGURATION.format(
-        socket=place.socket, shared=max(64, min(512, memory // 8)), cache=max(256, memory // 2)
+        port=_PORT, socket=place.socket, shared=max(64, min(512, memory // 8)), cache=max(256, memory // 2)
     )
     (place.data / "sdi.conf").write_text(configuration, encoding="utf-8")
     (place.data / "sdi.conf").chmod(0o644)
@@ -370,7 +377,7 @@ def _run(place: Place, program: str, *options: str) -> None:
 
 
 def _create_database(place: Place) -> None:
-    with psycopg.connect(place.url, dbname="postgres", autocommit=True) as connection:
+    with _connect(place, "postgres") as connection:
         known = connection.execute("SELECT 1 FROM pg_database WHERE datname = %s", [DATABASE]).fetchone()
         if not known:
             connection.execute(psycopg.sql.SQL("CREATE DATABASE {}").format(psycopg.sql.Identifier(DATABASE)))

@@ -108,7 +108,7 @@ def load(
         _quarantine(connection, layer, load_id, quarantined)
         values = _stage(connection, layer, features)
         counts = _write(connection, layer, load_id, values)
-        connection.execute("DROP TABLE sdi_staged")
+        connection.execute("DROP TABLE sdi_staged, sdi_held")
         _forget_statistics(connection, layer, registry)
         ledger.write_findings(connection, load_id, report)
         ledger.finish(connection, load_id, counts, report)
@@ -133,7 +133,7 @@ def enter_coverage(
     """Enter a received coverage (its file already stands) into the ledger and publish it, in the caller's transaction.
 
     extent: west, south, east, north in WGS 84 degrees. facts: what the service needs to open it (file, bands, …). The
-    same file again, by its sha256, changes nothing.
+    same file again under the same contract changes nothing.
     """
     begun = perf_counter()
     with engine.translated():
@@ -143,8 +143,9 @@ def enter_coverage(
         ledger.end_abandoned(connection, layer.id, load_id)
         delta.prepare(connection)
         same = connection.execute(
-            "SELECT 1 FROM sdi.publication p JOIN sdi.load l USING (load_id) WHERE p.layer = %s AND l.sha256 = %s",
-            [layer.id, delivery.sha256],
+            "SELECT 1 FROM sdi.publication p JOIN sdi.load l USING (load_id) WHERE p.layer = %s AND l.sha256 = %s"
+            " AND l.contract_sha256 = %s",
+            [layer.id, delivery.sha256, tables.fingerprint(layer)],
         ).fetchone()
         counts = Counts(unchanged=1) if same else Counts(inserted=1)
         ledger.write_findings(connection, load_id, report)
