@@ -95,6 +95,7 @@ class FeatureQuery:
     area: Area | None = None
     interval: Interval | None = None
     equals: tuple[tuple[str, Any], ...] = ()
+    """(attribute, value): a value of the attribute's type or its text; None: the attribute is empty."""
     filters: tuple[dict[str, Any], ...] = field(default=(), hash=False)
     """CQL2-JSON expressions, all of which must hold; coordinates in CRS84."""
     sort: tuple[tuple[str, bool], ...] = ()

@@ -208,7 +208,10 @@ class Checker:
         for checked, kind in operands:
             if kind != "number":
                 raise BadRequest(f"'{name}' needs numbers, and {_shown(checked)} is {_a(kind)}.")
-        return _call(name, [checked for checked, _ in operands]), "number"
+        (left, _), (right, _) = operands
+        if name == "*" and left == -1 and not isinstance(right, dict):
+            return -right, "number"  # how cql2 writes the sign of what it did not read as a number
+        return _call(name, [left, right]), "number"
 
     def _spatial(self, name: str, arguments: list[Any], depth: int) -> Typed:
         operands = [self._expression(argument, depth) for argument in _count(name, arguments, 2)]

@@ -87,6 +87,16 @@ def has_place(expression: Any) -> bool:
     return expression["op"] in SPATIAL or any(has_place(argument) for argument in expression["args"])
 
 
+def names_value(expression: Any) -> bool:
+    """Whether features are picked by the value of an attribute: `name = …` or `name IN (…)`, alone or AND others."""
+    if not isinstance(expression, dict) or "op" not in expression:
+        return False
+    name, args = expression["op"], expression["args"]
+    if name == "and":
+        return any(map(names_value, args))
+    return name in ("=", "in") and any(isinstance(arg, dict) and "property" in arg for arg in args)
+
+
 class _Compiler:
     def __init__(self, layer: Layer, parameters: Parameters) -> None:
         self._layer = layer

@@ -1,4 +1,4 @@
-"""CQL2 text to CQL2 JSON by the cql2 package, made safe against its three weaknesses.
+"""CQL2 text to CQL2 JSON by the cql2 package, made safe against its weaknesses.
 
 cql2 0.6 (measured): a syntax error inside n nested parentheses costs 2^n (15 levels 0.2 s, 30 levels for ever),
 number literals become floats, and WKT with an exponent is taken for a function. So grouping parentheses are read from
@@ -78,6 +78,8 @@ class _Reader:
                 pieces.append(self._parenthesis(before, depth))
             elif token.kind == "number" and sum(map(str.isdigit, token.text)) > _EXACT_DIGITS:
                 pieces.append(self._keep(Decimal(token.text), token.text))
+            elif token.text == "-" and before == "not":
+                pieces.append("0 + -")  # cql2 takes no sign behind NOT but a number's
             else:
                 pieces.append(token.text)
             commas = commas or token.text == ","

@@ -21,7 +21,7 @@ from sdi.errors import BadRequest
 from sdi.national.vn2000 import grid
 from sdi.store.cql_check import KINDS, Checker, column_kind
 from sdi.store.cql_place import FilterCrs
-from sdi.store.cql_sql import GEOMETRY, condition, has_place
+from sdi.store.cql_sql import GEOMETRY, condition, has_place, names_value
 from sdi.store.statement import Parameters, Statement
 
 __all__ = [
@@ -142,15 +142,13 @@ def _page(layer: Layer, query: FeatureQuery, answer: sql.Composable, parameters:
     `ORDER BY id LIMIT n` tempts PostgreSQL to walk the primary key, as if the matches lay evenly along it; ids follow
     communes and so places, and the last commune's lie behind all others. Two things keep it from that. Beside a place,
     `&&` stands with its predicate: taken for independent, they make the matches seem few, and the index is used unless
-    the place holds nearly everything. Matches by attributes alone are gathered first as long as they are few enough to
-    be sorted; only where there are more is the order walked.
+    the place holds nearly everything. Matches by an attribute's value are gathered first as long as they are few enough
+    to be sorted; only where there are more is the order walked.
     """
     where = _where(layer, query, parameters)
     keys = list(dict.fromkeys([*(name for name, _ in query.sort), "id"]))
-    if query.limit is not None and (query.equals or query.filters) and not _is_spatial(query):
-        shape = _GATHERING
-    else:
-        shape = _SKIPPING if query.offset else _WHOLE
+    gathered = query.limit is not None and _is_picked(query)
+    shape = _GATHERING if gathered else _SKIPPING if query.offset else _WHOLE
     limit = sql.SQL("ALL") if query.limit is None else parameters.bind(_bounded(query.limit), "bigint")
     statement = shape.format(
         answer=answer,
@@ -166,8 +164,11 @@ def _page(layer: Layer, query: FeatureQuery, answer: sql.Composable, parameters:
     return Statement(statement, parameters.values)
 
 
-def _is_spatial(query: FeatureQuery) -> bool:
-    return query.area is not None or any(has_place(expression) for expression in query.filters)
+def _is_picked(query: FeatureQuery) -> bool:
+    """Whether the matches are chosen by an attribute's value and by no place."""
+    if query.area is not None or any(map(has_place, query.filters)):
+        return False
+    return bool(query.equals) or any(map(names_value, query.filters))
 
 
 def _order(query: FeatureQuery, owner: sql.SQL) -> sql.Composed:
@@ -238,7 +239,9 @@ def _inside(area: Area, parameters: Parameters) -> sql.Composable:
         boxes = [_in_box(box, parameters) for box in area.boxes]
         return sql.SQL("({})").format(sql.SQL(" OR ").join(boxes))
     polygon = json.dumps({"type": "Polygon", "coordinates": [area.ring]})
-    literal = sql.SQL("ST_SetSRID(ST_GeomFromGeoJSON({}), 4326)").format(parameters.bind(polygon, "text"))
+    # A box without width or height is no valid polygon, but a line or a point once it is mended.
+    mended = sql.SQL("ST_MakeValid(ST_SetSRID(ST_GeomFromGeoJSON({}), 4326))")
+    literal = mended.format(parameters.bind(polygon, "text"))
     return sql.SQL("({0} && {1} AND ST_Intersects({0}, {1}))").format(GEOMETRY, literal)
 
 

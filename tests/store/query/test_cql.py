@@ -78,6 +78,9 @@ FILTERS = [
     ("floors / 2 = 3.5", "7"),
     ("2 ^ floors = 32", "4"),
     ("-floors = 6", "5"),
+    ("NOT -floors = 6 AND floors < 1", "6"),
+    ("floors = -(-9007199254740993)", "3"),
+    ("floors > -9007199254740993 AND floors < -5", "5"),
     ("area / floors > 100", "013"),  # 0 / 0 is null
     ("10 - 2 - 3 = floors", "4"),
     ("height ^ 0.5 > 0 AND height < 0", ""),  # a root of a negative number is null

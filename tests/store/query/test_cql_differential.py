@@ -133,10 +133,15 @@ numbers = st.sampled_from(["floors", "area"]).map(lambda name: column(name, exac
 doubles = st.just(column("height", exact)) | st.sampled_from([*(v for v in FLOATS if v is not None), 0.3]).map(numeral)
 
 
+def opposite(part: Filter) -> Filter:
+    return f"-{within(part, ATOM)}", POWER, lambda row: strictly(lambda value: -value)(part[2](row))
+
+
 def calculated(inner: st.SearchStrategy[Filter]) -> st.SearchStrategy[Filter]:
     return st.one_of(
         st.builds(lambda make, a, b: make(a, b), st.sampled_from(SUMS), inner, inner),
         st.builds(lambda make, a, b: make(a, b), st.sampled_from(PRODUCTS), inner, inner),
+        inner.map(opposite),
     )
 
 
