@@ -38,8 +38,8 @@ class Points:
     """X was the northing, as the Vietnamese paper convention has it."""
 
 
-def find(table: pa.Table, file: str) -> Points:
-    """Make points of a table without geometry. Raises SourceError when no column holds coordinates."""
+def find(table: pa.Table, file: str, required: bool = True) -> Points:
+    """Make points of a table without geometry. Raises SourceError when they are required and no column holds them."""
     named = {fold(name): name for name in reversed(table.column_names)}
     texts = text_columns(table)
     for key in sorted(WKT & named.keys()):
@@ -49,6 +49,8 @@ def find(table: pa.Table, file: str) -> Points:
         pair = [next((named[key] for key in sorted(keys) if key in named), None) for keys in (east, north)]
         if pair[0] is not None and pair[1] is not None:
             return _from_columns(table, (pair[0], pair[1]), epsg, paper=east is X)
+    if not required:
+        return Points(np.full(table.num_rows, None, dtype=object), (), None)
     raise SourceError(f"{file} has neither geometry nor coordinate columns.",
                       hint="Name the columns lon and lat, E and N, x and y, kinh_do and vi_do, or wkt.")  # fmt: skip
 

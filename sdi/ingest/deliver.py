@@ -17,7 +17,7 @@ from sdi.contract.delivery import Delivery, Request
 from sdi.contract.layer import Geometry, Layer
 from sdi.contract.registry import Registry
 from sdi.contract.report import Finding, Report
-from sdi.errors import UsageError
+from sdi.errors import SourceError, UsageError
 from sdi.ingest import checks, coordinates, encoding, geometry, place, topology
 from sdi.ingest.cast import to_text
 from sdi.ingest.conform import Conformed, conform, identify
@@ -66,6 +66,8 @@ def receive(
         raise UsageError(f"Layer '{layer.id}' is of kind '{layer.kind}'; it takes no features.")
     source = read(request, limits, progress)
     count = source.table.num_rows
+    if not count:  # a full load of nothing would end every feature there is
+        raise SourceError(f"{source.facts.file_name} holds no feature.", hint="Compare the export with its source.")
     findings = Findings(layer, count)
     _judge_file(source.facts, findings)
     decoded = encoding.decode(source, request.encoding, findings)
@@ -113,10 +115,10 @@ def _raw_geometry(
     if WKB in table.column_names or facts.driver not in coordinates.TABLES:
         column = table[WKB] if WKB in table.column_names else None
         return table, geometry.parse(column, table.num_rows, findings, contract.required), None
-    points = coordinates.find(table, facts.file_name)
+    points = coordinates.find(table, facts.file_name, contract.required)
     column = pa.chunked_array([pa.array(shapely.to_wkb(points.shapes), pa.large_binary())])
     shapes = geometry.parse(column, table.num_rows, findings, contract.required)
-    return table.drop_columns(list(points.columns)), shapes, points.epsg
+    return (table.drop_columns(list(points.columns)) if points.columns else table), shapes, points.epsg
 
 
 def _shape(raw: Shapes, where: place.Placement, contract: Geometry, findings: Findings) -> _Shaped:

@@ -67,6 +67,8 @@ def decide(
         used = None  # GDAL says WGS 84 of every GeoJSON without `crs`; metres are no degrees
     if used is None and facts.crs is None and degrees and facts.driver in BY_CONVENTION:
         used = 4326
+    if used is None and bounds is None:
+        used = request.grid or grid  # nothing lies anywhere
     if used is None:
         raise _unknown(facts, grid, extent, bounds, declared)
     known, target = vn2000.grid(used), vn2000.grid(request.grid or grid)

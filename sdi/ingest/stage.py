@@ -73,6 +73,7 @@ def staged(path: Path, wanted: str | None, limits: ArchiveLimits) -> Iterator[St
         digest, size = _digest(parts)
         if _is_archive(path):
             _unpack(path, folder, limits)
+            _name_geodatabases(folder, path.name.split(".")[0])
             mains = _datasets(folder)
             main = _choose(path, mains, wanted)
             _parts(main)
@@ -260,6 +261,20 @@ def _write(file: IO[bytes], folder: Path, name: str, size: int) -> None:
             if left < 0:
                 raise ValueError("longer than the archive says")
             out.write(block)
+
+
+def _name_geodatabases(folder: Path, stem: str) -> None:
+    """Geodatabases are often packed without their folder, or in one that lost its `.gdb`; GDAL knows them by that."""
+    for table in sorted(folder.rglob("a00000001.gdbtable")):
+        inner = table.parent
+        if inner == folder:
+            inner = folder / f"{_safe(stem)}.gdb"
+            files = [path for path in folder.iterdir() if path.is_file()]
+            inner.mkdir()
+            for path in files:
+                path.rename(inner / path.name)
+        elif inner.suffix.lower() not in FOLDERS:
+            inner.rename(inner.with_name(f"{inner.name}.gdb"))
 
 
 def _datasets(folder: Path) -> list[Path]:

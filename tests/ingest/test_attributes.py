@@ -175,7 +175,8 @@ def test_every_rule_of_an_attributes_contract_is_checked(hand_in: HandIn) -> Non
         plot(5, name="Sáu", ward="26740", floors="ba"),
     ])  # fmt: skip
     assert rules(received) == {
-        "attribute.range": 2, "attribute.required": 1, "attribute.length": 1, "attribute.pattern": 1, "attribute.type": 1,
+        "attribute.range": 2, "attribute.required": 1, "attribute.length": 1, "attribute.pattern": 1,
+        "attribute.type": 1,
     }  # fmt: skip
     assert received.features["id"].to_pylist() == ["1"]
     assert received.report.read == 5 == received.report.kept + received.report.quarantined

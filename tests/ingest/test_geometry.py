@@ -335,6 +335,23 @@ def test_a_table_without_coordinates_says_which_names_they_may_have(tmp_path: Pa
     assert "kinh_do" in str(error.value)
 
 
+def test_a_register_without_places_is_taken_where_the_contract_needs_none(tmp_path: Path) -> None:
+    path = tmp_path / "permits.csv"
+    path.write_text("stt,ten\n1,a\n2,b\n", encoding="utf-8")
+    text = POINTS.replace("{type: Point}", "{type: Point, required: false}")
+    received = receive(Request(path=path), contract(text), registry(), grid=9210, extent=HCMC)
+    assert received.features["id"].to_pylist() == ["1", "2"]
+    assert received.features["geom"].null_count == 2
+    assert received.delivery.grid == 9210
+
+
+def test_a_delivery_of_nothing_is_refused_for_it_would_end_everything(tmp_path: Path) -> None:
+    path = tmp_path / "points.csv"
+    path.write_text("stt,lon,lat\n", encoding="utf-8")
+    with pytest.raises(SourceError, match="holds no feature"):
+        points(path)
+
+
 def test_real_control_points_carry_their_northing_in_x(shared_data: Callable[[str], Path], tmp_path: Path) -> None:
     tree = json.loads(
         (shared_data("vn_planning_quangngai") / "diemmockhongchedothi.geojson").read_text(encoding="utf-8")

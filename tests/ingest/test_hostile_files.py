@@ -17,8 +17,10 @@ import shapely
 
 from sdi.contract.delivery import Request
 from sdi.errors import NotFound, SdiError, SourceError, UsageError
+from sdi.ingest.deliver import receive
 from sdi.ingest.source import Inspection, Limits, inspect, read
 from sdi.ingest.stage import ArchiveLimits
+from tests.ingest.plots import PARCELS, QUANG_NAM, contract, registry
 
 PATIENT = Limits(timeout=60, memory=4 * 1024**3)
 
@@ -187,6 +189,15 @@ def test_parts_are_found_whatever_the_case_of_their_suffix(shapefile: Path) -> N
     assert read(Request(path=shapefile)).table.num_rows == 1229
 
 
+def test_a_shapefile_cut_short_refuses_the_whole_delivery(shapefile: Path) -> None:
+    shapefile.write_bytes(shapefile.read_bytes()[:-100])
+    wish = Request(path=shapefile, crs="EPSG:5899")
+    received = receive(wish, contract(PARCELS), registry(), grid=5899, extent=QUANG_NAM)
+    assert received.report.refused
+    assert "file.truncated" in received.report.by_rule()
+    assert received.report.read == 1229
+
+
 # --- archives -------------------------------------------------------------------------------------------------------
 
 
@@ -251,6 +262,34 @@ def test_an_archive_of_several_datasets_lists_them_and_takes_the_one_that_is_nam
     with pytest.raises(UsageError, match=r"rivers\.geojson, roads\.geojson"):
         inspect(archive)
     assert read(Request(path=archive, layer_in_file="roads")).facts.layer == "roads"
+
+
+@pytest.mark.parametrize("name", ["testopenfilegdb.zip", "weird_winding_order_fgdb.zip", "test3005.gdb.zip"])
+def test_a_geodatabase_is_found_in_its_archive_however_it_was_packed(
+    name: str, shared_data: Callable[[str], Path]
+) -> None:
+    found = inspect(shared_data("torture_gdal_autotest") / "filegdb" / name)
+    assert found.driver == "OpenFileGDB"
+    assert any(layer.feature_count for layer in found.layers)
+
+
+@pytest.mark.parametrize(
+    ("path", "driver"),
+    [
+        ("dgn/smalltest.dgn", "DGN"),
+        ("dxf/text.dxf", "DXF"),
+        ("gml/test_point1.gml", "GML"),
+        ("mitab/small.mif", "MapInfo File"),
+        ("mitab/all_geoms.tab", "MapInfo File"),
+        ("kml/non_conformant_multi.kml", "LIBKML"),
+        ("xlsx/datetime.xlsx", "XLSX"),
+        ("filegdb/filegdb_polygonzm_nan_m_with_curves.gdb", "OpenFileGDB"),
+    ],
+)
+def test_every_format_that_stewards_use_is_read(path: str, driver: str, shared_data: Callable[[str], Path]) -> None:
+    source = read(Request(path=shared_data("torture_gdal_autotest") / path))
+    assert source.facts.driver == driver
+    assert source.table.num_rows > 0
 
 
 # --- paths and layers -----------------------------------------------------------------------------------------------
