@@ -235,7 +235,7 @@ def test_nginx_itself_accepts_the_configuration(tmp_path: Path) -> None:
     if nginx is None:
         pytest.skip("nginx is not on this machine")
     server = COMPOSE["configs"]["nginx"]["content"].replace("$$", "$").replace("server service:", "server 127.0.0.1:")
-    server = server.replace("/tmp/cache", str(tmp_path / "cache")).replace("listen 8080", "listen 127.0.0.1:0")
+    server = server.replace("/tmp/cache", str(tmp_path / "cache")).replace("listen 8080", f"listen unix:{tmp_path}/s")
     main = f"pid {tmp_path}/pid; error_log {tmp_path}/log; events {{}} http {{ access_log off;\n{server}\n}}"
     (tmp_path / "nginx.conf").write_text(main)
     done = subprocess.run([nginx, "-t", "-c", tmp_path / "nginx.conf"], capture_output=True, text=True, check=False)
