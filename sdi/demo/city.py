@@ -219,6 +219,7 @@ def _write_truth(city: City, places: dict[str, tuple[Array, Array]]) -> None:
         detail = dict(entry.detail)
         for name in ("parcel", "other", "same_as", "second_parcel"):
             if name in detail:
+                detail[f"{name}_row"] = int(places["parcels"][1][detail[name]])
                 detail[name] = _key(keys["parcels"], city.tables["parcels"], detail[name])
         place = None if np.isnan(lon) else [round(float(lon), 8), round(float(lat), 8)]
         key = _key(keys[entry.table], city.tables[entry.table], entry.row)
