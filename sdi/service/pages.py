@@ -44,7 +44,7 @@ class Pages:
             languages=asked.LANGUAGES, language=language, _=words.translator(language),
             write=Writer(language, service, navigation), to=navigation.to, here=navigation.here,
             in_language=navigation.in_language, in_format=navigation.in_format,
-            used_attributes=used_attributes, unit=lambda code: words.unit(code or None, language), day=lambda text: words.day(text or "", language),
+            side=side, used_attributes=used_attributes, unit=lambda code: words.unit(code or None, language), day=lambda text: words.day(text or "", language),
         )  # fmt: skip
 
 
@@ -160,7 +160,7 @@ class Writer:
 
     def _table(self, attribute: Attribute, rows: list[dict[str, Any]]) -> Markup:
         items = attribute.items or []
-        head = Markup("").join(Markup("<th>{}</th>").format(self.heading(item)) for item in items)
+        head = Markup("").join(Markup("<th{}>{}</th>").format(side(item), self.heading(item)) for item in items)
         body = Markup("").join(
             Markup("<tr>{}</tr>").format(Markup("").join(self._cell(attribute, item, row) for item in items)) for row in rows
         )
@@ -171,8 +171,12 @@ class Writer:
         text = self(item, value)
         if item.name == "id" and value:
             text = self._linked(attribute.refers_to, value, text)
-        side = ' class="number"' if item.type in ("integer", "decimal", "number") else ""
-        return Markup("<td{}>{}</td>").format(Markup(side), escape(text))
+        return Markup("<td{}>{}</td>").format(side(item), escape(text))
+
+
+def side(part: Attribute | Item) -> Markup:
+    """Numbers stand on the right of their column."""
+    return Markup(' class="number"' if part.type in ("integer", "decimal", "number") else "")
 
 
 def used_attributes(layer: Layer | None, items: list[dict[str, Any]], most: int = 7) -> list[Attribute]:

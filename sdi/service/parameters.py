@@ -32,7 +32,7 @@ class Question:
     query: FeatureQuery
     crs: crs.Crs
     filtered: bool
-    """False: numberMatched is the ledger's count."""
+    """False: numberMatched is the publication's count."""
 
 
 def known(agency: Agency, layer: Layer) -> tuple[str, ...]:
@@ -54,7 +54,7 @@ def question(
     names = visible(agency, layer)
     answered = crs.resolve(parameters["crs"], publication.grids, "crs") if "crs" in parameters else crs.DEFAULT
     area = _place(parameters, publication)
-    filters = (*row_filters(agency, layer), *_filter(layer, agency, publication, parameters))
+    filters = _filter(layer, agency, publication, parameters)
     equals = _equals(layer, agency, parameters)
     ids = (parameters["id"],) if "id" in parameters else None
     interval = _interval(layer, parameters)
@@ -65,7 +65,7 @@ def question(
         area=area,
         interval=interval,
         equals=equals,
-        filters=filters,
+        filters=(*row_filters(agency, layer), *filters),
         sort=_sort(layer, agency, parameters),
         crs=answered.epsg,
         north_first=answered.north_first,

@@ -14,15 +14,15 @@ from markupsafe import Markup
 from sdi.contract.layer import Layer
 
 Box = tuple[float, float, float, float]
-WIDTH, HEIGHT = 640.0, 520.0
+WIDTH, HEIGHT = 420.0, 350.0
 """Of the drawing, in its own units."""
 MARGIN = 0.55
 """Of the subject's size, left around it."""
 LEAST = 24.0
 """Metres across that a plan shows at least."""
 
-_SUBJECT = 'fill="#d7301f" fill-opacity="0.12" stroke="#b8231a" stroke-width="2.6"'
-_NEIGHBOUR = 'fill="none" stroke="#9aa7ae" stroke-width="0.8"'
+_SUBJECT = 'fill="#d7301f" fill-opacity="0.12" stroke="#b8231a" stroke-width="2.2"'
+_NEIGHBOUR = 'fill="none" stroke="#9aa7ae" stroke-width="0.7"'
 
 
 def window(geometry: dict[str, Any] | None) -> Box | None:
@@ -111,7 +111,7 @@ class _Paper:
 
 
 _NORTH = Markup(
-    '<g transform="translate(608,44)"><path d="M0,-30 L9,8 L0,2 L-9,8 Z" fill="#1d2b33"/>'
+    '<g transform="translate(396,40)"><path d="M0,-30 L9,8 L0,2 L-9,8 Z" fill="#1d2b33"/>'
     '<text x="0" y="24" font-size="14" text-anchor="middle" fill="#1d2b33">N</text></g>'
 )
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ from sdi.contract.layer import Layer
 from sdi.contract.registry import Registry
 from sdi.errors import NotFound, StoreError, nearest
 from sdi.service import ogc, openapi
+from sdi.service.parameters import row_filters
 from sdi.service.reader import Reader
 from sdi.settings import Settings
 from sdi.store.ledger import Publication
@@ -88,7 +89,7 @@ class Publications:
         try:
             version = await self._reader.version()
             if version != self._snapshot.version:
-                published = await self._reader.published()
+                published = await self._public(await self._reader.published())
                 self._snapshot = await run_in_threadpool(self._build, version, published)
                 log.info("published", version=version, layers=len(self._snapshot.layers))
         except StoreError as error:
@@ -96,6 +97,22 @@ class Publications:
                 raise
             log.warning("ledger is away", error=error.message)
         self._looked = time.monotonic()
+
+    async def _public(self, published: Mapping[str, Publication]) -> dict[str, Publication]:
+        """Counts and extents without what is withheld from who asks; looked up once for each generation."""
+        seen: dict[str, Publication] = {}
+        for name, publication in published.items():
+            layer = self._registry.layers.get(name)
+            filters = row_filters(self._agency, layer) if layer is not None else ()
+            if layer is not None and filters and sees(self._agency, layer):
+                known = self._snapshot.publications.get(name)
+                if known is not None and known.generation == publication.generation:
+                    count, extent = known.count, known.extent
+                else:
+                    count, extent = await self._reader.measured(layer, filters)
+                publication = replace(publication, count=count, extent=extent)
+            seen[name] = publication
+        return seen
 
     def _build(self, version: int, published: Mapping[str, Publication]) -> Snapshot:
         layers = {name: self._registry.layers[name] for name in sorted(published)

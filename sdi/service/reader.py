@@ -53,13 +53,26 @@ class Reader:
 
     async def count(self, layer: Layer, query: FeatureQuery) -> int:
         """How many features a query matches, without its limit and offset."""
-        statement = features.select_count(layer, query)
+        (count,) = await self._one(features.select_count(layer, query))
+        return int(count)
+
+    async def measured(
+        self, layer: Layer, filters: tuple[dict[str, Any], ...]
+    ) -> tuple[int, tuple[float, float, float, float] | None]:  # fmt: skip
+        """Number and extent (west, south, east, north, degrees) of the features that fulfil the filters."""
+        query = FeatureQuery(layer.id, attributes=(), filters=filters)
+        box = await self._one(features.select_extent(layer, query))
+        west, south, east, north = box
+        return await self.count(layer, query), None if west is None else (west, south, east, north)
+
+    async def _one(self, statement: features.Statement) -> tuple[Any, ...]:
+        """The only row of an answer."""
         with _told():
             async with self._rows.connection() as connection:
                 cursor = await connection.execute(statement.sql, statement.params)
                 row = await cursor.fetchone()
         assert row is not None
-        return int(row[0])
+        return tuple(row)
 
     async def version(self) -> int:
         """The ledger's version; it grows whenever something is published, withdrawn or loaded."""

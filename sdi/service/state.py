@@ -29,7 +29,7 @@ class Service:
         return self.settings.url.rstrip("/")
 
     async def matched(self, snapshot: Snapshot, layer: Layer, question: Question) -> int:
-        """The exact number of features that a question matches: the ledger's count where nothing was filtered."""
+        """The exact number of features that a question matches: the publication's count where nothing was asked for."""
         if not question.filtered:
             return snapshot.publications[layer.id].count
         return await self.reader.count(layer, question.query)

@@ -70,6 +70,13 @@ def test_a_collection_states_extent_time_licence_and_crs(town: Town) -> None:
     assert [east, north] == pytest.approx(expected[1], abs=1e-5)
 
 
+def test_what_is_withheld_is_not_counted_anywhere(town: Town) -> None:
+    page = town.ask("/collections/plots?lang=en", Accept="text/html").text
+    assert "<dd>35</dd>" in page
+    assert "<dd>40</dd>" not in page
+    assert town.get("/collections/plots/items?limit=1")["numberMatched"] == 35
+
+
 def test_no_sign_of_a_title_is_written_as_an_entity(town: Town) -> None:
     assert "&lt;" not in town.ask("/collections").text
     assert "\\u" not in town.ask("/collections").text

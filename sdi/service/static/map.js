@@ -124,7 +124,7 @@
     }
     for (let y = Math.ceil(view.getSouth() / step) * step; y < view.getNorth(); y += step) {
       L.polyline([[y, view.getWest()], [y, view.getEast()]], line).addTo(ground);
-      put([y, view.getEast()], y.toFixed(digits) + "°", [52, 16]);
+      if (map.latLngToContainerPoint([y, view.getEast()]).y > 40) put([y, view.getEast()], y.toFixed(digits) + "°", [52, 16]);
     }
     ground.eachLayer((each) => each.bringToBack && each.bringToBack());
   }

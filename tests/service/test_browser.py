@@ -1,0 +1,124 @@
+"""What a person sees, in Debian's chromium: the landing page, a layer's map, a feature, the dossier on paper."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.service.conftest import AWKWARD, Town, served_apart
+
+CHROMIUM = shutil.which("chromium")
+QUIET = ["--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking", "--disable-component-update",
+         "--disable-sync"]  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def apart(town: Town) -> Iterator[Town]:
+    with served_apart(town) as found:
+        yield found
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    if CHROMIUM is None:
+        pytest.skip("chromium is not on this machine")
+    api = pytest.importorskip("playwright.sync_api")
+    with api.sync_playwright() as playwright:
+        found = playwright.chromium.launch(executable_path=CHROMIUM, args=QUIET)
+        yield found
+        found.close()
+
+
+@pytest.fixture
+def page(browser: Any, apart: Town) -> Iterator[Any]:
+    """A page of a Vietnamese reader; nothing may come from another site and nothing may fail."""
+    context = browser.new_context(locale="vi-VN", viewport={"width": 1200, "height": 1000})
+    found = context.new_page()
+    faults: list[str] = []
+    found.on("console", lambda message: faults.append(message.text) if message.type == "error" else None)
+    found.on("pageerror", lambda error: faults.append(str(error)))
+    found.on("request", lambda request: faults.append(request.url) if not request.url.startswith((apart.url, "data:")) else None)
+    yield found
+    assert faults == []
+    context.close()
+
+
+def test_the_landing_page_lists_the_layers_in_vietnamese(page: Any, apart: Town) -> None:
+    page.goto(apart.url)
+    assert page.locator("html").get_attribute("lang") == "vi"
+    cards = page.locator(".card h3").all_inner_texts()
+    assert sorted(cards) == ["Công trình thử", "Mặt đất thử", "Phiếu thửa đất", "Thửa đất thử"]
+    page.get_by_text("English").click()
+    assert "Published layers" in page.locator("main").inner_text()
+    page.get_by_text("Test plots").click()
+    assert page.url.endswith("/collections/plots?lang=en")
+    assert page.locator("h1").inner_text() == "Test plots"
+
+
+def test_the_map_shows_the_layer_in_its_colours_with_a_legend(page: Any, apart: Town) -> None:
+    page.goto(f"{apart.url}/collections/plots")
+    page.wait_for_selector("#map[data-features]")
+    # 30 is the greatest page of this service; 35 are there.
+    assert page.locator("#map").get_attribute("data-features") == "30"
+    assert page.locator("#map-note").inner_text() == "đang hiện 30 trong 35 đối tượng của khung nhìn; phóng to để thấy hết"
+    legend = page.locator(".legend").inner_text()
+    assert "Đất ở tại đô thị (ODT)" in legend
+    assert "Đất quốc phòng" not in legend
+    colours = page.evaluate("""() => {
+        const canvas = document.querySelector('#map canvas'), context = canvas.getContext('2d');
+        const picture = context.getImageData(0, 0, canvas.width, canvas.height).data, seen = new Set();
+        for (let at = 0; at < picture.length; at += 4) if (picture[at + 3] > 150) seen.add(picture.slice(at, at + 3).join());
+        return [...seen];
+    }""")
+    assert "255,208,224" in colours
+
+
+def test_a_click_on_the_map_leads_to_the_feature_and_its_dossier(page: Any, apart: Town) -> None:
+    page.goto(f"{apart.url}/collections/plots/items?id=00004.1.1")
+    page.wait_for_selector("#map[data-features='1']")
+    page.wait_for_timeout(500)
+    page.locator("#map").click()
+    page.locator(".leaflet-popup-content a").click()
+    page.wait_for_url("**/items/00004.1.1")
+    text = page.locator("main").inner_text()
+    assert AWKWARD in text
+    assert "Đất ở tại đô thị (ODT)" in text
+    assert "15/01/2020" in text
+    assert "400,1" in text
+    page.get_by_text("Hồ sơ: Phiếu thửa đất").click()
+    page.wait_for_url("**/lots/00004.1.1/dossier*")
+    assert page.locator(".dossier svg path").count() >= 2
+    assert page.locator(".dossier svg text", has_text="10 m").count() == 1
+
+
+def test_the_dossier_is_one_page_of_a4(page: Any, apart: Town, tmp_path: Path) -> None:
+    page.goto(f"{apart.url}/lots/00004.1.1/dossier")
+    page.emulate_media(media="print")
+    assert not page.locator("header.site").is_visible()
+    paper = page.pdf(format="A4", path=str(tmp_path / "dossier.pdf"), prefer_css_page_size=True)
+    assert paper.count(b"/Type /Page\n") + paper.count(b"/Type /Page ") + paper.count(b"/Type/Page/") == 1
+
+
+def test_the_preview_of_a_coverage_is_drawn(page: Any, apart: Town) -> None:
+    page.goto(f"{apart.url}/collections/ground")
+    page.wait_for_selector("#map[data-cells]")
+    assert page.locator("#map").get_attribute("data-cells") == "1199"
+    assert page.locator("#map img.leaflet-image-layer").count() == 1
+    assert page.locator("#map-note").inner_text() == "0,1 – 119,9 m"
+
+
+@pytest.mark.parametrize(
+    "path",
+    ["/collections", "/conformance", "/openapi", "/collections/plots/schema", "/collections/plots/queryables",
+     "/collections/plots/sortables", "/collections/plots/items", "/collections/works/items/01%2FGPXD", "/code-lists/use",
+     "/collections/works"],
+)  # fmt: skip
+def test_every_page_opens_in_both_languages(page: Any, apart: Town, path: str) -> None:
+    for language in ("vi", "en"):
+        page.goto(f"{apart.url}{path}?lang={language}")
+        assert page.locator("html").get_attribute("lang") == language
+        assert page.locator("h1").count() == 1
