@@ -2,7 +2,8 @@
 -- Searched by geom_wgs84 (GiST), measured in the parcel's own grid. An overlap below 0.1 m2 is drawing noise: areas on
 -- cadastral maps are printed to 0.1 m2. "In force" is meant on the day the row is made.
 -- What is cut is MATERIALIZED, and OFFSET 0 keeps a LATERAL apart: PostgreSQL would else cut the same two polygons again
--- for every use of the area. ST_Covers costs little where one polygon meets many, and spares most of the cutting.
+-- for every use of the area. No ST_Covers, ST_Touches and the like: GEOS 3.11 gives up on some valid polygons whose edges
+-- nearly coincide ("side location conflict"), and one such pair would fail the load; the overlay of ST_Intersection does not.
 WITH
 code AS (
     -- Each land-use code ever, with the code that stands for it today.
@@ -38,7 +39,7 @@ purpose AS (
 building_cut AS MATERIALIZED (
     SELECT
         s.id AS parcel, b.id, b.floors, b.gross_floor_area, b.building_use, ST_Area(g.geom) AS whole,
-        CASE WHEN ST_Covers(s.geom, g.geom) THEN ST_Area(g.geom) ELSE ST_Area(ST_Intersection(s.geom, g.geom)) END AS part
+        ST_Area(ST_Intersection(s.geom, g.geom)) AS part
     FROM subject AS s
     JOIN construction.buildings AS b
         ON s.geom_wgs84 && b.geom_wgs84 AND ST_Intersects(s.geom_wgs84, b.geom_wgs84)
@@ -90,7 +91,7 @@ zone_cut AS MATERIALIZED (
     SELECT
         s.id AS parcel, ST_Area(s.geom) AS parcel_area, z.id, z.land_use_code, z.density_max, z.floors_max,
         z.far_max, substr(z.plan_code, 5, 1) AS level,
-        CASE WHEN ST_Covers(g.geom, s.geom) THEN ST_Area(s.geom) ELSE ST_Area(ST_Intersection(s.geom, g.geom)) END AS part
+        ST_Area(ST_Intersection(s.geom, g.geom)) AS part
     FROM subject AS s
     JOIN planning.planning_zones AS z
         ON s.geom_wgs84 && z.geom_wgs84 AND ST_Intersects(s.geom_wgs84, z.geom_wgs84)
@@ -133,7 +134,7 @@ allowed AS (
 use_cut AS MATERIALIZED (
     SELECT
         s.id AS parcel, ST_Area(s.geom) AS parcel_area, u.id, u.land_use_code,
-        CASE WHEN ST_Covers(g.geom, s.geom) THEN ST_Area(s.geom) ELSE ST_Area(ST_Intersection(s.geom, g.geom)) END AS part
+        ST_Area(ST_Intersection(s.geom, g.geom)) AS part
     FROM subject AS s
     JOIN land.land_use AS u
         ON s.geom_wgs84 && u.geom_wgs84 AND ST_Intersects(s.geom_wgs84, u.geom_wgs84)
@@ -157,7 +158,7 @@ used AS (
 plan_cut AS MATERIALIZED (
     SELECT
         s.id AS parcel, u.id, u.land_use_code,
-        CASE WHEN ST_Covers(g.geom, s.geom) THEN ST_Area(s.geom) ELSE ST_Area(ST_Intersection(s.geom, g.geom)) END AS part
+        ST_Area(ST_Intersection(s.geom, g.geom)) AS part
     FROM subject AS s
     JOIN land.land_use_plan AS u
         ON s.geom_wgs84 && u.geom_wgs84 AND ST_Intersects(s.geom_wgs84, u.geom_wgs84)

@@ -92,7 +92,7 @@ unpermitted AS (
     LEFT JOIN chosen AS c ON c.parcel = b.parcel AND c.building = b.id
     WHERE c.building IS NULL AND b.permit_exempt IS NOT TRUE
 ),
-outside AS (
+outside AS MATERIALIZED (
     SELECT b.parcel, b.id AS building, c.id AS permit, ST_Area(ST_Difference(b.grid_geom, ground.geom)) AS part
     FROM building AS b
     JOIN chosen AS c ON c.parcel = b.parcel AND c.building = b.id
@@ -107,9 +107,9 @@ outside AS (
             )
         ) AS geom
     ) AS ground
-    WHERE ground.geom IS NOT NULL AND NOT ST_CoveredBy(b.grid_geom, ground.geom)
+    WHERE ground.geom IS NOT NULL
 ),
-crossed AS (
+crossed AS MATERIALIZED (
     -- A wall that stands on the line does not cross it: the line must run inside the building, clear of its walls.
     SELECT b.parcel, b.id AS building, l.kind, sum(m.length) AS length
     FROM building AS b

@@ -14,8 +14,8 @@ from sdi.contract.registry import Registry
 from sdi.ingest.conform import Match, match
 
 DUY_NGHIA = (
-    "id xaid shbando shthua dientich tenchusdd diachi namsinh cmnd mdsd thsd nguongoc loaidon mavach sophathanh sovaoso "
-    "ngayvaoso sotocu sothuacu phathanhcu sosocu ghichu ghichu2 vi_tri giadat shape_length shape_area objectid"
+    "id xaid shbando shthua dientich tenchusdd diachi namsinh cmnd mdsd thsd nguongoc loaidon mavach sophathanh "
+    "sovaoso ngayvaoso sotocu sothuacu phathanhcu sosocu ghichu ghichu2 vi_tri giadat shape_length shape_area objectid"
 )
 THUAN_HOA = (
     "id thuaid xaid shbando shthua dientich dientichpl maloaidat khloaidat diadanh dtsd tenchu diachi mdsd2003 kh2003 "
@@ -38,12 +38,13 @@ def test_the_parcels_of_duy_nghia(registry: Registry) -> None:
     found = matched(registry, "cadastral_parcels", DUY_NGHIA)
     expect(
         found,
-        "commune_code=xaid sheet_number=shbando parcel_number=shthua old_sheet_number=sotocu old_parcel_number=sothuacu "
-        "measured_area=dientich land_use_code=mdsd origin=nguongoc address=diachi",
+        "commune_code=xaid sheet_number=shbando parcel_number=shthua old_sheet_number=sotocu "
+        "old_parcel_number=sothuacu measured_area=dientich land_use_code=mdsd origin=nguongoc address=diachi",
     )
     assert found.items == {("use_purposes", "code"): "mdsd", ("use_purposes", "term"): "thsd"}
-    dropped = "tenchusdd namsinh cmnd loaidon mavach sophathanh sovaoso ngayvaoso phathanhcu sosocu ghichu ghichu2 vi_tri giadat"
-    assert set(found.personal) == set(dropped.split())
+    certificate = ["loaidon", "mavach", "sophathanh", "sovaoso", "ngayvaoso", "phathanhcu", "sosocu"]
+    holder = ["tenchusdd", "namsinh", "cmnd"]
+    assert set(found.personal) == {*holder, *certificate, "ghichu", "ghichu2", "vi_tri", "giadat"}
 
 
 def test_the_parcels_of_thuan_hoa_whose_holder_column_holds_the_uses(registry: Registry) -> None:
