@@ -17,7 +17,7 @@ def derived_layers(registry: Registry) -> list[Layer]:
 
 
 def test_no_predicate_is_used_that_gives_up_on_valid_polygons(registry: Registry, derived_layers: list[Layer]) -> None:
-    """GEOS 3.11 raises `side location conflict` on some valid polygons whose edges nearly coincide: a load would fail."""
+    """GEOS 3.11 raises `side location conflict` on valid polygons whose edges nearly coincide: a load would fail."""
     fragile = r"ST_(Covers|CoveredBy|Contains|ContainsProperly|Within|Touches|Overlaps|Crosses|Relate|Equals)\s*\("
     for layer in derived_layers:
         statements = re.sub(r"--.*", "", registry.sql(layer))
