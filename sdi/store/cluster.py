@@ -301,7 +301,8 @@ def _clear_stale(place: Place) -> None:
     """
     if _own_pid(place) is not None:
         # It lives but does not answer: it is still starting, or its socket folder is gone.
-        if _waits(lambda: _answers(place), 10.0):
+        ready = "ready" in (place.data / "postmaster.pid").read_text(errors="replace")
+        if _waits(lambda: _answers(place), 1.0 if ready else 10.0):
             return
         pid = _own_pid(place)
         if pid is not None:

@@ -28,6 +28,8 @@ from sdi.store.loader import Load
 
 _METRES_PER_DEGREE = 110_574.0
 """Of latitude at the equator, where a degree is shortest: dividing by it never falls short."""
+_SEARCHED = 1_000
+"""Changed features whose subjects are searched for in any case."""
 
 
 def refresh(
@@ -36,8 +38,8 @@ def refresh(
     """Bring the derived layers to what `sdi_changed` says, in the caller's transaction; return what each one wrote.
 
     cause: the load that changed something. rebuild: make every subject of every derived layer anew; this happens to one
-    layer by itself when it is empty or its SQL or columns changed since it was made. Raises ContractError naming file
-    and line when a layer's SQL fails.
+    layer by itself when it was never made, or its SQL, columns or code lists changed since. Raises ContractError naming
+    file and line when a layer's SQL fails.
     """
     if connection.info.transaction_status != TransactionStatus.INTRANS:
         raise RuntimeError("refresh() runs inside the caller's transaction")
@@ -78,7 +80,7 @@ def _refresh(connection: Connection, layer: Layer, registry: Registry, cause: in
     subject = registry[layer.derived.subject]
     mark = fingerprint(layer, registry)
     empty = delta.is_empty(connection, layer)
-    whole = rebuild or empty or _built(connection, layer) != mark
+    whole = rebuild or _built(connection, layer) != mark or _is_upheaval(connection, layer.derived, subject)
     _make_subject(connection)
     _gather(connection, layer, registry, whole)
     if not whole and _is_idle(connection, layer):
@@ -115,6 +117,19 @@ def _write(connection: Connection, layer: Layer, load_id: int, *, whole: bool, e
 def _built(connection: Connection, layer: Layer) -> str | None:
     row = connection.execute("SELECT built_sha256 FROM sdi.contract WHERE layer = %s", [layer.id]).fetchone()
     return row[0] if row else None
+
+
+def _is_upheaval(connection: Connection, made: Derived, subject: Layer) -> bool:
+    """Whether so much changed that making all anew is less work than searching for what it touches."""
+    layers = [subject.id, *(source.layer for source in made.inputs)]
+    row = connection.execute(
+        "SELECT count(DISTINCT (layer, id)) FROM sdi_changed WHERE layer = ANY (%s) AND id IS NOT NULL", [layers]
+    ).fetchone()
+    changes = row[0] if row else 0
+    if changes < _SEARCHED:
+        return False
+    row = connection.execute(sql.SQL("SELECT count(*) FROM {}").format(tables.now(subject))).fetchone()
+    return row is not None and 2 * changes >= row[0]
 
 
 def _make_subject(connection: Connection) -> None:

@@ -151,6 +151,10 @@ def translate(error: Exception) -> SdiError:
         return StoreError("The database does not allow this to the login.", hint="Run 'sdi doctor'.")
     if isinstance(error, psycopg.errors.InvalidPassword | psycopg.errors.InvalidAuthorizationSpecification):
         return StoreError("The database refuses the login.", hint="Check SDI_DATABASE_URL.")
+    if isinstance(error, psycopg.errors.LockNotAvailable | psycopg.errors.DeadlockDetected):
+        return StoreError(
+            "Another process holds what this one needs.", hint="Wait until it has ended, then run it again."
+        )
     if isinstance(error, psycopg.errors.DiskFull):
         return StoreError("The database's disk is full.", hint="Free space on the server, then run it again.")
     if isinstance(error, psycopg.OperationalError | psycopg_pool.PoolClosed):

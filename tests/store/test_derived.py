@@ -255,3 +255,11 @@ def test_after_any_history_every_layer_holds_what_was_delivered_and_what_a_rebui
     script.holds(town)
     history = town.rows("SELECT id, load_id, load_to FROM town.plots__past")
     assert all(born < ended for _, born, ended in history)
+
+
+def test_a_load_of_very_much_makes_all_anew_and_right(town: Town) -> None:
+    town.load("zones", [zone(f"Z{n}", n) for n in range(20)])
+    done = town.load("plots", [plot(n) for n in range(1200)])
+    entry = ledger.history(town.connection, "plot_summary")[0]
+    assert (entry.cause, entry.inserted) == (done.load_id, 1200)
+    assert rebuilt(town) == [0, 0]

@@ -106,6 +106,27 @@ def test_only_what_changed_is_written_and_the_old_rows_move_to_the_past(settled:
     assert [row[0] for row in touched] == ["P30", "P4", "P5"]
 
 
+def test_awkward_values_come_back_exactly(town: Town) -> None:
+    early = datetime(1899, 12, 31, 23, 59, 59, 999999, tzinfo=UTC)
+    rows = [
+        plot(0, area=Decimal("-0.01"), surveyed_on=date(1, 1, 1), seen_at=early, floors=-(2**63), ratio=1e-300),
+        plot(1, area=Decimal("12345678901234567890.12"), surveyed_on=date(9999, 12, 31), floors=2**63 - 1, ratio=0.1),
+        plot(2, area=Decimal("0.00"), remark="", code="P2", use="a\\b\t\"c\"\n'd' %s {x}"),
+        plot(3, ward="w", area=None, floors=None, ratio=None, listed=None, surveyed_on=None, seen_at=None, uses=None),
+        plot(
+            4,
+            area=Decimal("10000.00"),
+            uses=[{"id": "Đ\u1ea5t", "share": 0.1 + 0.2}],
+            seen_at=datetime(2038, 1, 20, tzinfo=UTC),
+        ),
+    ]
+    assert town.load("plots", rows).inserted == 5
+    names = ("area", "floors", "ratio", "listed", "surveyed_on", "seen_at", "uses", "remark", "use")
+    found = town.rows(f"SELECT {', '.join(names)} FROM town.plots ORDER BY id")
+    assert found == [tuple(row[name] for name in names) for row in rows]
+    assert town.load("plots", rows).written == 0
+
+
 def test_null_and_empty_text_are_two_things(town: Town) -> None:
     town.load("shops", [shop("S1", 0, None)])
     assert town.load("shops", [shop("S1", 0, None, plot="")]).updated == 1
