@@ -6,9 +6,11 @@ old state or the new one. A delivery that the contract refuses leaves the old la
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -145,7 +147,8 @@ def _extent(
     if request.area is not None:
         if connection is None:
             raise StoreError("--area needs the administrative units in the store.", hint="Run 'sdi db up' and load them.")
-        found = [box for other in frames if (box := frame.extent_of(connection, other, request.area))]
+        day = request.day or date.today()
+        found = [box for other in frames if (box := frame.extent_of(connection, other, request.area, day))]
         if not found:
             raise UsageError(f"No administrative unit has the code '{request.area}'.", hint="Load the units first.")
         return found[0]
@@ -198,8 +201,6 @@ def _measure(connection: Connection, settings: Settings, registry: Registry, loa
 @contextmanager
 def _coverage_file(settings: Settings, layer: Layer, keep: bool) -> Iterator[Path]:
     """Where a coverage is written: a new file each time, for the old one is served until the load is committed."""
-    import uuid
-
     folder = settings.data / COVERAGES / layer.id
     folder.mkdir(parents=True, exist_ok=True)
     out = folder / f"{uuid.uuid4().hex}.tif"

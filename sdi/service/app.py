@@ -51,7 +51,7 @@ def create_app(settings: Settings, registry: Registry, *, url: str | None = None
                        expose_headers=["Link", "Content-Crs", "Content-Language", "X-Request-Id"]),
         ],
     )  # fmt: skip
-    app.state.service = Service(settings, registry, agency, reader, Publications(settings, registry, agency, reader))
+    app.state.service = Service(settings, agency, reader, Publications(settings, registry, agency, reader))
     app.state.pages = Pages(settings)
     app.state.metrics = metrics
     app.mount("/static", StaticFiles(directory=STATIC), name="static")

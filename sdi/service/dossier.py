@@ -64,7 +64,7 @@ def of_subject(settings: Settings, registry: Registry, path: str, feature_id: st
         await reader.open()
         try:
             publications = Publications(settings, registry, PUBLIC, reader)
-            service = Service(settings, registry, PUBLIC, reader, publications)
+            service = Service(settings, PUBLIC, reader, publications)
             snapshot = await publications.current()
             return await document(service, snapshot, snapshot.dossier_at(path), feature_id, Asked({}, language, "json"))
         finally:

@@ -17,8 +17,8 @@ from starlette.concurrency import run_in_threadpool
 
 from sdi.access import Agency, sees
 from sdi.contract.layer import Layer
-from sdi.contract.registry import Registry
-from sdi.errors import NotFound, StoreError, nearest
+from sdi.contract.registry import Registry, read_registry
+from sdi.errors import ContractError, NotFound, StoreError, nearest
 from sdi.service import ogc, openapi
 from sdi.service.parameters import row_filters
 from sdi.service.reader import Reader
@@ -64,7 +64,9 @@ class Publications:
     """The current snapshot of one process."""
 
     def __init__(self, settings: Settings, registry: Registry, agency: Agency, reader: Reader) -> None:
-        self._settings, self._registry, self._agency, self._reader = settings, registry, agency, reader
+        self._settings, self._agency, self._reader = settings, agency, reader
+        self.registry = registry
+        self._contracts = _contracts(registry.folder)
         self._snapshot = Snapshot(version=-1)
         self._looked = float("-inf")
         self._lock = asyncio.Lock()
@@ -89,6 +91,7 @@ class Publications:
         try:
             version = await self._reader.version()
             if version != self._snapshot.version:
+                await run_in_threadpool(self._read_contracts)
                 published = await self._public(await self._reader.published())
                 self._snapshot = await run_in_threadpool(self._build, version, published)
                 log.info("published", version=version, layers=len(self._snapshot.layers))
@@ -98,11 +101,22 @@ class Publications:
             log.warning("ledger is away", error=error.message)
         self._looked = time.monotonic()
 
+    def _read_contracts(self) -> None:
+        """Take new and changed contracts: what was loaded under them is served without a restart."""
+        contracts = _contracts(self.registry.folder)
+        if contracts == self._contracts:
+            return
+        try:
+            self.registry = read_registry(self.registry.folder)
+            self._contracts = contracts
+        except ContractError as error:
+            log.error("contracts are wrong, the old ones stand", faults=[str(fault) for fault in error.faults])
+
     async def _public(self, published: Mapping[str, Publication]) -> dict[str, Publication]:
         """Counts and extents without what is withheld from who asks; looked up once for each generation."""
         seen: dict[str, Publication] = {}
         for name, publication in published.items():
-            layer = self._registry.layers.get(name)
+            layer = self.registry.layers.get(name)
             filters = row_filters(self._agency, layer) if layer is not None else ()
             if layer is not None and filters and sees(self._agency, layer):
                 known = self._snapshot.publications.get(name)
@@ -115,9 +129,15 @@ class Publications:
         return seen
 
     def _build(self, version: int, published: Mapping[str, Publication]) -> Snapshot:
-        layers = {name: self._registry.layers[name] for name in sorted(published)
-                  if name in self._registry.layers and sees(self._agency, self._registry.layers[name])}  # fmt: skip
+        layers = {name: self.registry.layers[name] for name in sorted(published)
+                  if name in self.registry.layers and sees(self._agency, self.registry.layers[name])}  # fmt: skip
         folder = Path(self._settings.data)
         config = ogc.configuration(self._settings, layers, published, self._agency, self._reader, folder)
         document = openapi.document(config, self._settings, layers, self._agency)
         return Snapshot(version, layers, published, ogc.api(config, document), document)
+
+
+def _contracts(folder: Path) -> dict[str, int]:
+    """The files that the contracts are read from, each with the time of its last change."""
+    files = [*folder.glob("*.yaml"), *folder.glob("code_lists/*.csv")]
+    return {str(file): file.stat().st_mtime_ns for file in files}

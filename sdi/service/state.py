@@ -18,10 +18,14 @@ from sdi.settings import Settings
 @dataclass(frozen=True)
 class Service:
     settings: Settings
-    registry: Registry
     agency: Agency
     reader: Reader
     publications: Publications
+
+    @property
+    def registry(self) -> Registry:
+        """The contracts as they are now."""
+        return self.publications.registry
 
     @property
     def url(self) -> str:

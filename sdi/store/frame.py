@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import date
+
 from psycopg import sql
 
 from sdi.contract.layer import Layer
@@ -11,12 +13,25 @@ from sdi.store.engine import Connection
 Box = tuple[float, float, float, float]
 
 
-def extent_of(connection: Connection, layer: Layer, code: str) -> Box | None:
-    """West, south, east, north in WGS 84 degrees of the features whose `frame` attribute is `code`; None: there are none."""
+def extent_of(connection: Connection, layer: Layer, code: str, day: date) -> Box | None:
+    """West, south, east, north in WGS 84 degrees of the unit whose `frame` attribute is `code`; None: there is none.
+
+    Codes are used again with another meaning, so the units in force on `day` go before those that are not.
+    """
     assert layer.frame is not None
     statement = sql.SQL(
-        "SELECT ST_XMin(box), ST_YMin(box), ST_XMax(box), ST_YMax(box)"
-        " FROM (SELECT ST_Extent(geom_wgs84) AS box FROM {} WHERE {} = %s) found"
-    ).format(tables.now(layer), sql.Identifier(layer.frame))
-    row = connection.execute(statement, [code]).fetchone()
+        "SELECT ST_XMin(box), ST_YMin(box), ST_XMax(box), ST_YMax(box) FROM (SELECT {} AS current, ST_Extent(geom_wgs84) AS box"
+        " FROM {} WHERE {} = %(code)s GROUP BY 1) found ORDER BY current DESC LIMIT 1"
+    ).format(_in_force(layer), tables.now(layer), sql.Identifier(layer.frame))
+    row = connection.execute(statement, {"code": code, "day": day}).fetchone()
     return None if row is None or row[0] is None else (row[0], row[1], row[2], row[3])
+
+
+def _in_force(layer: Layer) -> sql.Composable:
+    temporal = layer.temporal
+    conditions: list[sql.Composable] = [sql.SQL("true")]
+    if temporal is not None and temporal.start is not None:
+        conditions.append(sql.SQL("coalesce({} <= %(day)s, true)").format(sql.Identifier(temporal.start)))
+    if temporal is not None and temporal.end is not None:
+        conditions.append(sql.SQL("coalesce({} > %(day)s, true)").format(sql.Identifier(temporal.end)))
+    return sql.SQL(" AND ").join(conditions)

@@ -1,0 +1,54 @@
+"""The demo city, delivered in legacy files, stands in the store whole. (What was planted in it: tests/demo.)"""
+
+from __future__ import annotations
+
+from tests.pipeline.conftest import DemoCity
+
+def test_every_delivery_is_loaded(demo_city: DemoCity) -> None:
+    refused = [(outcome.layer.id, outcome.report.by_rule()) for outcome in demo_city.outcomes if outcome.load is None]
+    assert refused == []
+    for outcome in demo_city.outcomes:
+        report = outcome.report
+        assert report.read == report.kept + report.quarantined + report.dropped
+
+
+def test_vietnamese_text_survives_tcvn3_and_vni(demo_city: DemoCity) -> None:
+    streets = [row[0] for row in demo_city.rows("SELECT address FROM cadastre.cadastral_parcels WHERE address IS NOT NULL LIMIT 500")]
+    assert streets
+    assert any("Phường" in street for street in streets)
+    names = [row[0] for row in demo_city.rows("SELECT DISTINCT land_use_name FROM land.land_use")]
+    assert "Đất ở tại đô thị" in names
+
+
+def test_no_personal_value_reaches_the_database(demo_city: DemoCity) -> None:
+    personal = [(*layer.table, a.name) for layer in demo_city.registry for a in layer.attributes if a.privacy == "personal"]
+    assert len(personal) > 5
+    columns = demo_city.rows("SELECT table_schema, table_name, column_name FROM information_schema.columns")
+    assert set(personal) & set(columns) == set()
+    dropped = [found for found in demo_city.findings("cadastral_parcels") if found.rule == "file.personal_dropped"]
+    assert {found.attribute for found in dropped} >= {"TENCHU"}
+    held = demo_city.rows("SELECT attributes FROM sdi.quarantine WHERE layer = 'cadastral_parcels'")
+    assert held, "some parcels are in quarantine"
+    assert not [row for row in held if "TENCHU" in row[0]], "a holder's name is kept in quarantine"
+
+
+def test_the_same_file_again_writes_nothing(demo_city: DemoCity) -> None:
+    generation = demo_city.rows("SELECT generation FROM sdi.publication WHERE layer = 'buildings'")
+    again = demo_city.deliver("buildings", demo_city.folder / "CongTrinh_2025.gpkg")
+    assert again.load is not None
+    assert (again.load.inserted, again.load.updated, again.load.deleted) == (0, 0, 0)
+    assert again.load.unchanged == again.report.kept
+    assert [load.inserted + load.updated + load.deleted for load in again.made] == [0] * len(again.made)
+    assert demo_city.rows("SELECT generation FROM sdi.publication WHERE layer = 'buildings'") == generation
+
+
+def test_every_parcel_knows_its_height_and_flood_depth(demo_city: DemoCity) -> None:
+    rows = demo_city.rows(
+        "SELECT count(*), count(elevation_mean), min(elevation_mean), max(elevation_mean), min(flood_depth_max), max(flood_depth_max)"
+        " FROM cadastre.parcel_overview"
+    )
+    parcels, high, lowest, highest, driest, deepest = rows[0]
+    assert parcels > 0
+    assert high == parcels
+    assert 0 < lowest < highest < 20
+    assert driest == 0 < deepest
