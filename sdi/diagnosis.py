@@ -50,7 +50,12 @@ def _transformation() -> Iterator[Result]:
     found = vn2000.to_wgs84(np.array([[east, north]]), 5897)[0]
     off = float(np.hypot((found[0] - lon) * 103_900, (found[1] - lat) * 110_700))
     state: Literal["ok", "error"] = "ok" if off < 0.001 else "error"
-    yield Result("VN-2000 → WGS 84 (EPSG:6960)", state, f"{off * 1000:.2f} mm", None if off < 0.001 else "Install the locked pyproj.")
+    yield Result(
+        "VN-2000 → WGS 84 (EPSG:6960)",
+        state,
+        f"{off * 1000:.2f} mm",
+        None if off < 0.001 else "Install the locked pyproj.",
+    )
 
 
 def _disk(settings: Settings) -> Iterator[Result]:

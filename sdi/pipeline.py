@@ -52,7 +52,9 @@ class Outcome:
         words = _WORDS[language]
         if self.load is None:
             return f"✗ {words['refused']} (load {self.load_id})"
-        counts = ", ".join(f"{getattr(self.load, name):,} {words[name]}" for name in _COUNTS if getattr(self.load, name))
+        counts = ", ".join(
+            f"{getattr(self.load, name):,} {words[name]}" for name in _COUNTS if getattr(self.load, name)
+        )
         joined = ", ".join(f"{load.layer} {load.inserted + load.updated + load.deleted:,}" for load in self.made)
         return f"✓ load {self.load_id}: {counts or words['nothing']}" + (f" → {joined}" if joined else "")
 
@@ -95,8 +97,17 @@ def deliver(
     layer = registry[layer_id]
     received = _receive(connection, settings, registry, layer, request, progress)
     if received.report.refused:
-        return Outcome(layer, received.delivery, received.report, ledger.refuse(connection, layer, received.delivery, received.report))
-    with ledger.recorded(connection, layer, received.delivery) as load_id, engine.translated(), connection.transaction():
+        return Outcome(
+            layer,
+            received.delivery,
+            received.report,
+            ledger.refuse(connection, layer, received.delivery, received.report),
+        )
+    with (
+        ledger.recorded(connection, layer, received.delivery) as load_id,
+        engine.translated(),
+        connection.transaction(),
+    ):
         load = _load(connection, settings, registry, layer, received, load_id)
         _measure(connection, settings, registry, load_id)
         made = derived.refresh(connection, registry, load_id)
@@ -146,7 +157,9 @@ def _extent(
     frames = [other for other in registry if other.frame is not None]
     if request.area is not None:
         if connection is None:
-            raise StoreError("--area needs the administrative units in the store.", hint="Run 'sdi db up' and load them.")
+            raise StoreError(
+                "--area needs the administrative units in the store.", hint="Run 'sdi db up' and load them."
+            )
         day = request.day or date.today()
         found = [box for other in frames if (box := frame.extent_of(connection, other, request.area, day))]
         if not found:

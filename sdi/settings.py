@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Any
 
 from pydantic import Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -51,7 +52,7 @@ class Settings(BaseSettings):
 
 def read_settings() -> Settings:
     """Read the environment. Raises SettingError naming each wrong variable."""
-    secrets = {}
+    secrets: dict[str, Any] = {}
     for name in Settings.model_fields:
         file = os.environ.get(f"SDI_{name.upper()}_FILE")
         if file:

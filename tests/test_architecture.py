@@ -26,6 +26,7 @@ FLOORS = {
     "catalog": 3, "demo": 3, "ingest": 3, "store": 3,
     "diagnosis": 4, "pipeline": 4, "service": 4,
     "cli": 5,
+    "__main__": 6,
 }  # fmt: skip
 """Each room of the house, and the floor it stands on."""
 

@@ -52,7 +52,9 @@ def storage_crs(grids: Sequence[int]) -> str:
     return CRS84
 
 
-def resource(layer: Layer, publication: Published, settings: Settings, *, coverage: str | None = None) -> dict[str, Any]:
+def resource(
+    layer: Layer, publication: Published, settings: Settings, *, coverage: str | None = None
+) -> dict[str, Any]:
     """The layer's entry below `resources`; `coverage` is the path of a coverage's Cloud Optimized GeoTIFF."""
     described: dict[str, Any] = {
         "type": "collection",
@@ -99,7 +101,9 @@ def _coverage(layer: Layer, publication: Published, path: str) -> dict[str, Any]
 def _links(layer: Layer, settings: Settings) -> list[dict[str, Any]]:
     links: list[dict[str, Any]] = []
     if layer.licence.url:
-        links.append({"rel": "license", "type": "text/html", "title": _both(layer.licence.title), "href": layer.licence.url})
+        links.append(
+            {"rel": "license", "type": "text/html", "title": _both(layer.licence.title), "href": layer.licence.url}
+        )
     return links
 
 

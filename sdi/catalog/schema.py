@@ -1,4 +1,4 @@
-"""JSON Schemas made from contracts: of a layer's features (OGC API Features Part 5), its queryables, and the contract itself."""
+"""JSON Schemas made from contracts: of a layer's features (OGC API Features Part 5), its queryables, contracts."""
 
 from __future__ import annotations
 
@@ -41,7 +41,9 @@ def feature_schema(
     URI below which code lists are found; `language`: of titles, None for Vietnamese with English beside it.
     """
     names = [attribute.name for attribute in layer.stored] if attributes is None else list(attributes)
-    properties: dict[str, Any] = {"id": {"type": "string", "x-ogc-role": "id", "x-ogc-propertySeq": 1, "readOnly": True}}
+    properties: dict[str, Any] = {
+        "id": {"type": "string", "x-ogc-role": "id", "x-ogc-propertySeq": 1, "readOnly": True}
+    }
     if layer.geometry is not None:
         properties["geometry"] = {
             "x-ogc-role": "primary-geometry",
@@ -71,7 +73,7 @@ def queryables(
     layer: Layer, code_lists: Mapping[str, CodeList], *, attributes: Iterable[str], identifier: str,
     code_lists_at: str, language: str,
 ) -> dict[str, Any]:  # fmt: skip
-    """The schema of what a filter may name (OGC API Features Part 3): the visible queryable attributes, id, geometry."""
+    """The schema of what a filter may name (OGC API Features Part 3): id, geometry, the queryable attributes."""
     names = [name for name in attributes if layer[name].queryable]
     schema = feature_schema(
         layer, code_lists, attributes=names, identifier=identifier, code_lists_at=code_lists_at, language=language

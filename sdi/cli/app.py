@@ -49,8 +49,12 @@ def _version(wanted: bool) -> None:
 @app.callback()
 def start(
     context: typer.Context,
-    lang: Annotated[Literal["vi", "en"], typer.Option(help="Ngôn ngữ · Language of messages.", envvar="SDI_LANG")] = "vi",
-    version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Phiên bản · Version.")] = False,
+    lang: Annotated[
+        Literal["vi", "en"], typer.Option(help="Ngôn ngữ · Language of messages.", envvar="SDI_LANG")
+    ] = "vi",
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Phiên bản · Version.")
+    ] = False,
 ) -> None:
     context.obj = Desk(lang)
 

@@ -18,11 +18,20 @@ File = Annotated[Path, typer.Argument(metavar="FILE", help="Tệp dữ liệu ·
 LayerInFile = Annotated[str | None, typer.Option("--layer-in-file", help="Lớp trong tệp · Which layer of the file.")]
 Crs = Annotated[str | None, typer.Option(help="Hệ tọa độ của tệp · What the coordinates are, e.g. EPSG:9210.")]
 Encoding = Annotated[str | None, typer.Option(help="Bảng mã · UTF-8, CP1258, TCVN3, VNI, …")]
-Operation = Annotated[int, typer.Option(help="Phép chuyển VN-2000 → WGS 84 của người lập tệp (EPSG) · The maker's operation.")]
+Operation = Annotated[
+    int, typer.Option(help="Phép chuyển VN-2000 → WGS 84 của người lập tệp (EPSG) · The maker's operation.")
+]
+Swap = Annotated[bool, typer.Option("--swap-axes", help="Tệp ghi X là hướng bắc · The file has X = north.")]
 Grid = Annotated[int | None, typer.Option(help="Lưới lưu trữ cho tệp WGS 84 (EPSG) · Grid to store a WGS 84 file in.")]
-Map = Annotated[list[str] | None, typer.Option("--map", metavar="SRC=ATTR", help="Cột nguồn = thuộc tính · Column = attribute.")]
-Set = Annotated[list[str] | None, typer.Option("--set", metavar="ATTR=VALUE", help="Giá trị cho mọi đối tượng · For every feature.")]
-Area = Annotated[str | None, typer.Option(help="Mã đơn vị hành chính chứa dữ liệu · Administrative unit the data lie in.")]
+Map = Annotated[
+    list[str] | None, typer.Option("--map", metavar="SRC=ATTR", help="Cột nguồn = thuộc tính · Column = attribute.")
+]
+Set = Annotated[
+    list[str] | None, typer.Option("--set", metavar="ATTR=VALUE", help="Giá trị cho mọi đối tượng · For every feature.")
+]
+Area = Annotated[
+    str | None, typer.Option(help="Mã đơn vị hành chính chứa dữ liệu · Administrative unit the data lie in.")
+]
 Day = Annotated[str | None, typer.Option("--date", help="Ngày của dữ liệu · The data's date, YYYY-MM-DD.")]
 Steward = Annotated[str | None, typer.Option(help="Người nộp · Who hands it in.", envvar="SDI_STEWARD")]
 Findings = Annotated[Path | None, typer.Option(help="Ghi các phát hiện ra GeoPackage · Write the findings for QGIS.")]
@@ -31,7 +40,7 @@ Findings = Annotated[Path | None, typer.Option(help="Ghi các phát hiện ra Ge
 @app.command("check")
 def check(
     context: typer.Context, layer: LayerId, file: File, layer_in_file: LayerInFile = None, crs: Crs = None,
-    encoding: Encoding = None, operation: Operation = 6960, grid: Grid = None, map_: Map = None, set_: Set = None,
+    encoding: Encoding = None, operation: Operation = 6960, grid: Grid = None, swap: Swap = False, map_: Map = None, set_: Set = None,
     area: Area = None, day: Day = None, findings: Findings = None,
     control_points: Annotated[Path | None, typer.Option(help="Điểm khống chế có cả hai hệ tọa độ · Points known in both systems.")] = None,
     control_grid: Annotated[int | None, typer.Option(help="Lưới của điểm khống chế · The grid of the control points.")] = None,
@@ -41,7 +50,7 @@ def check(
     from sdi import pipeline
 
     at = desk(context)
-    request = _request(file, layer_in_file, crs, encoding, operation, grid, map_, set_, area, day, None)
+    request = _request(file, layer_in_file, crs, encoding, operation, grid, swap, map_, set_, area, day, None)
     fit = pipeline.fit(at.settings, control_points, control_grid) if control_points else None
     with show.progress(file.name) as step, pipeline.reading(at.settings) as connection:
         checked = pipeline.check(connection, at.settings, at.registry, layer, request, progress=step)
@@ -67,7 +76,7 @@ def check(
 @app.command("load")
 def load(
     context: typer.Context, layer: LayerId, file: File, layer_in_file: LayerInFile = None, crs: Crs = None,
-    encoding: Encoding = None, operation: Operation = 6960, grid: Grid = None, map_: Map = None, set_: Set = None,
+    encoding: Encoding = None, operation: Operation = 6960, grid: Grid = None, swap: Swap = False, map_: Map = None, set_: Set = None,
     area: Area = None, day: Day = None, steward: Steward = None, findings: Findings = None, json: Json = False,
 ) -> None:  # fmt: skip
     """Nạp một tệp trong một giao dịch · Load a file in one transaction."""
@@ -75,7 +84,7 @@ def load(
     from sdi.cli.database import migrated
 
     at = desk(context)
-    request = _request(file, layer_in_file, crs, encoding, operation, grid, map_, set_, area, day, steward)
+    request = _request(file, layer_in_file, crs, encoding, operation, grid, swap, map_, set_, area, day, steward)
     with migrated(at) as connection, show.progress(file.name) as step:
         outcome = pipeline.deliver(connection, at.settings, at.registry, layer, request, progress=step)
     if findings:
@@ -137,7 +146,23 @@ def history(
          entry.encoding, entry.crs_used, entry.operation, entry.read, entry.inserted, entry.updated, entry.deleted, entry.unchanged, entry.quarantined)
         for entry in entries
     ]  # fmt: skip
-    columns = ["load", "layer", "status", "started (UTC)", "steward", "file", "encoding", "crs", "op", "read", "+", "~", "-", "=", "quarantine"]
+    columns = [
+        "load",
+        "layer",
+        "status",
+        "started (UTC)",
+        "steward",
+        "file",
+        "encoding",
+        "crs",
+        "op",
+        "read",
+        "+",
+        "~",
+        "-",
+        "=",
+        "quarantine",
+    ]
     show.table(columns, rows, right=["load", "read", "+", "~", "-", "=", "quarantine"])
 
 
@@ -172,7 +197,7 @@ def parcel(context: typer.Context, parcel_id: Annotated[str, typer.Argument(meta
 
 
 def _request(
-    file: Path, layer_in_file: str | None, crs: str | None, encoding: str | None, operation: int, grid: int | None,
+    file: Path, layer_in_file: str | None, crs: str | None, encoding: str | None, operation: int, grid: int | None, swap: bool,
     mapping: list[str] | None, constants: list[str] | None, area: str | None, day: str | None, steward: str | None,
 ) -> Request:  # fmt: skip
     try:
@@ -180,7 +205,7 @@ def _request(
     except ValueError:
         raise UsageError(f"--date {day} is not a date.", hint="Write 2026-11-21.") from None
     return Request(
-        path=file, layer_in_file=layer_in_file, crs=crs, encoding=encoding, operation=operation, grid=grid,
+        path=file, layer_in_file=layer_in_file, crs=crs, encoding=encoding, operation=operation, grid=grid, swapped=swap,
         mapping=_pairs(mapping, "--map"), constants=_pairs(constants, "--set"), area=area, day=when,
         steward=steward or _login(),
     )  # fmt: skip

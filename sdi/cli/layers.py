@@ -21,10 +21,21 @@ def list_(context: typer.Context, json: Json = False) -> None:
     """Các lớp dữ liệu · List the layers."""
     at = desk(context)
     if json:
-        show.machine([{"id": layer.id, "kind": layer.kind, "theme": layer.theme, "title": layer.title.model_dump()} for layer in at.registry])
+        show.machine(
+            [
+                {"id": layer.id, "kind": layer.kind, "theme": layer.theme, "title": layer.title.model_dump()}
+                for layer in at.registry
+            ]
+        )
         return
     rows = [
-        (layer.id, layer.kind, layer.theme, layer.title.in_language(at.language), layer.steward.name.in_language(at.language))
+        (
+            layer.id,
+            layer.kind,
+            layer.theme,
+            layer.title.in_language(at.language),
+            layer.steward.name.in_language(at.language),
+        )
         for layer in at.registry
     ]
     show.table(["id", "kind", "theme", "title", "steward"], rows)
@@ -76,7 +87,10 @@ def rules(context: typer.Context, json: Json = False) -> None:
         show.machine([rule.__dict__ for rule in RULES.values()])
         return
     language = desk(context).language
-    rows = [(rule.code, rule.severity, rule.action, rule.unit, rule.element, getattr(rule, language)) for rule in RULES.values()]
+    rows = [
+        (rule.code, rule.severity, rule.action, rule.unit, rule.element, getattr(rule, language))
+        for rule in RULES.values()
+    ]
     show.table(["rule", "severity", "action", "unit", "ISO 19157", "sentence"], rows)
 
 

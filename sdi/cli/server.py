@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from rich.markup import escape
 
 from sdi.cli import show
 from sdi.cli.app import Desk, Json, app, desk
@@ -62,7 +63,11 @@ def _load_demo(at: Desk, folder: Path, parcels: int) -> None:
     from sdi.store import ledger
 
     with migrated(at) as connection:
-        done = {(entry.layer, entry.file_name) for entry in ledger.history(connection, limit=10_000) if entry.status == "done"}
+        done = {
+            (entry.layer, entry.file_name)
+            for entry in ledger.history(connection, limit=10_000)
+            if entry.status == "done"
+        }
         if not (folder / "truth.json").exists():
             show.say(f"· sinh thành phố mẫu · generating the demo city ({parcels:,} parcels) in {folder}")
             city.generate(folder, parcels=parcels)
@@ -88,8 +93,8 @@ def doctor(context: typer.Context, json: Json = False) -> None:
     else:
         for result in results:
             mark = {"ok": "[green]✓[/green]", "warning": "[yellow]![/yellow]", "error": "[red]✗[/red]"}[result.state]
-            show.out.print(f"{mark} {show.escape(result.what)}: {show.escape(result.finding)}")
+            show.out.print(f"{mark} {escape(result.what)}: {escape(result.finding)}")
             if result.cure:
-                show.out.print(f"    → {show.escape(result.cure)}")
+                show.out.print(f"    → {escape(result.cure)}")
     if any(result.state == "error" for result in results):
         sys.exit(4)

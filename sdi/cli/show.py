@@ -54,7 +54,8 @@ def report(found: Report, language: str) -> None:
     words = WORDS[language]
     out.print(
         f"[bold]{escape(found.layer)}[/bold]  {words['read']} {found.read:,} · {words['kept']} {found.kept:,} · "
-        f"{words['quarantined']} {found.quarantined:,}" + (f" · {words['dropped']} {found.dropped:,}" if found.dropped else "")
+        f"{words['quarantined']} {found.quarantined:,}"
+        + (f" · {words['dropped']} {found.dropped:,}" if found.dropped else "")
     )
     for rule, count in found.by_rule().items():
         findings = [finding for finding in found.findings if finding.rule == rule]
@@ -75,7 +76,9 @@ def delivery(read: Delivery, language: str) -> None:
     declared = f" ({words['declared']} {read.crs_declared})" if read.crs_declared not in (None, read.crs_used) else ""
     kept = f" → EPSG:{read.grid}" if read.crs_used != f"EPSG:{read.grid}" else ""
     operation = f" · {words['operation']} EPSG:{read.operation}" if read.operation else ""
-    out.print(f"[bold]{escape(read.file_name)}[/bold]  {read.driver} · {escape(read.layer_in_file)} · sha256 {read.sha256[:12]}…")
+    out.print(
+        f"[bold]{escape(read.file_name)}[/bold]  {read.driver} · {escape(read.layer_in_file)} · sha256 {read.sha256[:12]}…"
+    )
     out.print(f"  {words['encoding']} {read.encoding} · {read.crs_used}{escape(declared)}{kept}{operation}")
 
 
@@ -86,7 +89,9 @@ def dossier(document: dict[str, Any], registry: Registry, language: str) -> None
     subject = registry[document["subject"]["collection"]]
     facts = [(subject[name].title, value) for name, value in document["subject"]["feature"]["properties"].items()]
     facts += [(derived[name].title, value) for name, value in document["properties"].items()]
-    seen = dict.fromkeys((title.in_language(language), str(value)) for title, value in facts if value not in (None, [], ""))
+    seen = dict.fromkeys(
+        (title.in_language(language), str(value)) for title, value in facts if value not in (None, [], "")
+    )
     table(["", ""], list(seen))
     for part in document["related"]:
         out.print(f"\n[bold]{escape(part['title'])}[/bold] ({len(part['items'])})")

@@ -16,6 +16,8 @@ class Request:
     layer_in_file: str | None = None
     crs: str | None = None
     """`EPSG:9210`; overrides what the file declares."""
+    swapped: bool = False
+    """The file has x = north and y = east, as Vietnamese paper has them (`--swap-axes`)."""
     encoding: str | None = None
     """`UTF-8`, `CP1258`, `TCVN3`, `VNI`, …"""
     operation: int = 6960

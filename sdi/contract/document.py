@@ -7,7 +7,7 @@ Parsed by libyaml: a pure Python parser took 40 times as long for the contracts 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,9 +16,9 @@ import yaml
 try:
     from yaml import CLoader as _Parser
 except ImportError:  # PyYAML built without libyaml
-    from yaml import Loader as _Parser  # type: ignore[assignment]
+    from yaml import Loader as _Parser
 
-_SCALARS = {
+_SCALARS: dict[str, tuple[re.Pattern[str], Callable[[str], Any]]] = {
     "null": (re.compile(r"~|null|Null|NULL|"), lambda text: None),
     "bool": (re.compile(r"true|True|TRUE|false|False|FALSE"), lambda text: text.lower() == "true"),
     "int": (re.compile(r"[-+]?(0|[1-9][0-9]*)"), int),
@@ -61,7 +61,9 @@ def read_document(text: str) -> Document:
     try:
         root = yaml.compose(text, Loader=_Parser)
     except yaml.MarkedYAMLError as error:
-        raise DocumentError(error.problem_mark.line + 1 if error.problem_mark else 1, f"is not YAML: {error.problem}") from None
+        raise DocumentError(
+            error.problem_mark.line + 1 if error.problem_mark else 1, f"is not YAML: {error.problem}"
+        ) from None
     except yaml.YAMLError as error:
         raise DocumentError(1, f"is not YAML: {getattr(error, 'reason', 'a character that YAML forbids')}") from None
     return Document(None if root is None else _plain(root), root)

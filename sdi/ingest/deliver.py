@@ -72,7 +72,7 @@ def receive(
     _judge_file(source.facts, findings)
     decoded = encoding.decode(source, request.encoding, findings)
     table, raw, hint = _raw_geometry(decoded.table, source.facts, layer.geometry, findings)
-    raw = geometry.finite(raw, findings)
+    raw = geometry.finite(geometry.swap(raw) if request.swapped else raw, findings)
     bounds = geometry.bounds_of(raw)
     where = place.decide(source.facts, request, grid, extent, bounds, hint)
     shaped = _shape(raw, where, layer.geometry, findings)

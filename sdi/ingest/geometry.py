@@ -69,6 +69,13 @@ def _unreadable(raw: NDArray[Any], rows: NDArray[np.intp], findings: Findings) -
     findings.add("geometry.unreadable", rows[~surfaces])
 
 
+def swap(shapes: Shapes) -> Shapes:
+    """Exchange x and y: the paper convention has X = north."""
+    order = [1, 0, 2] if shapely.has_z(shapes).any() else [1, 0]
+    swapped: Shapes = shapely.transform(shapes, lambda coordinates: coordinates[:, order], include_z=len(order) == 3)
+    return swapped
+
+
 def finite(shapes: Shapes, findings: Findings) -> Shapes:
     """Take away what has a NaN or infinite coordinate: a box does not show it, so each coordinate is asked."""
     coordinates, owner = shapely.get_coordinates(shapes, return_index=True)

@@ -98,7 +98,7 @@ def propose(bounds: Box, extent: Box, declared: int | None, likely: tuple[int, .
 
 
 def _proposal(found: vn2000.Proposal) -> str:
-    swapped = ", X and Y exchanged" if found.swapped else ""
+    swapped = ", X and Y exchanged (--swap-axes)" if found.swapped else ""
     offset = "" if found.offset_m is None else f", {_distance(found.offset_m)} from where the declared CRS puts them"
     return (
         f"EPSG:{found.epsg} {vn2000.GRIDS[found.epsg].name}{swapped} ({found.inside:.0%} inside the expected extent,"
@@ -128,7 +128,7 @@ def check_extent(lonlat: Coordinates, place: Placement, extent: Box | None, boun
         return True
     findings.add("place.outside", value=count, limit=f"EPSG:{place.used}")
     for found in vn2000.propose_grids(bounds, box, place.used, (place.grid,))[:PROPOSED]:
-        exchanged = " (X ↔ Y)" if found.swapped else ""
+        exchanged = " (--swap-axes)" if found.swapped else ""
         findings.add("place.proposal", value=f"EPSG:{found.epsg} {vn2000.GRIDS[found.epsg].name}{exchanged}",
                      limit=f"{found.inside:.0%}", other=_distance(found.distance_m))  # fmt: skip
     return False

@@ -83,6 +83,7 @@ class CoverageProvider(RasterioProvider):  # type: ignore[misc]
     """One published coverage; answers a box in its own grid only."""
 
     def __init__(self, provider_def: dict[str, Any]) -> None:
+        self._fields: dict[str, Any] = {}
         self._bands = provider_def["bands"]
         self._grid = int(provider_def["grid"])
         super().__init__(provider_def)
@@ -93,7 +94,7 @@ class CoverageProvider(RasterioProvider):  # type: ignore[misc]
                 band["name"]: {"title": band["title"]["vi"], "type": "number", "x-ogc-unit": band["unit"]}
                 for band in self._bands
             }
-        return self._fields  # type: ignore[no-any-return]
+        return self._fields
 
     def query(self, **asked: Any) -> Any:
         """CoverageJSON of at most MOST_CELLS a band, or the window's GeoTIFF in full; raises when the box misses it."""
@@ -118,7 +119,9 @@ class CoverageProvider(RasterioProvider):  # type: ignore[misc]
             raise ProviderInvalidQueryError("the box misses the coverage")
         return found
 
-    def _coverage_json(self, indexes: list[int], bounds: tuple[float, float, float, float], most: int | None) -> dict[str, Any]:
+    def _coverage_json(
+        self, indexes: list[int], bounds: tuple[float, float, float, float], most: int | None
+    ) -> dict[str, Any]:
         window = self._data.window(*bounds).round_offsets(op="floor").round_lengths(op="ceil")
         cells = max(window.width, window.height, 1)
         scale = min(1.0, (most or cells) / cells, (MOST_CELLS / max(window.width * window.height, 1)) ** 0.5)
@@ -171,4 +174,4 @@ def _parameter(band: dict[str, Any]) -> dict[str, Any]:
 def _values(band: Any) -> list[float | None]:
     """A masked array row by row; what is masked or not finite is null."""
     flat = np.ma.masked_invalid(band.astype("float64")).round(6).ravel()
-    return flat.tolist()  # type: ignore[no-any-return]
+    return list(flat.tolist())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from math import isfinite
 
 import numpy as np
@@ -41,7 +42,9 @@ def resolve(uri: str, grids: Sequence[int], parameter: str) -> Crs:
     uri = uri.strip()
     allowed = crs_list(grids)
     if uri not in allowed:
-        raise BadRequest(f"{parameter}: this collection is not offered in '{uri}'.", hint=f"One of: {', '.join(allowed)}")
+        raise BadRequest(
+            f"{parameter}: this collection is not offered in '{uri}'.", hint=f"One of: {', '.join(allowed)}"
+        )
     if uri == CRS84:
         return DEFAULT
     epsg = int(uri.rsplit("/", 1)[1])
@@ -98,6 +101,6 @@ def area(bounds: tuple[float, float, float, float], crs: Crs) -> Area:
 def _ring(west: float, south: float, east: float, north: float, pieces: int) -> tuple[tuple[float, float], ...]:
     corners = [(west, south), (east, south), (east, north), (west, north), (west, south)]
     ring = [corners[0]]
-    for (x0, y0), (x1, y1) in zip(corners, corners[1:], strict=False):
+    for (x0, y0), (x1, y1) in pairwise(corners):
         ring += [(x0 + (x1 - x0) * i / pieces, y0 + (y1 - y0) * i / pieces) for i in range(1, pieces + 1)]
     return tuple(ring)

@@ -1,7 +1,7 @@
 """The dossier: one document on one feature, from a derived layer whose contract says so.
 
-The derived row, its subject with geometry, and for each attribute that refers to another layer the related features as far
-as they exist for who asks. No layer is known by name.
+The derived row and its subject, which has the same id, with its geometry; and for each attribute that refers to another
+layer the related features as far as they exist for who asks. No layer is known by name.
 """
 
 from __future__ import annotations
@@ -73,8 +73,10 @@ def of_subject(settings: Settings, registry: Registry, path: str, feature_id: st
     return asyncio.run(ask())
 
 
-async def page(request: Request, snapshot: Snapshot, derived: Layer, document: dict[str, Any], asked: Asked) -> Response:
-    """The dossier to be read and printed on A4, with a plan of the subject, its neighbours and what it is related to."""
+async def page(
+    request: Request, snapshot: Snapshot, derived: Layer, document: dict[str, Any], asked: Asked
+) -> Response:
+    """The dossier to be read and printed on A4, with a plan of the subject, its neighbours and its relations."""
     service: Service = request.app.state.service
     subject, _ = snapshot[document["subject"]["collection"]]
     feature = document["subject"]["feature"]
@@ -126,7 +128,9 @@ async def _related(
     }
 
 
-def _joined(service: Service, layer: Layer | None, item: dict[str, Any], feature: dict[str, Any] | None) -> dict[str, Any]:
+def _joined(
+    service: Service, layer: Layer | None, item: dict[str, Any], feature: dict[str, Any] | None
+) -> dict[str, Any]:
     feature_id = str(item.get("id"))
     joined: dict[str, Any] = {
         "id": feature_id,

@@ -24,8 +24,10 @@ CHUNK = 64 * 1024
 """Characters gathered before they are sent."""
 
 
-async def feature_collection(request: Request, asked: Asked, layer: Layer, question: Question, snapshot: Snapshot) -> Response:
-    """All features of a page, streamed. The first row is fetched before the answer begins, so a fault has its status."""
+async def feature_collection(
+    request: Request, asked: Asked, layer: Layer, question: Question, snapshot: Snapshot
+) -> Response:
+    """A page of features, streamed. The first row is fetched before the answer begins, so a fault has its status."""
     service = request.app.state.service
     matched = await service.matched(snapshot, layer, question)
     answered = page_links(service.settings.url, asked, layer, question, matched)
@@ -63,7 +65,9 @@ async def _body(
     yield "".join(pieces).encode()
 
 
-async def feature(request: Request, asked: Asked, layer: Layer, feature_id: str, crs: Crs, snapshot: Snapshot) -> Response:
+async def feature(
+    request: Request, asked: Asked, layer: Layer, feature_id: str, crs: Crs, snapshot: Snapshot
+) -> Response:
     """One feature with its links. Raises NotFound."""
     service = request.app.state.service
     row = await one(service, layer, feature_id, crs)

@@ -70,6 +70,7 @@ def _common(service: Service, layer: Layer, publication: Publication, language: 
     return {
         "language": language,
         "extent": list(publication.extent or VIETNAM),
+        "count": publication.count,
         "style": style,
         "item": links.address(_root(service), "collections", layer.id, "items") + "/{id}",
         "basemap": service.settings.basemap,

@@ -95,7 +95,7 @@ def metadata(settings: Settings, url: str) -> dict[str, Any]:
             "terms_of_service": url,
             "url": url,
         },
-        "license": {"name": {"vi": "Theo từng lớp dữ liệu", "en": "As stated by each layer"}, "url": f"{url}/collections"},
+        "license": {"name": {"vi": "Theo từng lớp dữ liệu", "en": "As each layer states"}, "url": f"{url}/collections"},
         "provider": {"name": title, "url": url},
         "contact": {"name": title, **({"email": settings.contact} if settings.contact else {})},
     }  # fmt: skip

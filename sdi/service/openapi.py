@@ -82,7 +82,8 @@ def _of_layer(name: str, layer: Layer, agency: Agency) -> dict[str, Any]:
     for attribute in comparable(agency, layer):
         schema = {word: value for word, value in field(attribute).items() if word in ("type", "format")}
         compared.append(_parameter(attribute.name, schema) | {"description": attribute.title.vi})
-    items = _refs("items-f", "lang", "limit", "offset", "bbox", "bbox-crs", "crs", *(["datetime"] if layer.temporal else []),
+    time = ["datetime"] if layer.temporal else []
+    items = _refs("items-f", "lang", "limit", "offset", "bbox", "bbox-crs", "crs", *time,
                   "properties", "sortby", "skipGeometry", "filter", "filter-lang", "filter-crs")  # fmt: skip
     word = "".join(part.capitalize() for part in name.split("_"))
     paths = {
@@ -90,9 +91,7 @@ def _of_layer(name: str, layer: Layer, agency: Agency) -> dict[str, Any]:
         f"{collection}/items/{{featureId}}": _get(
             f"get{word}Feature", layer.title.vi, "Feature", _refs("featureId", "items-f", "lang", "crs"), common
         ),
-        f"{collection}/sortables": _get(
-            f"get{word}Sortables", layer.title.vi, "Schema", _refs("f", "lang"), common
-        ),
+        f"{collection}/sortables": _get(f"get{word}Sortables", layer.title.vi, "Schema", _refs("f", "lang"), common),
     }
     if layer.dossier is not None:
         path = f"/{layer.dossier.path}/{{featureId}}/dossier"
@@ -137,13 +136,16 @@ def _local(node: Any) -> Any:
             return {"$ref": f"#/components/responses/{name if name in _COMMON else 'Document'}"}
         return {"name": "subset", "in": "query", "required": False, "schema": {"type": "string"}}
     if isinstance(reference, str) and reference.startswith("#/components/responses/"):
-        name = reference.rpartition("/")[2]
-        return {"$ref": f"#/components/responses/{name if name in _COMMON else 'Schema' if name == 'Queryables' else 'Document'}"}
+        name = {"Queryables": "Schema"}.get(reference.rpartition("/")[2], reference.rpartition("/")[2])
+        return {"$ref": f"#/components/responses/{name if name in _COMMON else 'Document'}"}
     return {key: _local(value) for key, value in node.items()}
 
 
 def _answer(media_type: str, schema: dict[str, Any], description: str) -> dict[str, Any]:
-    return {"description": description, "content": {media_type: {"schema": schema}, "text/html": {"schema": {"type": "string"}}}}
+    return {
+        "description": description,
+        "content": {media_type: {"schema": schema}, "text/html": {"schema": {"type": "string"}}},
+    }
 
 
 _SCHEMAS: dict[str, Any] = {
@@ -197,7 +199,7 @@ _SCHEMAS: dict[str, Any] = {
                     "id": {"type": "string"},
                     "relation": {"type": "object", "description": "The list item's own fields, e.g. m² and %."},
                     "properties": {"type": "object", "nullable": True,
-                                   "description": "The related feature's attributes; null where its layer is not served."},
+                                   "description": "The related feature's; null where its layer is not served."},
                     "geometry": {"type": "object", "nullable": True},
                     "href": {"type": "string"},
                 },

@@ -14,7 +14,7 @@ from starlette.requests import Request
 
 from sdi import __version__
 from sdi.access import visible
-from sdi.catalog.style import map_style
+from sdi.catalog.style import coded, map_style
 from sdi.contract.codelist import CodeList
 from sdi.contract.layer import Attribute, Item, Layer
 from sdi.service import asked, links, words
@@ -22,6 +22,8 @@ from sdi.service.state import Service
 from sdi.settings import Settings
 
 TEMPLATES = Path(__file__).parent / "templates"
+MOST_COLUMNS = 6
+"""Of a table on A4, besides the id."""
 
 
 class Pages:
@@ -44,7 +46,8 @@ class Pages:
             languages=asked.LANGUAGES, language=language, _=words.translator(language),
             write=Writer(language, service, navigation), to=navigation.to, here=navigation.here,
             in_language=navigation.in_language, in_format=navigation.in_format,
-            side=side, used_attributes=used_attributes, unit=lambda code: words.unit(code or None, language), day=lambda text: words.day(text or "", language),
+            side=side, is_list=is_list, used_attributes=used_attributes,
+            unit=lambda code: words.unit(code or None, language), day=lambda text: words.day(text or "", language),
         )  # fmt: skip
 
 
@@ -156,13 +159,14 @@ class Writer:
         if not entries:
             return value
         label = entries[-1].label_en if self.language == "en" else entries[-1].label_vi
-        return f"{label} ({value})"
+        return coded(label, value)
 
     def _table(self, attribute: Attribute, rows: list[dict[str, Any]]) -> Markup:
         items = attribute.items or []
         head = Markup("").join(Markup("<th{}>{}</th>").format(side(item), self.heading(item)) for item in items)
         body = Markup("").join(
-            Markup("<tr>{}</tr>").format(Markup("").join(self._cell(attribute, item, row) for item in items)) for row in rows
+            Markup("<tr>{}</tr>").format(Markup("").join(self._cell(attribute, item, row) for item in items))
+            for row in rows
         )
         return Markup('<table class="list"><thead><tr>{}</tr></thead><tbody>{}</tbody></table>').format(head, body)
 
@@ -179,13 +183,27 @@ def side(part: Attribute | Item) -> Markup:
     return Markup(' class="number"' if part.type in ("integer", "decimal", "number") else "")
 
 
-def used_attributes(layer: Layer | None, items: list[dict[str, Any]], most: int = 7) -> list[Attribute]:
-    """The first attributes of related features that any of them has a value for: as many as fit on paper."""
+def is_list(attribute: Attribute) -> bool:
+    return attribute.type == "list"
+
+
+def used_attributes(layer: Layer | None, items: list[dict[str, Any]], beside: int = 0) -> list[Attribute]:
+    """What a table on paper says of related features: MOST_COLUMNS with the `beside` columns of the relation.
+
+    What labels the layer on a map comes first, codes, numbers and dates before free text; what is empty, repeats the id
+    or stands in the relation already is left out.
+    """
     if layer is None:
         return []
-    found = [attribute for attribute in layer.attributes if attribute.type != "list" and any(
-        (item["properties"] or {}).get(attribute.name) not in (None, "") for item in items)]  # fmt: skip
-    return found[:most]
+
+    def tells(attribute: Attribute) -> bool:
+        values = [((item["properties"] or {}).get(attribute.name), item) for item in items]
+        said = any(attribute.name in item["relation"] for item in items)
+        return not said and any(value not in (None, "", item["id"]) for value, item in values)
+
+    found = [attribute for attribute in layer.attributes if attribute.type != "list" and tells(attribute)]
+    found.sort(key=lambda attribute: (attribute.name != layer.style.label, attribute.type == "text"))
+    return found[: max(2, MOST_COLUMNS - beside)]
 
 
 def policy(settings: Settings) -> str:

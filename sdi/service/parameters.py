@@ -1,11 +1,11 @@
-"""The query parameters of `items`, checked strictly, as one FeatureQuery (OGC API Features Parts 1, 2, 3; drafts 6 and 9)."""
+"""The query parameters of `items`, checked strictly, as one FeatureQuery (OGC API Features Parts 1, 2 and 3)."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 from sdi.access import Agency, row_filter, visible
 from sdi.contract.layer import Attribute, Layer
@@ -37,7 +37,7 @@ class Question:
 
 def known(agency: Agency, layer: Layer) -> tuple[str, ...]:
     """The parameters that `items` of this layer takes, besides f and lang."""
-    return RESERVED + ("id",) + tuple(a.name for a in comparable(agency, layer) if a.name not in RESERVED)
+    return (*RESERVED, "id", *(a.name for a in comparable(agency, layer) if a.name not in RESERVED))
 
 
 def comparable(agency: Agency, layer: Layer) -> list[Attribute]:
@@ -99,15 +99,17 @@ def _filter(
     layer: Layer, agency: Agency, publication: Publication, parameters: Mapping[str, str]
 ) -> tuple[dict[str, Any], ...]:
     language = parameters.get("filter-lang", "cql2-text")
-    if language != "cql2-text" and language != "cql2-json":
-        raise BadRequest(f"filter-lang: '{language}' is not spoken here.", hint=f"One of: {', '.join(FILTER_LANGUAGES)}")
+    if language not in FILTER_LANGUAGES:
+        raise BadRequest(
+            f"filter-lang: '{language}' is not spoken here.", hint=f"One of: {', '.join(FILTER_LANGUAGES)}"
+        )
     uri = parameters.get("filter-crs")
     literals = crs.resolve(uri, publication.grids, "filter-crs") if uri is not None else crs.DEFAULT
     if "filter" not in parameters:
         return ()
     names = tuple(name for name in visible(agency, layer) if layer[name].queryable)
     literal_crs = cql.FilterCrs(literals.epsg, literals.north_first)
-    return (cql.parse_filter(parameters["filter"], language, layer, names, literal_crs),)
+    return (cql.parse_filter(parameters["filter"], cast("cql.Language", language), layer, names, literal_crs),)
 
 
 def _equals(layer: Layer, agency: Agency, parameters: Mapping[str, str]) -> tuple[tuple[str, Any], ...]:

@@ -16,7 +16,7 @@ from sdi.contract.layer import Layer
 Box = tuple[float, float, float, float]
 WIDTH, HEIGHT = 420.0, 350.0
 """Of the drawing, in its own units."""
-MARGIN = 0.55
+MARGIN = 0.8
 """Of the subject's size, left around it."""
 LEAST = 24.0
 """Metres across that a plan shows at least."""
@@ -50,7 +50,9 @@ def draw(
     parts += [paper.shape(each["geometry"], _NEIGHBOUR) for each in neighbours if each["id"] != feature["id"]]
     parts.append(paper.shape(feature["geometry"], _SUBJECT))
     if subject.style.label:
-        parts += [paper.label(each, subject.style.label, each["id"] == feature["id"]) for each in (*neighbours, feature)]
+        parts += [
+            paper.label(each, subject.style.label, each["id"] == feature["id"]) for each in (*neighbours, feature)
+        ]
     parts += [paper.scale_bar(), _NORTH]
     head = Markup('<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {} {}" role="img">').format(WIDTH, HEIGHT)
     return head + Markup("").join(parts) + Markup("</svg>")
@@ -87,14 +89,13 @@ class _Paper:
         if not text or geometry is None:
             return Markup("")
         points = list(_points(geometry["coordinates"]))
-        x, y = self.at([sum(column) / 2 for column in zip(map(min, zip(*points, strict=True)),
-                                                          map(max, zip(*points, strict=True)), strict=True)])  # fmt: skip
+        x, y = self.at([(min(column) + max(column)) / 2 for column in zip(*points, strict=True)])
         if not (0 < x < WIDTH and 0 < y < HEIGHT):
             return Markup("")
         look = 'font-size="17" font-weight="700" fill="#8f1710"' if strong else 'font-size="12" fill="#65747c"'
-        return Markup('<text x="{:.1f}" y="{:.1f}" text-anchor="middle" dominant-baseline="middle" {}>{}</text>').format(
-            x, y, Markup(look), text
-        )
+        return Markup(
+            '<text x="{:.1f}" y="{:.1f}" text-anchor="middle" dominant-baseline="middle" {}>{}</text>'
+        ).format(x, y, Markup(look), text)
 
     def scale_bar(self) -> Markup:
         """A bar of 1, 2 or 5 × 10ⁿ metres, about a quarter of the width."""
@@ -104,7 +105,7 @@ class _Paper:
         pixels = length / self.metres * WIDTH
         y = HEIGHT - 18
         return Markup(
-            '<g font-size="13" fill="#1d2b33"><rect x="12" y="{}" width="{}" height="30" fill="#fff" fill-opacity="0.85"/>'
+            '<g font-size="13" fill="#1d2b33"><rect x="12" y="{}" width="{}" height="30" fill="#fff" opacity="0.85"/>'
             '<path d="M18,{} v6 h{:.1f} v-6" fill="none" stroke="#1d2b33" stroke-width="1.6"/>'
             '<text x="{:.1f}" y="{}">{:g} m</text></g>'
         ).format(y - 14, pixels + 62, y - 4, pixels, 18 + pixels + 6, y + 4, length)

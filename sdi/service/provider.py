@@ -19,8 +19,8 @@ from sdi.contract.query import FeatureQuery
 from sdi.service.parameters import comparable
 from sdi.service.reader import Reader
 
-QUERY: ContextVar[FeatureQuery] = ContextVar("QUERY")
-"""The checked query that pygeoapi is asked to answer; carried into its thread."""
+QUERY: ContextVar[Any] = ContextVar("QUERY")
+"""What pygeoapi's provider is to answer, checked, carried into its thread: a FeatureQuery, or a coverage's most cells."""
 
 _TYPES = {
     "integer": {"type": "integer"},
@@ -48,6 +48,7 @@ class LayerProvider(BaseProvider):  # type: ignore[misc]
     """One published layer."""
 
     def __init__(self, provider_def: dict[str, Any]) -> None:
+        self._fields: dict[str, Any] = {}
         super().__init__(provider_def)
         self._source: Source = provider_def["source"]
         self.get_fields()
@@ -56,7 +57,7 @@ class LayerProvider(BaseProvider):  # type: ignore[misc]
         """The attributes that may be compared, with their JSON types."""
         if not self._fields:
             self._fields = {a.name: field(a) for a in comparable(self._source.agency, self._source.layer)}
-        return self._fields  # type: ignore[no-any-return]
+        return self._fields
 
     def query(self, **parameters: Any) -> dict[str, Any]:
         """Answer the query that our route has checked; pygeoapi's own reading of the parameters is left aside."""

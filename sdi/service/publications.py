@@ -47,10 +47,10 @@ class Snapshot:
             raise NotFound(f"There is no collection '{layer[:100]}'.{nearest(layer, self.layers)}")
         return self.layers[layer], self.publications[layer]
 
-    def dossiers_of(self, subject: Layer) -> list[Layer]:
-        """The published derived layers that answer a dossier on features of this layer."""
+    def dossiers_of(self, named: Layer) -> list[Layer]:
+        """The published derived layers that answer a dossier on a feature of this layer, their subject or row."""
         return [layer for layer in self.layers.values()
-                if layer.dossier and layer.derived and layer.derived.subject == subject.id]  # fmt: skip
+                if layer.dossier and layer.derived and named.id in (layer.derived.subject, layer.id)]  # fmt: skip
 
     def dossier_at(self, path: str) -> Layer:
         """The published derived layer whose dossiers stand at `/{path}/{id}/dossier`. Raises NotFound."""

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Mapping
 from contextlib import aclosing, contextmanager
-from typing import Any
+from typing import Any, cast
 
 from starlette.concurrency import run_in_threadpool
 
@@ -15,6 +15,7 @@ from sdi.errors import BadRequest, SdiError
 from sdi.settings import Settings
 from sdi.store import engine, features, ledger
 from sdi.store.ledger import Publication
+from sdi.store.statement import Statement
 
 
 class Reader:
@@ -34,19 +35,21 @@ class Reader:
         await self._rows.close()
         await run_in_threadpool(self._ledger.close)
 
-    async def geojson(self, layer: Layer, query: FeatureQuery) -> AsyncIterator[str]:
+    async def geojson(self, layer: Layer, query: FeatureQuery) -> AsyncGenerator[str]:
         """Each feature's GeoJSON text. Closing the iterator early cancels the query and gives the connection back."""
         statement = features.select_geojson(layer, query)
         with _told():
             async with (
                 self._rows.connection() as connection,
                 connection.cursor() as cursor,
-                aclosing(cursor.stream(statement.sql, statement.params)) as rows,
+                aclosing(_closable(cursor.stream(statement.sql, statement.params))) as rows,
             ):
                 async for (text,) in rows:
                     yield text
 
-    async def features(self, layer: Layer, query: FeatureQuery, number: Callable[[str], Any] = float) -> list[dict[str, Any]]:
+    async def features(
+        self, layer: Layer, query: FeatureQuery, number: Callable[[str], Any] = float
+    ) -> list[dict[str, Any]]:
         """Features as parsed GeoJSON, for pages and other formats; `number` reads what has a decimal point."""
         async with aclosing(self.geojson(layer, query)) as rows:
             return [json.loads(row, parse_float=number) async for row in rows]
@@ -65,7 +68,7 @@ class Reader:
         west, south, east, north = box
         return await self.count(layer, query), None if west is None else (west, south, east, north)
 
-    async def _one(self, statement: features.Statement) -> tuple[Any, ...]:
+    async def _one(self, statement: Statement) -> tuple[Any, ...]:
         """The only row of an answer."""
         with _told():
             async with self._rows.connection() as connection:
@@ -84,6 +87,11 @@ class Reader:
     def _ask(self, question: Callable[[Any], Any]) -> Any:
         with _told(), self._ledger.connection() as connection:
             return question(connection)
+
+
+def _closable(rows: AsyncIterator[tuple[Any, ...]]) -> AsyncGenerator[tuple[Any, ...]]:
+    """psycopg's stream is a generator, whose closing cancels the query, though its type does not say so."""
+    return cast("AsyncGenerator[tuple[Any, ...]]", rows)
 
 
 @contextmanager

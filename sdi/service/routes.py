@@ -14,7 +14,7 @@ from starlette.requests import Request
 from starlette.responses import FileResponse, HTMLResponse, JSONResponse, Response
 
 from sdi.contract.layer import Layer
-from sdi.errors import BadRequest, NotFound, SdiError, nearest
+from sdi.errors import NotFound, SdiError, nearest
 from sdi.national import vn2000
 from sdi.service import coverage, crs, documents, dossier, items, links, maps, ogc
 from sdi.service.asked import Asked, asked, checked_path
@@ -40,7 +40,7 @@ def router() -> APIRouter:
     """Every address but the static files."""
     routes = APIRouter()
     for path, endpoint in (
-        ("/", landing), ("/conformance", conformance), ("/openapi", openapi), ("/api", openapi),
+        ("/", landing), ("/conformance", conformance), ("/openapi", openapi),
         ("/collections", collections), ("/collections/{collection}", collection),
         ("/collections/{collection}/schema", schema), ("/collections/{collection}/queryables", queryables),
         ("/collections/{collection}/sortables", sortables), ("/collections/{collection}/items", features),
@@ -57,8 +57,7 @@ async def landing(request: Request) -> Response:
     service, snapshot = await _now(request)
     document = await documents.landing(service, snapshot, ask.language, _data(ask))
     if ask.format == "html":
-        listed = await documents.collections(service, snapshot, ask.language, "json")
-        return _page(request, ask, "landing.html", document=document, collections=listed["collections"], snapshot=snapshot)
+        return _page(request, ask, "landing.html", document=document, snapshot=snapshot)
     return _document(ask, document)
 
 
@@ -82,23 +81,21 @@ async def openapi(request: Request) -> Response:
 async def collections(request: Request) -> Response:
     ask = asked(request, ("json", "html", "jsonld"))
     service, snapshot = await _now(request)
-    document = await documents.collections(service, snapshot, ask.language, _data(ask))
     if ask.format == "html":
-        return _page(request, ask, "collections.html", document=document, snapshot=snapshot)
-    return _document(ask, document)
+        return _page(request, ask, "collections.html", snapshot=snapshot)
+    return _document(ask, await documents.collections(service, snapshot, ask.language, ask.format))
 
 
 async def collection(request: Request, collection: str) -> Response:
     ask = asked(request, ("json", "html", "jsonld"))
     service, snapshot, layer, publication = await _layer(request, collection)
-    document = await documents.collection(service, snapshot, layer.id, ask.language, _data(ask))
     if ask.format == "html":
         shown = maps.of_collection(service, layer, publication, ask.language)
         if layer.coverage is not None:
             shown["corners"] = maps.corners(publication)
-        return _page(request, ask, "collection.html", document=document, layer=layer, publication=publication, map=shown,
+        return _page(request, ask, "collection.html", layer=layer, publication=publication, map=shown,
                      grids=[vn2000.grid(epsg) for epsg in publication.grids])  # fmt: skip
-    return _document(ask, document)
+    return _document(ask, await documents.collection(service, snapshot, layer.id, ask.language, ask.format))
 
 
 async def schema(request: Request, collection: str) -> Response:
@@ -133,7 +130,9 @@ async def features(request: Request, collection: str) -> Response:
         shown = maps.of_features(service, layer, publication, ask.language, maps.page_source(layer, ask, wanted))
         return _page(request, ask, "items.html", layer=layer, features=found, matched=matched, links=answered,
                      question=wanted, map=shown)  # fmt: skip
-    headers, content = await ogc.call(snapshot.api, get_collection_items, ask.language, ask.format, layer.id, query=wanted.query)
+    headers, content = await ogc.call(
+        snapshot.api, get_collection_items, ask.language, ask.format, layer.id, query=wanted.query
+    )
     return _foreign(headers, content, wanted.crs)
 
 
@@ -148,7 +147,9 @@ async def feature(request: Request, collection: str, feature: str) -> Response:
     row = await items.one(service, layer, feature_id, answered)
     if ask.format == "html":
         found = json.loads(row, parse_float=str)
-        shown = maps.of_features(service, layer, publication, ask.language, maps.item_source(service, layer, feature_id))
+        shown = maps.of_features(
+            service, layer, publication, ask.language, maps.item_source(service, layer, feature_id)
+        )
         return _page(request, ask, "item.html", layer=layer, feature=found, map=shown,
                      links=items.item_links(service, ask, layer, feature_id, snapshot))  # fmt: skip
     query = items.by_ids(service, layer, (feature_id,), answered)
@@ -167,7 +168,7 @@ async def coverage_data(request: Request, collection: str) -> Response:
         # The file itself, by ranges too: GDAL and QGIS read what they need of it.
         path = coverage.coverage_path(publication, service.settings.data)
         return FileResponse(path, media_type="image/tiff; application=geotiff", filename=f"{layer.id}.tif")
-    headers, content = await ogc.call(
+    _, content = await ogc.call(
         snapshot.api, get_collection_coverage, ask.language, ask.format, layer.id, query=most, parameters=wanted
     )
     if ask.format == "GTiff":
@@ -254,7 +255,9 @@ def _schema(request: Request, ask: Asked, layer: Layer, document: dict[str, Any]
 
 def _foreign(headers: dict[str, str], content: Any, answered: crs.Crs) -> Response:
     """An answer that pygeoapi has written out."""
-    kept = {name: headers[name] for name in ("Content-Disposition", "Content-Language") if name in headers}
+    kept: dict[str, str] = {
+        name: headers[name] for name in ("Content-Disposition", "Content-Language") if name in headers
+    }
     return Response(content, headers={**kept, "Content-Crs": f"<{answered.uri}>"}, media_type=headers["Content-Type"])
 
 

@@ -1,4 +1,4 @@
-"""The words of the pages in the asker's language: gettext catalogues below `locale/`, and values as people read them."""
+"""The words of the pages in the asker's language, from gettext catalogues, and values as people read them."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def translator(language: str) -> Callable[[str], str]:
         return str
     with path.open("rb") as file:
         catalogue = read_po(file, locale=language)
-    messages = {message.id: message.string for message in catalogue if message.id and message.string}
+    messages = {str(message.id): str(message.string) for message in catalogue if message.id and message.string}
     return lambda text: messages.get(text, text)
 
 
@@ -39,14 +39,16 @@ def unit(code: str | None, language: str) -> str:
 
 
 def number(value: float | Decimal, language: str) -> str:
-    """A number with the digits it has, at most three behind the point: `1.782,6` in Vietnamese, `1,782.6` in English."""
+    """A number with the digits it has, at most three behind the point: `1.782,6` or in English `1,782.6`."""
     return format_decimal(value, format="#,##0.###", locale=language)
 
 
 def day(value: str, language: str) -> str:
     """An ISO date as people read it; anything else stays as it is."""
     try:
-        return format_date(date.fromisoformat(value), "dd/MM/yyyy" if language == "vi" else "d MMM yyyy", locale=language)
+        return format_date(
+            date.fromisoformat(value), "dd/MM/yyyy" if language == "vi" else "d MMM yyyy", locale=language
+        )
     except ValueError:
         return value
 
@@ -55,7 +57,9 @@ def moment(value: str, language: str) -> str:
     """An ISO date-time as people read it, in Vietnamese time."""
     try:
         form = "HH:mm dd/MM/yyyy" if language == "vi" else "d MMM yyyy, HH:mm"
-        return format_datetime(datetime.fromisoformat(value), form, tzinfo=get_timezone("Asia/Ho_Chi_Minh"), locale=language)
+        return format_datetime(
+            datetime.fromisoformat(value), form, tzinfo=get_timezone("Asia/Ho_Chi_Minh"), locale=language
+        )
     except ValueError:
         return value
 

@@ -1,4 +1,4 @@
-"""What is said about a layer comes from its contract: schemas, pygeoapi's configuration, styles, the committed files."""
+"""What is said about a layer comes from its contract: schemas, configuration, styles, the committed files."""
 
 from __future__ import annotations
 

@@ -54,7 +54,9 @@ class DemoCity(Deployment):
 
 
 @pytest.fixture(scope="session")
-def new_deployment(new_database: Callable[[], str], tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Deployment]:
+def new_deployment(
+    new_database: Callable[[], str], tmp_path_factory: pytest.TempPathFactory
+) -> Callable[..., Deployment]:
     """A fresh deployment; `layers`: another folder of contracts, `said`: other settings."""
 
     def make(layers: Path = ROOT / "layers", **said: Any) -> Deployment:
@@ -75,7 +77,8 @@ def demo_city(new_deployment: Callable[..., Deployment], tmp_path_factory: pytes
     at = new_deployment()
     with at.loader() as connection:
         outcomes = [
-            pipeline.deliver(connection, at.settings, at.registry, layer, request) for layer, request in city.deliveries(folder)
+            pipeline.deliver(connection, at.settings, at.registry, layer, request)
+            for layer, request in city.deliveries(folder)
         ]
     planted = json.loads((folder / "truth.json").read_text(encoding="utf-8"))["planted"]
     return DemoCity(at.settings, at.registry, folder, outcomes, planted)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from tests.pipeline.conftest import DemoCity
 
+
 def test_every_delivery_is_loaded(demo_city: DemoCity) -> None:
     refused = [(outcome.layer.id, outcome.report.by_rule()) for outcome in demo_city.outcomes if outcome.load is None]
     assert refused == []
@@ -13,7 +14,10 @@ def test_every_delivery_is_loaded(demo_city: DemoCity) -> None:
 
 
 def test_vietnamese_text_survives_tcvn3_and_vni(demo_city: DemoCity) -> None:
-    streets = [row[0] for row in demo_city.rows("SELECT address FROM cadastre.cadastral_parcels WHERE address IS NOT NULL LIMIT 500")]
+    streets = [
+        row[0]
+        for row in demo_city.rows("SELECT address FROM cadastre.cadastral_parcels WHERE address IS NOT NULL LIMIT 500")
+    ]
     assert streets
     assert any("Phường" in street for street in streets)
     names = [row[0] for row in demo_city.rows("SELECT DISTINCT land_use_name FROM land.land_use")]
@@ -21,7 +25,9 @@ def test_vietnamese_text_survives_tcvn3_and_vni(demo_city: DemoCity) -> None:
 
 
 def test_no_personal_value_reaches_the_database(demo_city: DemoCity) -> None:
-    personal = [(*layer.table, a.name) for layer in demo_city.registry for a in layer.attributes if a.privacy == "personal"]
+    personal = [
+        (*layer.table, a.name) for layer in demo_city.registry for a in layer.attributes if a.privacy == "personal"
+    ]
     assert len(personal) > 5
     columns = demo_city.rows("SELECT table_schema, table_name, column_name FROM information_schema.columns")
     assert set(personal) & set(columns) == set()

@@ -81,7 +81,9 @@ def test_a_wrong_declared_grid_is_refused_and_the_right_one_proposed(country: De
         request = Request(file, area="94")
         with pytest.raises(pipeline.UsageError, match="'94'"):  # Sóc Trăng's old code; it is Cần Thơ's 92 now
             pipeline.check(connection, country.settings, country.registry, "cadastral_parcels", request)
-        found = pipeline.check(connection, country.settings, country.registry, "cadastral_parcels", Request(file, area="92"))
+        found = pipeline.check(
+            connection, country.settings, country.registry, "cadastral_parcels", Request(file, area="92")
+        )
     assert found.report.refused
     proposals = [f.value for f in found.report.findings if f.rule == "place.proposal"]
     assert any("9209" in str(value) for value in proposals)
@@ -121,7 +123,13 @@ def test_the_operation_of_a_files_maker_moves_it_by_75_cm(country: Deployment, s
     file = shared_data("vn_planning_quangngai") / "duan.geojson.zip"
     with country.loader() as connection:
         made = [
-            pipeline.check(connection, country.settings, country.registry, "construction_projects", Request(file, grid=5898, operation=op))
+            pipeline.check(
+                connection,
+                country.settings,
+                country.registry,
+                "construction_projects",
+                Request(file, grid=5898, operation=op),
+            )
             for op in (5194, 6960)
         ]
     import shapely
@@ -131,7 +139,9 @@ def test_the_operation_of_a_files_maker_moves_it_by_75_cm(country: Deployment, s
     assert 0.69 < apart.min() <= apart.max() < 0.81
 
 
-@pytest.mark.parametrize(("file", "encoding"), [("dn16_tcvn3.shp", "TCVN3"), ("dn16_vni.shp", "VNI"), ("dn16_tcvn3_mapinfo.mif", "TCVN3")])
+@pytest.mark.parametrize(
+    ("file", "encoding"), [("dn16_tcvn3.shp", "TCVN3"), ("dn16_vni.shp", "VNI"), ("dn16_tcvn3_mapinfo.mif", "TCVN3")]
+)
 def test_legacy_text_becomes_unicode(
     new_deployment: Callable[..., Deployment], shared_data: Folder, file: str, encoding: str
 ) -> None:
@@ -145,7 +155,10 @@ def test_legacy_text_becomes_unicode(
     assert outcome.delivery.grid == 5899
     with (folder / "dn16_truth_utf8.csv").open(encoding="utf-8-sig") as rows:
         truth = {" ".join(row["DIACHI"].split()).casefold() for row in csv.DictReader(rows) if row["DIACHI"].strip()}
-    stored = {" ".join(row[0].split()).casefold() for row in at.rows("SELECT DISTINCT address FROM cadastre.cadastral_parcels WHERE address IS NOT NULL")}
+    stored = {
+        " ".join(row[0].split()).casefold()
+        for row in at.rows("SELECT DISTINCT address FROM cadastre.cadastral_parcels WHERE address IS NOT NULL")
+    }
     assert stored == truth
 
 
@@ -155,9 +168,34 @@ def test_another_countrys_parcels_and_buildings(new_deployment: Callable[..., De
     at = new_deployment(extent=(5.0, 46.0, 8.0, 48.0), grid=2154)
     said = {"crs": "EPSG:2154", "constants": {"commune_code": "25354"}}
     parcels = load(at, "cadastral_parcels", file, layer_in_file="PARCELLE_id", **said)
-    buildings = load(at, "buildings", file, layer_in_file="BATIMENT_id", mapping={"OBJECT_RID": "building_code"}, **said)
+    buildings = load(
+        at, "buildings", file, layer_in_file="BATIMENT_id", mapping={"OBJECT_RID": "building_code"}, **said
+    )
     assert (parcels.report.read, buildings.report.read) == (142, 134)
     [(built,)] = at.rows("SELECT count(*) FROM cadastre.parcel_overview WHERE building_count > 0")
     assert built > 50
     [(most,)] = at.rows("SELECT max(density) FROM cadastre.parcel_overview")
     assert 0 < most <= 100.5
+
+
+def test_exchanged_axes_are_proposed_and_exchanged_when_asked(country: Deployment, tmp_path: Path) -> None:
+    """Surveyors' X is north: Hồ Chí Minh City read as it stands falls into the sea at 112.0 E 5.4 N."""
+    import json
+
+    ring = [[1191440, 603480], [1191440, 603500], [1191460, 603500], [1191460, 603480], [1191440, 603480]]
+    feature = {"type": "Feature", "geometry": {"type": "Polygon", "coordinates": [ring]},
+               "properties": {"maXa": "26740", "soTo": "1", "soThua": "1"}}  # fmt: skip
+    file = tmp_path / "swapped.geojson"
+    file.write_text(json.dumps({"type": "FeatureCollection", "features": [feature]}), encoding="utf-8")
+    saigon = Deployment(country.settings.model_copy(update={"extent": (106.3, 10.3, 107.1, 11.2)}), country.registry)
+    refused = saigon.deliver("cadastral_parcels", file, crs="EPSG:9210")
+    assert refused.load is None
+    proposals = [str(f.value) for f in refused.report.findings if f.rule == "place.proposal"]
+    assert any("9210" in proposal and "--swap-axes" in proposal for proposal in proposals)
+    loaded = saigon.deliver("cadastral_parcels", file, crs="EPSG:9210", swapped=True)
+    assert loaded.report.kept == 1
+    [(x, y)] = country.rows(
+        "SELECT ST_X(ST_Centroid(geom_wgs84)), ST_Y(ST_Centroid(geom_wgs84)) FROM cadastre.cadastral_parcels"
+        " WHERE id = '26740.1.1'"
+    )
+    assert (x, y) == (pytest.approx(106.69807, abs=1e-4), pytest.approx(10.77242, abs=1e-4))

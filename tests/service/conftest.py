@@ -25,6 +25,7 @@ import pytest
 import rasterio
 import shapely
 import uvicorn
+from fastapi import FastAPI
 from rasterio.transform import from_origin
 
 from sdi.contract.delivery import Delivery
@@ -93,7 +94,7 @@ def plot_ring(row: int, column: int) -> shapely.MultiPolygon:
 
 
 def plots() -> tuple[pa.Table, list[shapely.Geometry]]:
-    """40 plots; every seventh is defence land, one has awkward text, one a number beyond 2^53, one no geometry's label."""
+    """40 plots; every seventh is defence land, one has awkward text, one a number beyond 2^53."""
     cells = [(row, column) for row in range(ROWS) for column in range(COLUMNS)]
     shapes = [plot_ring(*cell) for cell in cells]
     ids = [f"00004.{row + 1}.{column + 1}" for row, column in cells]
@@ -113,7 +114,9 @@ def plots() -> tuple[pa.Table, list[shapely.Geometry]]:
         "disputed": pa.array([index % 5 == 0 for index in range(count)]),
         "valid_from": pa.array([date(2020 + index % 6, 1, 15) for index in range(count)]),
         "valid_to": pa.array([date(2025, 7, 1) if index % 10 == 9 else None for index in range(count)]),
-        "changed_at": pa.array([datetime(2026, 1, 1, 8, index, tzinfo=UTC) for index in range(count)], pa.timestamp("us", "UTC")),
+        "changed_at": pa.array(
+            [datetime(2026, 1, 1, 8, index, tzinfo=UTC) for index in range(count)], pa.timestamp("us", "UTC")
+        ),
         "uses": pa.array([json.dumps([{"code": "ODT", "area": 300.5}, {"code": "CLN", "area": 99.6}])] * count),
         "hidden_note": pa.array(["mật"] * count),
         "unfindable": pa.array(["x"] * count),
@@ -135,7 +138,9 @@ def works() -> tuple[pa.Table, list[shapely.Geometry]]:
     return pa.table(columns), [*shapes, shapely.Point(*far)]
 
 
-def deliver(database: str, registry: Registry, layer: Layer, table: pa.Table, shapes: list[Any], grids: list[int]) -> None:
+def deliver(
+    database: str, registry: Registry, layer: Layer, table: pa.Table, shapes: list[Any], grids: list[int]
+) -> None:
     """Load features as the pipeline does, derived layers included."""
     wgs84, native = [], []
     for shape, grid in zip(shapes, grids, strict=True):
@@ -153,9 +158,19 @@ def deliver(database: str, registry: Registry, layer: Layer, table: pa.Table, sh
 
 def delivery(layer: Layer, grid: int) -> Delivery:
     return Delivery(
-        file_name=f"{layer.id}.gpkg", sha256="0" * 64, size=1, driver="GPKG", layer_in_file=layer.id, feature_count=1,
-        encoding="UTF-8", crs_declared=None, crs_used=f"EPSG:{grid}", grid=grid, operation=6960, steward="test",
-    )  # fmt: skip
+        file_name=f"{layer.id}.gpkg",
+        sha256="0" * 64,
+        size=1,
+        driver="GPKG",
+        layer_in_file=layer.id,
+        feature_count=1,
+        encoding="UTF-8",
+        crs_declared=None,
+        crs_used=f"EPSG:{grid}",
+        grid=grid,
+        operation=6960,
+        steward="test",
+    )
 
 
 def enter_ground(database: str, registry: Registry, folder: Path) -> None:
@@ -163,8 +178,16 @@ def enter_ground(database: str, registry: Registry, folder: Path) -> None:
     path = folder / "ground.tif"
     elevation = np.arange(30 * 40, dtype="float32").reshape(30, 40) / 10
     elevation[0, 0] = -9999
-    profile = {"driver": "GTiff", "width": 40, "height": 30, "count": 2, "dtype": "float32", "crs": "EPSG:5897",
-               "transform": from_origin(CORNER[0], CORNER[1] + 150, 5, 5), "nodata": -9999}  # fmt: skip
+    profile = {
+        "driver": "GTiff",
+        "width": 40,
+        "height": 30,
+        "count": 2,
+        "dtype": "float32",
+        "crs": "EPSG:5897",
+        "transform": from_origin(CORNER[0], CORNER[1] + 150, 5, 5),
+        "nodata": -9999,
+    }
     with rasterio.open(path, "w", **profile) as file:
         file.write(elevation, 1)
         file.write(elevation / 100, 2)
@@ -195,16 +218,21 @@ def town(new_database: Callable[[], str], tmp_path_factory: pytest.TempPathFacto
         yield found
 
 
-class served:  # noqa: N801
+class served:
     """A running service over a database; a context manager."""
 
-    def __init__(self, database: str, registry: Registry, **settings: Any) -> None:
+    def __init__(
+        self, database: str, registry: Registry, also: Callable[[FastAPI], None] = lambda app: None, **settings: Any
+    ) -> None:
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             port = free.getsockname()[1]
         url = f"http://127.0.0.1:{port}"
-        self.settings = Settings(url=url, title_vi="Thị trấn thử", title_en="Test town", max_limit=30, default_limit=10, **settings)
+        self.settings = Settings(
+            url=url, title_vi="Thị trấn thử", title_en="Test town", max_limit=30, default_limit=10, **settings
+        )
         app = create_app(self.settings, registry, url=database)
+        also(app)
         config = uvicorn.Config(app, host="127.0.0.1", port=port, log_level="warning", access_log=False)
         self._server = uvicorn.Server(config)
         self._thread = threading.Thread(target=self._server.run, daemon=True)
@@ -229,10 +257,29 @@ def served_apart(town: Town, workers: int = 1) -> Iterator[Town]:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     url = f"http://127.0.0.1:{port}"
-    environment = {**os.environ, "SDI_DATABASE_URL": town.database, "SDI_LAYERS": str(TOWN), "SDI_URL": url,
-                   "SDI_DEFAULT_LIMIT": "10", "SDI_MAX_LIMIT": "30", "PYTHONPATH": str(ROOT)}  # fmt: skip
-    command = [sys.executable, "-m", "uvicorn", "--factory", "sdi.service.app:from_environment", "--port", str(port),
-               "--workers", str(workers), "--log-level", "warning", "--no-access-log"]  # fmt: skip
+    environment = {
+        **os.environ,
+        "SDI_DATABASE_URL": town.database,
+        "SDI_LAYERS": str(TOWN),
+        "SDI_URL": url,
+        "SDI_DEFAULT_LIMIT": "10",
+        "SDI_MAX_LIMIT": "30",
+        "PYTHONPATH": str(ROOT),
+    }
+    command = [
+        sys.executable,
+        "-m",
+        "uvicorn",
+        "--factory",
+        "sdi.service.app:from_environment",
+        "--port",
+        str(port),
+        "--workers",
+        str(workers),
+        "--log-level",
+        "warning",
+        "--no-access-log",
+    ]
     process = subprocess.Popen(command, env=environment, cwd=ROOT, stderr=subprocess.DEVNULL)
     apart = Town(url, town.database, town.registry, town.settings)
     try:

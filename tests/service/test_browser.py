@@ -12,8 +12,14 @@ import pytest
 from tests.service.conftest import AWKWARD, Town, served_apart
 
 CHROMIUM = shutil.which("chromium")
-QUIET = ["--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking", "--disable-component-update",
-         "--disable-sync"]  # fmt: skip
+QUIET = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
 
 
 @pytest.fixture(scope="module")
@@ -41,7 +47,10 @@ def page(browser: Any, apart: Town) -> Iterator[Any]:
     faults: list[str] = []
     found.on("console", lambda message: faults.append(message.text) if message.type == "error" else None)
     found.on("pageerror", lambda error: faults.append(str(error)))
-    found.on("request", lambda request: faults.append(request.url) if not request.url.startswith((apart.url, "data:")) else None)
+    found.on(
+        "request",
+        lambda request: faults.append(request.url) if not request.url.startswith((apart.url, "data:")) else None,
+    )
     yield found
     assert faults == []
     context.close()
@@ -64,14 +73,17 @@ def test_the_map_shows_the_layer_in_its_colours_with_a_legend(page: Any, apart: 
     page.wait_for_selector("#map[data-features]")
     # 30 is the greatest page of this service; 35 are there.
     assert page.locator("#map").get_attribute("data-features") == "30"
-    assert page.locator("#map-note").inner_text() == "đang hiện 30 trong 35 đối tượng của khung nhìn; phóng to để thấy hết"
+    assert (
+        page.locator("#map-note").inner_text() == "đang hiện 30 trong 35 đối tượng của khung nhìn; phóng to để thấy hết"
+    )
     legend = page.locator(".legend").inner_text()
     assert "Đất ở tại đô thị (ODT)" in legend
     assert "Đất quốc phòng" not in legend
     colours = page.evaluate("""() => {
         const canvas = document.querySelector('#map canvas'), context = canvas.getContext('2d');
         const picture = context.getImageData(0, 0, canvas.width, canvas.height).data, seen = new Set();
-        for (let at = 0; at < picture.length; at += 4) if (picture[at + 3] > 150) seen.add(picture.slice(at, at + 3).join());
+        for (let at = 0; at < picture.length; at += 4)
+            if (picture[at + 3] > 150) seen.add(picture.slice(at, at + 3).join());
         return [...seen];
     }""")
     assert "255,208,224" in colours
@@ -113,10 +125,19 @@ def test_the_preview_of_a_coverage_is_drawn(page: Any, apart: Town) -> None:
 
 @pytest.mark.parametrize(
     "path",
-    ["/collections", "/conformance", "/openapi", "/collections/plots/schema", "/collections/plots/queryables",
-     "/collections/plots/sortables", "/collections/plots/items", "/collections/works/items/01%2FGPXD", "/code-lists/use",
-     "/collections/works"],
-)  # fmt: skip
+    [
+        "/collections",
+        "/conformance",
+        "/openapi",
+        "/collections/plots/schema",
+        "/collections/plots/queryables",
+        "/collections/plots/sortables",
+        "/collections/plots/items",
+        "/collections/works/items/01%2FGPXD",
+        "/code-lists/use",
+        "/collections/works",
+    ],
+)
 def test_every_page_opens_in_both_languages(page: Any, apart: Town, path: str) -> None:
     for language in ("vi", "en"):
         page.goto(f"{apart.url}{path}?lang={language}")

@@ -1,4 +1,4 @@
-"""Clients that are not ours: GDAL's OAPIF driver (by pyogrio) and OWSLib list, read, filter and count the same features."""
+"""Clients that are not ours, GDAL's OAPIF driver and OWSLib, list, read, filter and count the same features."""
 
 from __future__ import annotations
 

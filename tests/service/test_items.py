@@ -148,10 +148,17 @@ def test_a_layer_in_two_grids_is_offered_in_both_and_stored_in_none(town: Town) 
 def test_datetime_meets_the_validity_of_a_feature(town: Town) -> None:
     def valid(first: str, last: str) -> int:
         """The end of validity is exclusive."""
-        return sum(str(row["valid_from"]) <= last and (row["valid_to"] is None or str(row["valid_to"]) > first) for row in seen())
+        return sum(
+            str(row["valid_from"]) <= last and (row["valid_to"] is None or str(row["valid_to"]) > first)
+            for row in seen()
+        )
 
     assert matched(town, "datetime=2019-12-31") == 0
-    assert matched(town, "datetime=../2022-01-15") == valid("0", "2022-01-15") == matched(town, "datetime=/2022-01-15T00:00:00Z")
+    assert (
+        matched(town, "datetime=../2022-01-15")
+        == valid("0", "2022-01-15")
+        == matched(town, "datetime=/2022-01-15T00:00:00Z")
+    )
     assert matched(town, "datetime=2025-06-30") == valid("2025-06-30", "2025-06-30")
     assert matched(town, "datetime=2025-07-01") == valid("2025-07-01", "2025-07-01")
     assert matched(town, "datetime=2025-06-30") > matched(town, "datetime=2025-07-01T00:00:00%2B00:00")
@@ -201,7 +208,9 @@ def test_a_cql2_filter_counts_what_it_says(town: Town, filter_: str, meant: Call
 
 def test_a_filter_in_json_and_in_the_native_grid(town: Town) -> None:
     x, y = CORNER
-    filter_ = quote(f'{{"op":"s_intersects","args":[{{"property":"geometry"}},{{"type":"Point","coordinates":[{x + 5},{y + 5}]}}]}}')
+    filter_ = quote(
+        f'{{"op":"s_intersects","args":[{{"property":"geometry"}},{{"type":"Point","coordinates":[{x + 5},{y + 5}]}}]}}'
+    )
     found = town.get(f"{PLOTS}?filter={filter_}&filter-lang=cql2-json&filter-crs={EPSG}5897")
     assert ids(found) == ["00004.1.1"]
 

@@ -37,7 +37,12 @@ def test_withdrawing_and_publishing_show_everywhere_within_a_second(
     assert "works" in town.ask("/collections?f=html").text
     withdraw("works")
     assert wait_for(town, "/collections/works/items", 404) < WITHIN
-    for path in ("/collections/works", "/collections/works/schema", "/collections/works/items/02", "/collections/works/items?f=csv"):
+    for path in (
+        "/collections/works",
+        "/collections/works/schema",
+        "/collections/works/items/02",
+        "/collections/works/items?f=csv",
+    ):
         assert town.ask(path).status == 404
     assert "Công trình thử" not in town.ask("/?f=html").text
     assert "Công trình thử" not in town.ask("/collections?f=html").text

@@ -1,6 +1,6 @@
 "use strict";
 // The map of a page. What to show stands in the page as JSON: #map-data.
-//   { kind: "live" | "page" | "coverage", source, extent: [w, s, e, n], style, item, basemap, attribution, texts }
+//   { kind: "live" | "page" | "coverage", source, extent: [w, s, e, n], count, style, item, basemap, attribution, texts }
 // live: the layer is asked again for the box in view; page: the source's features are shown once.
 
 (function () {
@@ -18,10 +18,13 @@
   L.control.scale({ imperial: false }).addTo(map);
   const ground = L.layerGroup().addTo(map);
   let shown = L.featureGroup().addTo(map);
-  let legend = null;
 
   const [w, s, e, n] = data.extent;
-  map.fitBounds([[s, w], [n, e]], { maxZoom: 19 });
+  const whole = [[s, w], [n, e]];
+  // A layer too large to be shown whole opens on its middle, with about as many features as can be shown.
+  const part = data.kind === "live" && data.count > MOST ? Math.sqrt((MOST * 0.4) / data.count) : 1;
+  const across = ((e - w) / 2) * part, up = ((n - s) / 2) * part;
+  map.fitBounds([[(s + n) / 2 - up, (w + e) / 2 - across], [(s + n) / 2 + up, (w + e) / 2 + across]], { maxZoom: 19 });
 
   function say(text) { if (note) note.textContent = text; }
 
@@ -77,33 +80,24 @@
   }
 
   function describe(features) {
-    if (legend) legend.remove();
-    legend = null;
+    const box = document.getElementById("map-legend");
+    box.replaceChildren();
     if (!style.classify) return;
     const present = new Set(features.map((each) => String(each.properties[style.classify])));
-    const rows = style.classes.filter((each) => present.has(each.value));
+    const rows = style.classes.filter((each) => present.has(each.value)).map((each) => [each.colour, each.title]);
     if (!rows.length) return;
-    const others = [...present].some((value) => !colours.has(value));
-    legend = L.control({ position: "bottomright" });
-    legend.onAdd = () => {
-      const box = L.DomUtil.create("div", "legend");
-      L.DomEvent.disableScrollPropagation(box).disableClickPropagation(box);
-      const title = document.createElement("b");
-      title.textContent = data.texts.legend;
-      box.append(title);
-      const lines = rows.map((each) => [each.colour, each.title]);
-      if (others) lines.push([style.fill, data.texts.other]);
-      for (const [colour, text] of lines) {
-        const line = document.createElement("div");
-        const swatch = document.createElement("span");
-        swatch.className = "swatch";
-        swatch.style.background = colour;
-        line.append(swatch, text);
-        box.append(line);
-      }
-      return box;
-    };
-    legend.addTo(map);
+    if ([...present].some((value) => !colours.has(value))) rows.push([style.fill, data.texts.other]);
+    const title = document.createElement("b");
+    title.textContent = data.texts.legend;
+    box.append(title);
+    for (const [colour, text] of rows) {
+      const line = document.createElement("span");
+      const swatch = document.createElement("span");
+      swatch.className = "swatch";
+      swatch.style.background = colour;
+      line.append(swatch, text);
+      box.append(line);
+    }
   }
 
   // --- a graticule stands where there is no basemap ------------------------------------------------------------------
@@ -130,7 +124,7 @@
   }
 
   // --- features ------------------------------------------------------------------------------------------------------
-  let running = null;
+  let running = null, first = true;
   async function fetchJson(address) {
     if (running) running.abort();
     running = new AbortController();
@@ -150,6 +144,8 @@
     address.searchParams.set("properties", wanted);
     try {
       const found = await fetchJson(address);
+      if (first && !found.features.length && part < 1) map.fitBounds(whole);
+      first = false;
       draw(found);
       const texts = data.texts;
       say((found.numberMatched > found.numberReturned ? texts.part : texts.all)

@@ -1,0 +1,5 @@
+"""`python -m sdi`."""
+
+from sdi.cli import main
+
+main()

@@ -1,0 +1,170 @@
+"""The commands as a steward runs them: a process, its words, its exit code."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from sdi.settings import ROOT
+
+PARCELS = """{"type": "FeatureCollection", "features": [
+ {"type": "Feature", "properties": {"maXa": "00070", "soTo": "7", "soThua": "%s", "mdsd": "ODT", "diaChi": "Phố Hàng Bạc", "tenChu": "Nguyễn Văn A"},
+  "geometry": {"type": "Polygon", "coordinates": [[[105.8525,21.0287],[105.8526,21.0287],[105.8526,21.0288],[105.8525,21.0288],[105.8525,21.0287]]]}}]}"""
+
+
+@dataclass(frozen=True)
+class Terminal:
+    environment: dict[str, str]
+    folder: Path
+
+    def __call__(self, *words: str, lang: str = "en") -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, "-m", "sdi", *words], cwd=self.folder, text=True, capture_output=True, check=False,
+            env={**self.environment, "SDI_LANG": lang, "PYTHONPATH": str(ROOT), "COLUMNS": "200"},
+        )  # fmt: skip
+
+    def json(self, *words: str) -> Any:
+        done = self(*words, "--json")
+        assert done.stdout, done.stderr
+        return json.loads(done.stdout)
+
+
+@pytest.fixture(scope="module")
+def terminal(new_database: Callable[[], str], tmp_path_factory: pytest.TempPathFactory) -> Terminal:
+    folder = tmp_path_factory.mktemp("desk")
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("SDI_")}
+    return Terminal({**environment, "SDI_DATABASE_URL": new_database(), "SDI_DATA": str(folder / ".sdi")}, folder)
+
+
+@pytest.fixture(scope="module")
+def parcels(terminal: Terminal) -> Path:
+    path = terminal.folder / "thua.geojson"
+    path.write_text(PARCELS % "12", encoding="utf-8")
+    return path
+
+
+def test_every_command_explains_itself(terminal: Terminal) -> None:
+    for words in (
+        [],
+        ["layers"],
+        ["db"],
+        ["check"],
+        ["load"],
+        ["history"],
+        ["export"],
+        ["parcel"],
+        ["serve"],
+        ["demo"],
+        ["doctor"],
+    ):
+        done = terminal(*words, "--help")
+        assert done.returncode == 0
+        assert "·" in done.stdout, f"{words}: the help is in Vietnamese and English"
+
+
+def test_the_contracts_are_listed_and_shown(terminal: Terminal) -> None:
+    listed = {layer["id"] for layer in terminal.json("layers", "list")}
+    assert {"cadastral_parcels", "buildings", "construction_permits", "terrain", "parcel_overview"} <= listed
+    assert "Thửa đất địa chính" in terminal("layers", "show", "cadastral_parcels", lang="vi").stdout
+
+
+def test_an_unknown_layer_gets_the_nearest_name(terminal: Terminal) -> None:
+    done = terminal("layers", "show", "cadastral_parcel")
+    assert done.returncode == 2
+    assert "Did you mean 'cadastral_parcels'?" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_broken_contracts_are_told_all_at_once_with_file_and_line(terminal: Terminal, tmp_path: Path) -> None:
+    (tmp_path / "trees.yaml").write_text("id: trees\nkindd: features\nversion: one\n", encoding="utf-8")
+    done = terminal("layers", "check", str(tmp_path))
+    assert done.returncode == 3
+    assert "trees.yaml:2: 'kindd' is not a word of the contract. Did you mean 'kind'?" in done.stderr
+    assert "trees.yaml:3: version" in done.stderr
+
+
+def test_check_writes_nothing_and_load_writes_once(terminal: Terminal, parcels: Path) -> None:
+    checked = terminal("check", "cadastral_parcels", str(parcels), "--grid", "5897")
+    assert checked.returncode == 0, checked.stderr
+    assert terminal("db", "migrate").returncode == 0
+    assert terminal.json("history") == []
+    loaded = terminal("load", "cadastral_parcels", str(parcels), "--steward", "Phường Hoàn Kiếm")
+    assert loaded.returncode == 0, loaded.stderr
+    assert "1 new" in loaded.stdout
+    entries = terminal.json("history", "cadastral_parcels")
+    assert [(entry["status"], entry["steward"], entry["inserted"], entry["operation"]) for entry in entries] == [
+        ("done", "Phường Hoàn Kiếm", 1, 6960)
+    ]
+    again = terminal("load", "cadastral_parcels", str(parcels), lang="vi")
+    assert "1 không đổi" in again.stdout
+
+
+def test_a_refused_file_leaves_exit_code_1_and_the_old_layer(terminal: Terminal, parcels: Path, tmp_path: Path) -> None:
+    terminal("load", "cadastral_parcels", str(parcels))
+    far = tmp_path / "far.geojson"
+    far.write_text((PARCELS % "13").replace("105.85", "15.85"), encoding="utf-8")
+    done = terminal("load", "cadastral_parcels", str(far), "--json")
+    assert done.returncode == 1
+    assert json.loads(done.stdout)["report"]["refused"] is True
+    assert terminal.json("history", "cadastral_parcels")[0]["status"] == "refused"
+    out = tmp_path / "out.geojson"
+    assert terminal("export", "cadastral_parcels", str(out)).returncode == 0
+    assert [feature["properties"]["parcel_number"] for feature in json.loads(out.read_text())["features"]] == ["12"]
+
+
+def test_an_export_comes_back_in_the_right_place(terminal: Terminal, parcels: Path, tmp_path: Path) -> None:
+    terminal("load", "cadastral_parcels", str(parcels))
+    for name in ("out.gpkg", "out.shp", "out.fgb", "out.tab", "out.csv"):
+        done = terminal("export", "cadastral_parcels", str(tmp_path / name))
+        assert done.returncode == 0, done.stderr
+    for name in ("out.gpkg", "out.shp", "out.fgb", "out.tab"):
+        back = terminal.json("check", "cadastral_parcels", str(tmp_path / name))
+        assert back["delivery"]["crs_used"] == "EPSG:5897", name
+        assert back["kept"] == 1, name
+
+
+def test_missing_files_and_bad_options_are_wrong_usage(terminal: Terminal, parcels: Path) -> None:
+    for words in (["load", "cadastral_parcels", "nowhere.shp"], ["check", "buildings", str(parcels), "--crs", "9210x"],
+                  ["check", "buildings", "x.shp", "--map", "a"], ["check", "buildings", "x.shp", "--date", "1.1.2026"],
+                  ["load", "parcel_overview", "x.shp"]):  # fmt: skip
+        done = terminal(*words)
+        assert done.returncode == 2, (words, done.stderr)
+        assert "Traceback" not in done.stderr
+
+
+def test_the_doctor_finds_a_healthy_set_up_and_a_missing_server(terminal: Terminal) -> None:
+    terminal("db", "migrate")
+    healthy = terminal("doctor")
+    assert healthy.returncode == 0, healthy.stdout
+    assert "EPSG:6960" in healthy.stdout
+    away = Terminal(
+        {**terminal.environment, "SDI_DATABASE_URL": "postgresql://nobody@127.0.0.1:1/none"}, terminal.folder
+    )
+    found = away("doctor")
+    assert found.returncode == 4
+    assert "→" in found.stdout
+    assert away("history").returncode == 4
+
+
+def test_a_withdrawn_layer_is_published_again(terminal: Terminal, parcels: Path) -> None:
+    terminal("load", "cadastral_parcels", str(parcels))
+    assert terminal("withdraw", "cadastral_parcels").returncode == 0
+    assert terminal("publish", "cadastral_parcels").returncode == 0
+    assert terminal("publish", "red_lines").returncode == 2
+
+
+def test_all_of_one_parcel(terminal: Terminal, parcels: Path) -> None:
+    terminal("load", "cadastral_parcels", str(parcels))
+    done = terminal("parcel", "00070.7.12")
+    assert done.returncode == 0, done.stderr
+    assert "00070.7.12" in done.stdout
+    assert "Nguyễn Văn A" not in done.stdout
+    assert terminal("parcel", "00070.7.99").returncode == 2
