@@ -121,6 +121,7 @@ install_postgis() {
   trap 'as_root rm -f '"$drop" EXIT
   apt_install postgresql postgresql-postgis || die "PostgreSQL with PostGIS could not be installed."
   as_root rm -f "$drop"
+  as_root rmdir --ignore-fail-on-non-empty "${drop%/*}"
   trap - EXIT
   server_version postgis >/dev/null || die "PostgreSQL was installed but PostGIS is not beside it."
 }
@@ -157,7 +158,10 @@ make_environment() {
   fi
   .venv/bin/python -m pip install -q --only-binary :all: --require-hashes -r "$lock" ||
     die "the packages of $lock could not be installed; the lines above say which."
-  .venv/bin/python -m pip install -q --no-index --no-deps --no-build-isolation --editable .
+  local log
+  log=$(mktemp)
+  .venv/bin/python -m pip install -q --no-index --no-deps --no-build-isolation --editable . >"$log" 2>&1 || { cat "$log" >&2; exit 4; }
+  rm -f "$log"
   stamp "$lock" >".venv/stamp-$kind"
 }
 
