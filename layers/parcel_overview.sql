@@ -68,16 +68,9 @@ built AS (
     GROUP BY parcel
 ),
 permit_link AS (
-    SELECT s.id AS parcel, g.id, 'key' AS basis, g.status
-    FROM parcel AS s
-    JOIN construction.construction_permits AS g ON g.parcel_key = s.parcel_key
-    UNION ALL
-    -- By place only when the key names no parcel: a point is often no better than a geocoded address.
-    SELECT s.id, g.id, 'place', g.status
+    SELECT l.parcel_id AS parcel, l.permit_id AS id, l.basis, l.status
     FROM subject AS s
-    JOIN construction.construction_permits AS g
-        ON s.geom_wgs84 && g.geom_wgs84 AND ST_Intersects(s.geom_wgs84, g.geom_wgs84)
-    WHERE NOT EXISTS (SELECT FROM cadastre.cadastral_parcels AS other WHERE other.parcel_key = g.parcel_key)
+    JOIN construction.permit_parcels AS l ON l.parcel_id = s.id
 ),
 permitted AS (
     SELECT

@@ -1,6 +1,6 @@
 -- One row for each building (or permit) and rule, at the parcel that holds the building's inner point; reads
--- parcel_overview and building_permits, which are made first. The geometry is the building as it was delivered, so that no point has to cross
--- the datum here. Tolerances stand in the CTE `tolerance`; they are this project's, not the law's.
+-- parcel_overview and building_permits, which are made first. The geometry is the building as it was delivered, so that
+-- no point has to cross the datum here. Tolerances stand in the CTE `tolerance`; they are this project's, not the law's.
 WITH RECURSIVE
 tolerance AS (
     SELECT

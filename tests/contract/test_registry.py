@@ -178,7 +178,7 @@ BROKEN = [
     ("cadastral_parcels.yaml", "{map_commune_code}.", "{holder}.", "'holder' is personal"),
     ("terrain.yaml", "layer: cadastral_parcels", "layer: cadastral_parcel", "Did you mean 'cadastral_parcels'?"),
     ("parcel_overview.yaml", "sql: parcel_overview.sql", "sql: parcel_overview.sqk", "Did you mean 'parcel_over"),
-    ("parcel_overview.yaml", "{parcel_key: parcel_key}", "{parcel_kee: parcel_key}", "Did you mean 'parcel_key'?"),
+    ("permit_parcels.yaml", "{parcel_key: parcel_key}", "{parcel_kee: parcel_key}", "Did you mean 'parcel_key'?"),
     ("parcel_overview.yaml", "{layer: buildings, by", "{layer: permit_conflicts, by", "is made from itself"),
     ("parcel_overview.yaml", "kind: derived", "kind: features", "a layer of kind 'features' has no 'derived'"),
     ("red_lines.yaml", "  classify: kind\n", "", "'colours' need 'classify'"),

@@ -14,7 +14,7 @@ from sdi.store.features import select_count
 
 WITHHOLDING = [
     "cadastral_parcels", "land_use", "land_use_plan", "planning_zones", "buildings", "parcel_overview",
-    "permit_conflicts", "building_permits",
+    "permit_conflicts", "building_permits", "permit_parcels",
 ]  # fmt: skip
 
 

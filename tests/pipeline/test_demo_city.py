@@ -50,7 +50,8 @@ def test_the_same_file_again_writes_nothing(demo_city: DemoCity) -> None:
 
 def test_every_parcel_knows_its_height_and_flood_depth(demo_city: DemoCity) -> None:
     rows = demo_city.rows(
-        "SELECT count(*), count(elevation_mean), min(elevation_mean), max(elevation_mean), min(flood_depth_max), max(flood_depth_max)"
+        "SELECT count(*), count(elevation_mean), min(elevation_mean), max(elevation_mean),"
+        " min(flood_depth_max), max(flood_depth_max)"
         " FROM cadastre.parcel_overview"
     )
     parcels, high, lowest, highest, driest, deepest = rows[0]

@@ -1,4 +1,4 @@
-"""A new layer is a new YAML file and nothing else: the service that runs already serves it a moment after its first load."""
+"""A new layer is a new YAML file and nothing else: the running service serves it a moment after its first load."""
 
 from __future__ import annotations
 
@@ -34,7 +34,8 @@ geometry: {type: Point}
 attributes:
   - {name: tree_number, title: {vi: Số hiệu cây, en: Number}, type: text, required: true, sources: [soHieuCay]}
   - {name: species, title: {vi: Loài cây, en: Species}, type: text, sources: [loaiCay]}
-  - {name: height, title: {vi: Chiều cao, en: Height}, type: number, unit: m, minimum: 0, maximum: 60, sources: [chieuCao]}
+  - {name: height, title: {vi: Chiều cao, en: Height}, type: number, unit: m, minimum: 0, maximum: 60,
+     sources: [chieuCao]}
 licence: {id: CC-BY-4.0, title: {vi: Ghi công, en: Attribution}}
 update_cycle: monthly
 """

@@ -105,8 +105,9 @@ def test_two_grids_live_in_one_layer(country: Deployment, shared_data: Folder) -
 
 
 @pytest.mark.parametrize(
-    ("plan", "polygons", "code"), [("QHPK_SDD_NghiaChanh_2021", 224, "512121000001"), ("QHC_SDD_TTBaTo_BaTo_2015", 245, "511511000001")]
-)  # fmt: skip
+    ("plan", "polygons", "code"),
+    [("QHPK_SDD_NghiaChanh_2021", 224, "512121000001"), ("QHC_SDD_TTBaTo_BaTo_2015", 245, "511511000001")],
+)
 def test_plans_exported_from_cad(country: Deployment, shared_data: Folder, plan: str, polygons: int, code: str) -> None:
     file = shared_data("vn_planning_quangngai") / f"{plan}.geojson.zip"
     said = {"grid": 5898, "operation": 5194, "constants": {"plan_code": code}, "mapping": {"name": "object_code"}}
@@ -119,7 +120,7 @@ def test_plans_exported_from_cad(country: Deployment, shared_data: Folder, plan:
 
 
 def test_the_operation_of_a_files_maker_moves_it_by_75_cm(country: Deployment, shared_data: Folder) -> None:
-    """The file's WGS 84 is made by EPSG:5194; its VN-2000 is got by going back the same way, and WGS 84 by 6960 from there."""
+    """The file's WGS 84 is made by EPSG:5194; its VN-2000 by going back the same way, and WGS 84 by 6960 from there."""
     file = shared_data("vn_planning_quangngai") / "duan.geojson.zip"
     with country.loader() as connection:
         made = [
