@@ -1,4 +1,7 @@
-"""What is wrong with a set-up, and how to mend it: each examination says what was looked at, what was found, and the cure."""
+"""What is wrong with a set-up, and how to mend it.
+
+Each examination says what was looked at, what was found, and the cure.
+"""
 
 from __future__ import annotations
 

@@ -76,7 +76,8 @@ _WORDS = {
     },
     "en": {
         "inserted": "new", "updated": "changed", "deleted": "ended", "unchanged": "unchanged",
-        "quarantined": "in quarantine", "nothing": "nothing changed", "refused": "refused, the old layer is still served",
+        "quarantined": "in quarantine", "nothing": "nothing changed",
+        "refused": "refused, the old layer is still served",
     },
 }  # fmt: skip
 
@@ -90,8 +91,9 @@ def deliver(
     *,
     progress: Progress | None = None,
 ) -> Outcome:
-    """Take a steward's file through the whole way. `connection`: a loader's, in autocommit mode, on a migrated database.
+    """Take a steward's file through the whole way.
 
+    `connection`: a loader's, in autocommit mode, on a migrated database.
     Raises NotFound, UsageError, SourceError, StoreError; bad data is in the outcome's report.
     """
     layer = registry[layer_id]
@@ -193,7 +195,8 @@ def _load(
         raise UsageError(f"{received.delivery.file_name} lies nowhere on the Earth.")
     facts = received.facts | {"file": received.cog.relative_to(settings.data).as_posix()}
     return loader.enter_coverage(
-        connection, layer, received.delivery, received.report, extent=received.extent_wgs84, facts=facts, load_id=load_id
+        connection, layer, received.delivery, received.report,
+        extent=received.extent_wgs84, facts=facts, load_id=load_id,
     )  # fmt: skip
 
 
@@ -262,7 +265,10 @@ def write_findings(path: Path, report: Report) -> None:
 def write_layer(
     connection: Connection, settings: Settings, layer: Layer, path: Path, target: str | None, attributes: list[str]
 ) -> int:
-    """Write a layer's attributes and shapes to a file; `target`: `EPSG:…`, None: the layer's own grid. Returns the count."""
+    """Write a layer's attributes and shapes to a file; `target`: `EPSG:…`, None: the layer's own grid.
+
+    Returns the count.
+    """
     if layer.coverage is not None:
         raise UsageError(f"'{layer.id}' is a coverage.", hint="Copy its GeoTIFF, or ask the service for /coverage.")
     srid = 4326 if path.suffix.lower() == ".geojson" else crs.parse(target) if target else None

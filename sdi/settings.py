@@ -15,7 +15,10 @@ ROOT = Path(__file__).resolve().parents[1]
 
 
 class Settings(BaseSettings):
-    """Each field is the environment variable `SDI_<NAME>`; a file named in `SDI_<NAME>_FILE` (Docker secrets) also serves."""
+    """Each field is the environment variable `SDI_<NAME>`.
+
+    A file named in `SDI_<NAME>_FILE` (Docker secrets) also serves.
+    """
 
     model_config = SettingsConfigDict(env_prefix="SDI_", frozen=True, use_attribute_docstrings=True)
 

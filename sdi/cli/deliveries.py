@@ -35,16 +35,21 @@ Area = Annotated[
 Day = Annotated[str | None, typer.Option("--date", help="Ngày của dữ liệu · The data's date, YYYY-MM-DD.")]
 Steward = Annotated[str | None, typer.Option(help="Người nộp · Who hands it in.", envvar="SDI_STEWARD")]
 Findings = Annotated[Path | None, typer.Option(help="Ghi các phát hiện ra GeoPackage · Write the findings for QGIS.")]
+ControlPoints = Annotated[
+    Path | None, typer.Option(help="Điểm khống chế có cả hai hệ tọa độ · Points known in both systems.")
+]
+ControlGrid = Annotated[int | None, typer.Option(help="Lưới của điểm khống chế · The grid of the control points.")]
+Target = Annotated[
+    str | None, typer.Option("--crs", help="EPSG:5897; mặc định là lưới của lớp · default: the layer's grid.")
+]
 
 
 @app.command("check")
 def check(
     context: typer.Context, layer: LayerId, file: File, layer_in_file: LayerInFile = None, crs: Crs = None,
-    encoding: Encoding = None, operation: Operation = 6960, grid: Grid = None, swap: Swap = False, map_: Map = None, set_: Set = None,
-    area: Area = None, day: Day = None, findings: Findings = None,
-    control_points: Annotated[Path | None, typer.Option(help="Điểm khống chế có cả hai hệ tọa độ · Points known in both systems.")] = None,
-    control_grid: Annotated[int | None, typer.Option(help="Lưới của điểm khống chế · The grid of the control points.")] = None,
-    json: Json = False,
+    encoding: Encoding = None, operation: Operation = 6960, grid: Grid = None, swap: Swap = False,
+    map_: Map = None, set_: Set = None, area: Area = None, day: Day = None, findings: Findings = None,
+    control_points: ControlPoints = None, control_grid: ControlGrid = None, json: Json = False,
 ) -> None:  # fmt: skip
     """Kiểm tra một tệp, không ghi gì · Check a file; writes nothing."""
     from sdi import pipeline
@@ -76,8 +81,9 @@ def check(
 @app.command("load")
 def load(
     context: typer.Context, layer: LayerId, file: File, layer_in_file: LayerInFile = None, crs: Crs = None,
-    encoding: Encoding = None, operation: Operation = 6960, grid: Grid = None, swap: Swap = False, map_: Map = None, set_: Set = None,
-    area: Area = None, day: Day = None, steward: Steward = None, findings: Findings = None, json: Json = False,
+    encoding: Encoding = None, operation: Operation = 6960, grid: Grid = None, swap: Swap = False,
+    map_: Map = None, set_: Set = None, area: Area = None, day: Day = None, steward: Steward = None,
+    findings: Findings = None, json: Json = False,
 ) -> None:  # fmt: skip
     """Nạp một tệp trong một giao dịch · Load a file in one transaction."""
     from sdi import pipeline
@@ -142,8 +148,9 @@ def history(
         show.machine([entry.__dict__ for entry in entries])
         return
     rows = [
-        (entry.load_id, entry.layer, entry.status, f"{entry.started_at:%Y-%m-%d %H:%M:%S}", entry.steward, entry.file_name or f"← {entry.cause}",
-         entry.encoding, entry.crs_used, entry.operation, entry.read, entry.inserted, entry.updated, entry.deleted, entry.unchanged, entry.quarantined)
+        (entry.load_id, entry.layer, entry.status, f"{entry.started_at:%Y-%m-%d %H:%M:%S}", entry.steward,
+         entry.file_name or f"← {entry.cause}", entry.encoding, entry.crs_used, entry.operation,
+         entry.read, entry.inserted, entry.updated, entry.deleted, entry.unchanged, entry.quarantined)
         for entry in entries
     ]  # fmt: skip
     columns = [
@@ -167,10 +174,7 @@ def history(
 
 
 @app.command("export")
-def export(
-    context: typer.Context, layer: LayerId, file: File,
-    crs: Annotated[str | None, typer.Option(help="EPSG:5897; mặc định là lưới của lớp · default: the layer's grid.")] = None,
-) -> None:  # fmt: skip
+def export(context: typer.Context, layer: LayerId, file: File, crs: Target = None) -> None:
     """Xuất một lớp ra tệp · Write a layer to a file (.gpkg .geojson .fgb .shp .csv .tab .mif)."""
     from sdi import pipeline
 
@@ -197,16 +201,17 @@ def parcel(context: typer.Context, parcel_id: Annotated[str, typer.Argument(meta
 
 
 def _request(
-    file: Path, layer_in_file: str | None, crs: str | None, encoding: str | None, operation: int, grid: int | None, swap: bool,
-    mapping: list[str] | None, constants: list[str] | None, area: str | None, day: str | None, steward: str | None,
+    file: Path, layer_in_file: str | None, crs: str | None, encoding: str | None, operation: int, grid: int | None,
+    swap: bool, mapping: list[str] | None, constants: list[str] | None, area: str | None, day: str | None,
+    steward: str | None,
 ) -> Request:  # fmt: skip
     try:
         when = date.fromisoformat(day) if day else None
     except ValueError:
         raise UsageError(f"--date {day} is not a date.", hint="Write 2026-11-21.") from None
     return Request(
-        path=file, layer_in_file=layer_in_file, crs=crs, encoding=encoding, operation=operation, grid=grid, swapped=swap,
-        mapping=_pairs(mapping, "--map"), constants=_pairs(constants, "--set"), area=area, day=when,
+        path=file, layer_in_file=layer_in_file, crs=crs, encoding=encoding, operation=operation, grid=grid,
+        swapped=swap, mapping=_pairs(mapping, "--map"), constants=_pairs(constants, "--set"), area=area, day=when,
         steward=steward or _login(),
     )  # fmt: skip
 

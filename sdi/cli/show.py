@@ -76,9 +76,8 @@ def delivery(read: Delivery, language: str) -> None:
     declared = f" ({words['declared']} {read.crs_declared})" if read.crs_declared not in (None, read.crs_used) else ""
     kept = f" → EPSG:{read.grid}" if read.crs_used != f"EPSG:{read.grid}" else ""
     operation = f" · {words['operation']} EPSG:{read.operation}" if read.operation else ""
-    out.print(
-        f"[bold]{escape(read.file_name)}[/bold]  {read.driver} · {escape(read.layer_in_file)} · sha256 {read.sha256[:12]}…"
-    )
+    source = f"{read.driver} · {escape(read.layer_in_file)} · sha256 {read.sha256[:12]}…"
+    out.print(f"[bold]{escape(read.file_name)}[/bold]  {source}")
     out.print(f"  {words['encoding']} {read.encoding} · {read.crs_used}{escape(declared)}{kept}{operation}")
 
 
@@ -123,10 +122,12 @@ def progress(title: str) -> Iterator[Callable[[int, int | None], None]]:
 WORDS = {
     "vi": {
         "read": "đã đọc", "kept": "giữ", "quarantined": "cách ly", "dropped": "bỏ qua", "row": "dòng",
-        "encoding": "bảng mã", "declared": "khai báo", "operation": "phép chuyển", "more": "mục nữa", "refused": "Từ chối: bộ dữ liệu không được nạp, lớp cũ vẫn được phục vụ.",
+        "encoding": "bảng mã", "declared": "khai báo", "operation": "phép chuyển", "more": "mục nữa",
+        "refused": "Từ chối: bộ dữ liệu không được nạp, lớp cũ vẫn được phục vụ.",
     },
     "en": {
         "read": "read", "kept": "kept", "quarantined": "quarantined", "dropped": "dropped", "row": "row",
-        "encoding": "encoding", "declared": "declared", "operation": "operation", "more": "more", "refused": "Refused: nothing was loaded, the old layer is still served.",
+        "encoding": "encoding", "declared": "declared", "operation": "operation", "more": "more",
+        "refused": "Refused: nothing was loaded, the old layer is still served.",
     },
 }  # fmt: skip

@@ -8,7 +8,7 @@ from __future__ import annotations
 import unicodedata
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import AfterValidator, BaseModel, ConfigDict, StringConstraints
 
 from sdi.contract.rules import RULES
 
@@ -86,7 +86,7 @@ class Attribute(Part):
     required: bool = False
     queryable: bool = True
     privacy: Privacy = "open"
-    """open: everybody; agency: agencies with a grant; restricted: named users; personal: recognised and never stored."""
+    """open: everybody; agency: agencies with a grant; restricted: named users; personal: recognised, never stored."""
     sources: list[str] = []
     """Names under which the column may come; compared without case, marks, blanks and `_`, and cut at 10 for DBF."""
     pattern: str | None = None

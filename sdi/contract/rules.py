@@ -248,7 +248,8 @@ _RULES = [
         "absolute positional accuracy",
         "info",
         "warn",
-        "Tọa độ khớp với {value}: {limit} nằm trong phạm vi dự kiến, cách tâm {other}. Nếu đúng, hãy nạp lại với --crs.",
+        "Tọa độ khớp với {value}: {limit} nằm trong phạm vi dự kiến, cách tâm {other}. "
+        "Nếu đúng, hãy nạp lại với --crs.",
         "The coordinates fit {value}: {limit} inside the expected extent, {other} from its middle. "
         "If that is right, deliver again with --crs.",
     ),

@@ -44,7 +44,8 @@ class Fit:
 def fit_control_points(request: Request, limits: Limits | None = None) -> Fit:
     """Read a file of points in WGS 84 with their VN-2000 coordinates in columns X and Y (metres), in either order.
 
-    `request.grid` names the grid of the columns; None: every TM-3 grid is tried and the best fit kept. Raises SourceError.
+    `request.grid` names the grid of the columns; None: every TM-3 grid is tried and the best fit kept.
+    Raises SourceError.
     """
     table = read(request, limits).table
     columns = {axis: _column(table, names) for axis, names in _AXES.items()}

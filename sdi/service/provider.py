@@ -20,7 +20,7 @@ from sdi.service.parameters import comparable
 from sdi.service.reader import Reader
 
 QUERY: ContextVar[Any] = ContextVar("QUERY")
-"""What pygeoapi's provider is to answer, checked, carried into its thread: a FeatureQuery, or a coverage's most cells."""
+"""What pygeoapi's provider is to answer, checked, carried to its thread: a FeatureQuery, or a coverage's most cells."""
 
 _TYPES = {
     "integer": {"type": "integer"},

@@ -21,7 +21,8 @@ def extent_of(connection: Connection, layer: Layer, code: str, day: date) -> Box
     assert layer.frame is not None
     statement = sql.SQL(
         "SELECT ST_XMin(box), ST_YMin(box), ST_XMax(box), ST_YMax(box)"
-        " FROM (SELECT {} AS current, ST_Extent(geom_wgs84) AS box FROM {} WHERE {} = %(code)s GROUP BY 1) found ORDER BY current DESC LIMIT 1"
+        " FROM (SELECT {} AS current, ST_Extent(geom_wgs84) AS box FROM {} WHERE {} = %(code)s GROUP BY 1) found"
+        " ORDER BY current DESC LIMIT 1"
     ).format(_in_force(layer), tables.now(layer), sql.Identifier(layer.frame))
     row = connection.execute(statement, {"code": code, "day": day}).fetchone()
     return None if row is None or row[0] is None else (row[0], row[1], row[2], row[3])

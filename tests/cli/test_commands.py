@@ -16,8 +16,11 @@ import pytest
 from sdi.settings import ROOT
 
 PARCELS = """{"type": "FeatureCollection", "features": [
- {"type": "Feature", "properties": {"maXa": "00070", "soTo": "7", "soThua": "%s", "mdsd": "ODT", "diaChi": "Phố Hàng Bạc", "tenChu": "Nguyễn Văn A"},
-  "geometry": {"type": "Polygon", "coordinates": [[[105.8525,21.0287],[105.8526,21.0287],[105.8526,21.0288],[105.8525,21.0288],[105.8525,21.0287]]]}}]}"""
+ {"type": "Feature",
+  "properties": {"maXa": "00070", "soTo": "7", "soThua": "%s", "mdsd": "ODT",
+                 "diaChi": "Phố Hàng Bạc", "tenChu": "Nguyễn Văn A"},
+  "geometry": {"type": "Polygon", "coordinates": [[
+   [105.8525,21.0287],[105.8526,21.0287],[105.8526,21.0288],[105.8525,21.0288],[105.8525,21.0287]]]}}]}"""
 
 
 @dataclass(frozen=True)
