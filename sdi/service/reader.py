@@ -11,11 +11,14 @@ from starlette.concurrency import run_in_threadpool
 
 from sdi.contract.layer import Layer
 from sdi.contract.query import FeatureQuery
-from sdi.errors import BadRequest, SdiError
+from sdi.errors import BadRequest, Overloaded, SdiError, StoreError
 from sdi.settings import Settings
 from sdi.store import engine, features, ledger
 from sdi.store.ledger import Publication
 from sdi.store.statement import Statement
+
+PATIENCE = 2.0
+"""Seconds that a look at the ledger waits for its connection, of which there is one."""
 
 
 class Reader:
@@ -85,8 +88,11 @@ class Reader:
         return await run_in_threadpool(self._ask, ledger.published)
 
     def _ask(self, question: Callable[[Any], Any]) -> Any:
-        with _told(), self._ledger.connection() as connection:
-            return question(connection)
+        try:
+            with _told(), self._ledger.connection(timeout=PATIENCE) as connection:
+                return question(connection)
+        except Overloaded as error:
+            raise StoreError("The database cannot be reached.", hint="Run 'sdi doctor'.") from error
 
 
 def _closable(rows: AsyncIterator[tuple[Any, ...]]) -> AsyncGenerator[tuple[Any, ...]]:

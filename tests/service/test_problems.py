@@ -262,6 +262,8 @@ def test_a_bug_is_a_problem_with_a_number_and_nothing_of_its_text(
         answer = other.ask("/broken")
         page = other.ask("/broken", Accept="text/html")
     assert answer.status == page.status == 500
+    assert page.headers["Content-Type"].startswith("text/html")
+    assert page.headers["X-Request-Id"] in page.text
     assert answer.headers["Content-Type"] == "application/problem+json"
     assert "secret" not in answer.text + page.text
     number = answer.headers["X-Request-Id"]
