@@ -239,7 +239,8 @@ def reading(settings: Settings, *, needed: bool = False) -> Iterator[Connection 
     try:
         url = engine.database_url(settings, start=needed)
         connection = engine.connect(url, engine.LOADER)
-        ledger.version(connection)
+        with engine.translated():
+            ledger.version(connection)
     except StoreError:
         if needed:
             raise

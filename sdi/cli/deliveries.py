@@ -148,29 +148,19 @@ def history(
         show.machine([entry.__dict__ for entry in entries])
         return
     rows = [
-        (entry.load_id, entry.layer, entry.status, f"{entry.started_at:%Y-%m-%d %H:%M:%S}", entry.steward,
-         entry.file_name or f"← {entry.cause}", entry.encoding, entry.crs_used, entry.operation,
-         entry.read, entry.inserted, entry.updated, entry.deleted, entry.unchanged, entry.quarantined)
+        (entry.load_id, entry.layer, entry.status, f"{entry.started_at:%Y-%m-%d %H:%M}", entry.steward,
+         entry.file_name or f"← {entry.cause}", entry.encoding, entry.crs_used, entry.operation, *_counts(entry))
         for entry in entries
+        # A derived layer that was looked at and did not change is no news; --json has it.
+        if entry.cause is None or any(_counts(entry)[1:4])
     ]  # fmt: skip
-    columns = [
-        "load",
-        "layer",
-        "status",
-        "started (UTC)",
-        "steward",
-        "file",
-        "encoding",
-        "crs",
-        "op",
-        "read",
-        "+",
-        "~",
-        "-",
-        "=",
-        "quarantine",
-    ]
-    show.table(columns, rows, right=["load", "read", "+", "~", "-", "=", "quarantine"])
+    counts = ["read", "+", "~", "-", "=", "held"]
+    names = ["load", "layer", "status", "started UTC", "steward", "file", "text", "crs", "op"]
+    show.table([*names, *counts], rows, right=["load", *counts])
+
+
+def _counts(entry: Any) -> tuple[int, ...]:
+    return entry.read, entry.inserted, entry.updated, entry.deleted, entry.unchanged, entry.quarantined
 
 
 @app.command("export")

@@ -18,6 +18,8 @@ from sdi.contract.report import Report
 from sdi.errors import SdiError
 
 out = Console(soft_wrap=True, highlight=False)
+WIDE = 400
+"""Columns of a table that goes into a file or a pipe: nothing is folded there."""
 talk = Console(stderr=True, soft_wrap=True, highlight=False)
 
 SHOWN_PER_RULE = 3
@@ -46,7 +48,7 @@ def table(columns: Sequence[str], rows: Sequence[Sequence[Any]], right: Sequence
         shown.add_column(column, justify="right" if column in right else "left", overflow="fold")
     for row in rows:
         shown.add_row(*(escape("" if cell is None else str(cell)) for cell in row))
-    out.print(shown)
+    out.print(shown, width=None if out.is_terminal else WIDE, soft_wrap=False)
 
 
 def report(found: Report, language: str) -> None:
