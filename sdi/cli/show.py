@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -17,9 +18,9 @@ from sdi.contract.registry import Registry
 from sdi.contract.report import Report
 from sdi.errors import SdiError
 
-out = Console(soft_wrap=True, highlight=False)
 WIDE = 400
-"""Columns of a table that goes into a file or a pipe: nothing is folded there."""
+"""Columns of what goes into a file or a pipe: nothing is folded there."""
+out = Console(soft_wrap=True, highlight=False, width=None if sys.stdout.isatty() else WIDE)
 talk = Console(stderr=True, soft_wrap=True, highlight=False)
 
 SHOWN_PER_RULE = 3
@@ -48,7 +49,7 @@ def table(columns: Sequence[str], rows: Sequence[Sequence[Any]], right: Sequence
         shown.add_column(column, justify="right" if column in right else "left", overflow="fold")
     for row in rows:
         shown.add_row(*(escape("" if cell is None else str(cell)) for cell in row))
-    out.print(shown, width=None if out.is_terminal else WIDE, soft_wrap=False)
+    out.print(shown, soft_wrap=False)
 
 
 def report(found: Report, language: str) -> None:
