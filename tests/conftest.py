@@ -11,6 +11,8 @@ from urllib.parse import urlsplit, urlunsplit
 import psycopg
 import pytest
 
+pytest_plugins = ["tests.deployment"]
+
 ROOT = Path(__file__).resolve().parents[1]
 SHARED = Path(os.environ.get("SDI_SHARED_DATA", ROOT.parent / "shared" / "data"))
 

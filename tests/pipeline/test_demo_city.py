@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.pipeline.conftest import DemoCity
+from tests.deployment import DemoCity
 
 
 def test_every_delivery_is_loaded(demo_city: DemoCity) -> None:

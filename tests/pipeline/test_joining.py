@@ -9,11 +9,14 @@ from pathlib import Path
 import numpy as np
 
 from sdi.national import vn2000
-from tests.pipeline.conftest import Deployment
+from tests.deployment import Deployment
 
 
 def write_parcel(folder: Path, number: str, east: float) -> Path:
-    """A parcel of 10 by 20 m in EPSG:5897 near Hoàn Kiếm, as GeoJSON in WGS 84; each commune code is a delivery of its own."""
+    """A parcel of 10 by 20 m in EPSG:5897 near Hoàn Kiếm, as GeoJSON in WGS 84.
+
+    Each commune code is a delivery of its own.
+    """
     west, south = 588400.0 + east, 2326300.0
     ring = np.array([(west, south), (west + 10, south), (west + 10, south + 20), (west, south + 20), (west, south)])
     coordinates = [vn2000.to_wgs84(ring, 5897).tolist()]

@@ -4,21 +4,16 @@ from __future__ import annotations
 
 import json
 import shutil
-import threading
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 
-import uvicorn
-
 from sdi.contract.registry import read_registry
-from sdi.service.app import create_app
 from sdi.settings import ROOT
 from sdi.store import engine, ledger, migrate
-from tests.pipeline.conftest import Deployment
+from tests.deployment import Deployment, serving
 
 TREES = """
 id: street_trees
@@ -39,23 +34,6 @@ attributes:
 licence: {id: CC-BY-4.0, title: {vi: Ghi công, en: Attribution}}
 update_cycle: monthly
 """
-
-
-@contextmanager
-def serving(at: Deployment) -> Iterator[str]:
-    """The service on a free port of this machine, in a thread; gives its URL."""
-    app = create_app(at.settings, at.registry)
-    server = uvicorn.Server(uvicorn.Config(app, host="127.0.0.1", port=0, log_level="error"))
-    thread = threading.Thread(target=server.run, daemon=True)
-    thread.start()
-    while not server.started:
-        time.sleep(0.02)
-    port = server.servers[0].sockets[0].getsockname()[1]
-    try:
-        yield f"http://127.0.0.1:{port}"
-    finally:
-        server.should_exit = True
-        thread.join(10)
 
 
 def status_of(url: str) -> int:

@@ -10,7 +10,7 @@ import pytest
 
 from sdi import pipeline
 from sdi.contract.delivery import Request
-from tests.pipeline.conftest import Deployment
+from tests.deployment import Deployment
 
 Folder = Callable[[str], Path]
 VIETNAM = (102.0, 4.5, 118.0, 23.5)

@@ -1,8 +1,11 @@
-"""The demo city, delivered through the whole way into a real database, once for all tests."""
+"""Deployments for tests, loaded by tests/conftest.py: fresh ones, the demo city in one, and their service."""
 
 from __future__ import annotations
 
 import json
+import socket
+import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -10,10 +13,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import uvicorn
+from fastapi import FastAPI
 
 from sdi import pipeline
+from sdi.contract.delivery import Request
 from sdi.contract.registry import Registry, read_registry
 from sdi.demo import city
+from sdi.service.app import create_app
 from sdi.settings import ROOT, Settings
 from sdi.store import engine, migrate
 from sdi.store.engine import Connection
@@ -34,7 +41,7 @@ class Deployment:
             yield connection
 
     def deliver(self, layer: str, path: Path, **said: Any) -> pipeline.Outcome:
-        request = pipeline.Request(path, steward="test", **said)
+        request = Request(path, steward="test", **said)
         with self.loader() as connection:
             return pipeline.deliver(connection, self.settings, self.registry, layer, request)
 
@@ -51,6 +58,30 @@ class DemoCity(Deployment):
 
     def findings(self, layer: str) -> list[Any]:
         return [found for outcome in self.outcomes if outcome.layer.id == layer for found in outcome.report.findings]
+
+
+@contextmanager
+def serving(at: Deployment, also: Callable[[FastAPI], None] = lambda app: None) -> Iterator[str]:
+    """The service on a free port of this machine, in a thread; gives its URL, with which its links begin.
+
+    `also`: what else is done to the application before it runs.
+    """
+    with socket.socket() as listening:
+        listening.bind(("127.0.0.1", 0))
+        url = f"http://127.0.0.1:{listening.getsockname()[1]}"
+        app = create_app(at.settings.model_copy(update={"url": url}), at.registry)
+        also(app)
+        server = uvicorn.Server(uvicorn.Config(app, log_level="error"))
+        thread = threading.Thread(target=server.run, args=([listening],), daemon=True)
+        thread.start()
+        while not server.started:
+            assert thread.is_alive(), "the service did not start"
+            time.sleep(0.02)
+        try:
+            yield url
+        finally:
+            server.should_exit = True
+            thread.join(10)
 
 
 @pytest.fixture(scope="session")
@@ -72,6 +103,7 @@ def new_deployment(
 
 @pytest.fixture(scope="session")
 def demo_city(new_deployment: Callable[..., Deployment], tmp_path_factory: pytest.TempPathFactory) -> DemoCity:
+    """The demo city, delivered through the whole way into a real database, once for all tests."""
     folder = tmp_path_factory.mktemp("city")
     city.generate(folder, parcels=PARCELS)
     at = new_deployment()
