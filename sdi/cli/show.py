@@ -6,6 +6,7 @@ import json
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from datetime import date
 from typing import Any
 
 from rich.console import Console
@@ -14,6 +15,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from sdi.contract.delivery import Delivery
+from sdi.contract.layer import Attribute, Item
 from sdi.contract.registry import Registry
 from sdi.contract.report import Report
 from sdi.errors import SdiError
@@ -87,19 +89,39 @@ def delivery(read: Delivery, language: str) -> None:
 def dossier(document: dict[str, Any], registry: Registry, language: str) -> None:
     """A dossier for the terminal: the facts, then each kind of related feature."""
     derived = registry[document["collection"]]
-    out.print(f"[bold]{escape(document['title'])} · {escape(document['id'])}[/bold]")
     subject = registry[document["subject"]["collection"]]
-    facts = [(subject[name].title, value) for name, value in document["subject"]["feature"]["properties"].items()]
-    facts += [(derived[name].title, value) for name, value in document["properties"].items()]
-    seen = dict.fromkeys(
-        (title.in_language(language), str(value)) for title, value in facts if value not in (None, [], "")
-    )
-    table(["", ""], list(seen))
+    out.print(f"[bold]{escape(document['title'])} · {escape(document['id'])}[/bold]")
+    facts = [(subject[name], value) for name, value in document["subject"]["feature"]["properties"].items()]
+    facts += [(derived[name], value) for name, value in document["properties"].items()]
+    rows = {part.title.in_language(language): _words(part, value, registry, language) for part, value in facts}
+    table(["", ""], [row for row in rows.items() if row[1]])
     for part in document["related"]:
         out.print(f"\n[bold]{escape(part['title'])}[/bold] ({len(part['items'])})")
+        fields = {item.name: item for item in derived[part["attribute"]].items or []}
         for item in part["items"]:
-            relation = " · ".join(f"{name} {value}" for name, value in item["relation"].items() if value is not None)
-            out.print(f"  {escape(item['id'])}  {escape(relation)}")
+            told = [_words(fields[name], value, registry, language) for name, value in item["relation"].items()]
+            out.print(f"  {escape(item['id'])}  {escape(' · '.join(filter(None, told)))}")
+
+
+def _words(part: Attribute | Item, value: Any, registry: Registry, language: str) -> str:
+    """A value as a person reads it: codes by their labels, yes and no, units."""
+    if value is None or value == []:
+        return ""
+    if isinstance(value, list):
+        names = {item.name: item for item in (part.items if isinstance(part, Attribute) else None) or []}
+        told = [[_words(names[name], each, registry, language) for name, each in item.items()] for item in value]
+        return "; ".join(", ".join(filter(None, words)) for words in told)
+    if isinstance(value, bool):
+        return WORDS[language]["yes" if value else "no"]
+    if part.code_list is not None:
+        code = registry.code_lists[part.code_list].find(str(value), date.today())
+        label = (code.label_en if language == "en" else code.label_vi) if code else None
+        return f"{label} ({value})" if label else str(value)
+    unit = f" {UNITS.get(part.unit, part.unit)}" if part.unit else ""
+    return f"{value}{unit}".rstrip()
+
+
+UNITS = {"m2": "m²", "1": ""}
 
 
 @contextmanager
@@ -125,12 +147,14 @@ def progress(title: str) -> Iterator[Callable[[int, int | None], None]]:
 WORDS = {
     "vi": {
         "read": "đã đọc", "kept": "giữ", "quarantined": "cách ly", "dropped": "bỏ qua", "row": "dòng",
-        "encoding": "bảng mã", "declared": "khai báo", "operation": "phép chuyển", "more": "mục nữa",
+        "yes": "Có", "no": "Không", "encoding": "bảng mã",
+        "declared": "khai báo", "operation": "phép chuyển", "more": "mục nữa",
         "refused": "Từ chối: bộ dữ liệu không được nạp, lớp cũ vẫn được phục vụ.",
     },
     "en": {
         "read": "read", "kept": "kept", "quarantined": "quarantined", "dropped": "dropped", "row": "row",
-        "encoding": "encoding", "declared": "declared", "operation": "operation", "more": "more",
+        "yes": "yes", "no": "no", "encoding": "encoding",
+        "declared": "declared", "operation": "operation", "more": "more",
         "refused": "Refused: nothing was loaded, the old layer is still served.",
     },
 }  # fmt: skip

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
@@ -19,7 +20,7 @@ from sdi.access import PUBLIC, row_filter, visible
 from sdi.contract.layer import Attribute, Layer
 from sdi.contract.query import Area, FeatureQuery
 from sdi.contract.registry import Registry
-from sdi.service import items, links, plan, words
+from sdi.service import items, links, observe, plan, words
 from sdi.service.asked import Asked
 from sdi.service.crs import DEFAULT
 from sdi.service.pages import Pages
@@ -58,6 +59,8 @@ async def document(
 
 def of_subject(settings: Settings, registry: Registry, path: str, feature_id: str, language: str) -> dict[str, Any]:
     """The dossier at `/{path}/{feature_id}/dossier` as the public sees it, without a running service."""
+
+    observe.set_up_logs(logging.ERROR)
 
     async def ask() -> dict[str, Any]:
         reader = Reader(engine.database_url(settings), settings)

@@ -25,8 +25,8 @@ QUIET = ("/health", "/metrics", "/static/{path:path}")
 log = structlog.get_logger("sdi.service")
 
 
-def set_up_logs() -> None:
-    """Log JSON lines to stderr; standard-library loggers (uvicorn's) at warnings and above come with them."""
+def set_up_logs(level: int = logging.INFO) -> None:
+    """Log JSON lines of a level and above to stderr; of standard-library loggers (uvicorn's) warnings and above."""
     structlog.configure(
         processors=[
             structlog.contextvars.merge_contextvars,
@@ -35,7 +35,7 @@ def set_up_logs() -> None:
             structlog.processors.format_exc_info,
             structlog.processors.JSONRenderer(ensure_ascii=False),
         ],
-        wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
+        wrapper_class=structlog.make_filtering_bound_logger(level),
         # Asked for at each line: whoever redirects the process redirects its log.
         logger_factory=lambda *_: structlog.WriteLogger(sys.stderr),
         cache_logger_on_first_use=False,
