@@ -24,7 +24,7 @@ COMPANIONS: dict[str, tuple[str, ...]] = {
     ".gml": (".xsd",),
     ".thf": (".vec", ".dic", ".gen", ".geo", ".qal", ".scd"),
     ".gpkg": (), ".geojson": (), ".json": (), ".topojson": (), ".geojsonl": (), ".geojsons": (), ".dxf": (), ".dgn": (),
-    ".kml": (), ".kmz": (), ".xml": (), ".fgb": (), ".csv": (), ".xlsx": (), ".gpx": (),
+    ".kml": (), ".xml": (), ".fgb": (), ".csv": (), ".xlsx": (), ".gpx": (),
 }  # fmt: skip
 """Suffix of a file that can be read -> the suffixes of the files that belong to it."""
 
@@ -79,7 +79,7 @@ def staged(path: Path, wanted: str | None, limits: ArchiveLimits) -> Iterator[St
             _parts(main)
         else:
             mains, main = [path], _copy(path, parts, folder)
-        if main.suffix.lower() in (".xlsx", ".kmz"):
+        if main.suffix.lower() == ".xlsx":
             _zip_entries(main, limits)
         _to_utf8(main)
         yield Staged(main, digest, size, tuple(main.name for main in mains))
@@ -91,7 +91,8 @@ def _neighbour(path: Path) -> str | None:
 
 
 def _is_archive(path: Path) -> bool:
-    return path.is_file() and path.name.lower().endswith((".zip", *TARS))
+    # GDAL reads a .kmz without the attributes of its schema; the .kml in it, unpacked, with them.
+    return path.is_file() and path.name.lower().endswith((".zip", ".kmz", *TARS))
 
 
 def _parts(path: Path) -> list[Path]:
@@ -164,7 +165,7 @@ def _copy(path: Path, parts: list[Path], folder: Path) -> Path:
 
 def _unpack(path: Path, folder: Path, limits: ArchiveLimits) -> None:
     try:
-        if path.name.lower().endswith(".zip"):
+        if path.name.lower().endswith((".zip", ".kmz")):
             _unpack_zip(path, folder, limits)
         else:
             _unpack_tar(path, folder, limits)

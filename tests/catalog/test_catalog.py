@@ -9,10 +9,10 @@ from pathlib import Path
 
 import jsonschema
 import pytest
-from ruamel.yaml import YAML
 
 from sdi import access
 from sdi.catalog import collection, schema, style
+from sdi.contract.document import read_document
 from sdi.contract.registry import Registry, read_registry
 from sdi.settings import Settings
 
@@ -50,9 +50,8 @@ def test_every_contract_keeps_the_schema_of_contracts(registry: Registry) -> Non
     contract = schema.layer_schema()
     jsonschema.Draft202012Validator.check_schema(contract)
     validator = jsonschema.Draft202012Validator(contract)
-    reader = YAML(typ="safe")
     for path in sorted((ROOT / "layers").glob("*.yaml")):
-        plain = json.loads(json.dumps(reader.load(path.read_text(encoding="utf-8")), default=str))
+        plain = read_document(path.read_text(encoding="utf-8")).value
         assert [error.message for error in validator.iter_errors(plain)] == [], path.name
 
 

@@ -8,9 +8,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from ruamel.yaml import YAML
-
 from sdi.contract.codelist import Code, CodeList
+from sdi.contract.document import read_document
 from sdi.contract.layer import Layer
 from sdi.contract.registry import Registry
 
@@ -42,7 +41,7 @@ QUANG_NGAI = (108.0, 14.5, 109.2, 15.5)
 
 def contract(text: str) -> Layer:
     """A layer from the part of a contract that a test is about."""
-    tree: dict[str, Any] = YAML(typ="safe").load(text)
+    tree: dict[str, Any] = read_document(text).value
     return Layer.model_validate(HEAD | tree)
 
 

@@ -2,6 +2,12 @@
 
 from __future__ import annotations
 
+import zipfile
+from pathlib import Path
+
+from sdi import pipeline
+from sdi.contract.delivery import Request
+from sdi.ingest.deliver import Received
 from tests.deployment import DemoCity
 
 
@@ -59,3 +65,16 @@ def test_every_parcel_knows_its_height_and_flood_depth(demo_city: DemoCity) -> N
     assert high == parcels
     assert 0 < lowest < highest < 20
     assert driest == 0 < deepest
+
+
+def test_a_kmz_keeps_the_attributes_of_its_kml(demo_city: DemoCity, tmp_path: Path) -> None:
+    kml = demo_city.folder / "DuAn.kml"
+    with zipfile.ZipFile(tmp_path / "DuAn.kmz", "w") as archive:
+        archive.write(kml, "doc.kml")
+    received = [
+        pipeline.check(None, demo_city.settings, demo_city.registry, "construction_projects", Request(path))
+        for path in (kml, tmp_path / "DuAn.kmz")
+    ]
+    plain, zipped = (found.features for found in received if isinstance(found, Received))
+    assert plain.num_rows > 0
+    assert zipped.drop_columns(["source_row"]).equals(plain.drop_columns(["source_row"]))
