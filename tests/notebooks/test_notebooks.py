@@ -4,59 +4,27 @@ from __future__ import annotations
 
 import ast
 import json
-import os
 import re
-import socket
 import subprocess
-import sys
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
-from urllib.error import URLError
 from urllib.request import urlopen
 
 import nbformat
 import pytest
 from nbclient import NotebookClient
 
+from tests.deployment import DemoCity, serving
+
 ROOT = Path(__file__).resolve().parents[2]
 NOTEBOOKS = ROOT / "notebooks"
-SDI = [sys.executable, "-c", "from sdi.cli import main; main()"]
 
 
 @pytest.fixture(scope="module")
-def served_city(new_database: Callable[[], str], tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The address of a small demo city, loaded and served by the commands a person would use."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    url = f"http://127.0.0.1:{port}"
-    folder = tmp_path_factory.mktemp("served")
-    environment = os.environ | {"SDI_DATABASE_URL": new_database(), "SDI_DATA": str(folder), "SDI_URL": url}
-    environment |= {"PYTHONPATH": str(ROOT)}
-    load = [*SDI, "demo", "--parcels", "800", "--no-serve"]
-    done = subprocess.run(load, env=environment, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    with (folder / "log").open("w") as log:
-        service = subprocess.Popen([*SDI, "serve", "--port", str(port)], env=environment, stdout=log, stderr=log)
-    try:
-        wait_for(url, service, folder / "log")
+def served_city(demo_city: DemoCity) -> Iterator[str]:
+    with serving(demo_city) as url:
         yield url
-    finally:
-        service.terminate()
-        service.wait(30)
-
-
-def wait_for(url: str, service: subprocess.Popen[bytes], log: Path) -> None:
-    while service.poll() is None:
-        try:
-            urlopen(f"{url}/health", timeout=30).close()
-        except (URLError, ConnectionError):
-            time.sleep(0.2)
-        else:
-            return
-    pytest.fail(f"the service ended: {log.read_text()[-2000:]}", pytrace=False)
 
 
 def execute(name: str, monkeypatch: pytest.MonkeyPatch, **environment: str) -> list[str]:
