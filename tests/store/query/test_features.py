@@ -47,6 +47,24 @@ def test_no_digit_and_no_sign_is_lost_on_the_way(places: Any) -> None:
     assert ".999Z" in text_of(places, ids=("p8",))
 
 
+def test_a_number_has_its_point_even_where_it_is_whole_and_an_integer_never(
+    make_store: Callable[..., Any], places: Any
+) -> None:
+    """QGIS 3.22 takes types from the first features, and leaves 0.93 empty where they say 0."""
+    values = [("300", 10.0), ("0", 0.0), ("-12.500", -3.0), ("1", 1e10), ("7", 999_999_999_999_999.0), ("2", 1e15)]
+    rows = [{"id": f"x{n}", "area": area, "height": height} for n, (area, height) in enumerate(values)]
+    store = make_store(places.layer, [{**row, "floors": 4} for row in rows])
+    texts = [text_of(store, ids=(row["id"],), attributes=("floors", "area", "height")) for row in rows]
+    assert [text.partition('"properties":')[2] for text in texts] == [
+        '{"floors":4,"area":300.0,"height":10.0}}',
+        '{"floors":4,"area":0.0,"height":0.0}}',
+        '{"floors":4,"area":-12.500,"height":-3.0}}',
+        '{"floors":4,"area":1.0,"height":10000000000.0}}',
+        '{"floors":4,"area":7.0,"height":999999999999999.0}}',
+        '{"floors":4,"area":2.0,"height":1e+15}}',
+    ]
+
+
 def test_a_feature_without_anything_has_nulls(places: Any) -> None:
     feature = json.loads(text_of(places, ids=("p9",)))
     assert list(feature["properties"]) == list(OPEN_NAMES)
