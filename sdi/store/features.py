@@ -45,9 +45,10 @@ _ID = sql.Identifier("id")
 _ISO = sql.SQL("to_char({} AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS.MS\"Z\"')")
 _FINITE = sql.SQL("nullif(nullif(nullif({}, 'NaN'), 'Infinity'), '-Infinity')")
 # A client that takes an attribute's type from the first features, as QGIS 3.22 does, leaves 0.93 empty after 0.
-_POINTED_DECIMAL = sql.SQL("{} + 0.0")
+_POINTED_DECIMAL = sql.SQL("CASE WHEN abs({0}) < 'Infinity' THEN {0} + 0.0 END")
 _POINTED_NUMBER = sql.SQL(
-    "CASE WHEN {0} = trunc({0}) AND abs({0}) < 1e15 THEN to_json({0}::numeric + 0.0) ELSE to_json({1}) END"
+    """CASE WHEN {0} = trunc({0}) AND abs({0}) < 1e15 THEN to_json({0}::bigint::numeric(16, 1))
+    WHEN abs({0}) < 'Infinity' THEN to_json({0}) END"""
 )
 _FEATURE = sql.SQL(
     """concat('{{"type":"Feature","id":', to_json(id),
@@ -200,9 +201,9 @@ def _json(layer: Layer, name: str) -> sql.Composable:
         case "datetime":
             return _ISO.format(column)
         case "decimal":
-            return _POINTED_DECIMAL.format(_finite(layer, name))
+            return _POINTED_DECIMAL.format(column)
         case "number":
-            return _POINTED_NUMBER.format(column, _finite(layer, name))
+            return _POINTED_NUMBER.format(column)
         case _:
             return column
 
