@@ -176,7 +176,9 @@ def break_permits(
     rows = pool.take(truth.count, has)
     away = np.array([of_building[row] for row in rows], dtype=np.int64)
     points = shapely.get_coordinates(permits.geometry[away])
-    turn = rng.uniform(0, 2 * np.pi, len(away))
+    # Towards the middle of the district: a point outside of it would be another defect, and not a permit's.
+    inward = np.median(points, axis=0) - points
+    turn = np.arctan2(inward[:, 1], inward[:, 0]) + rng.uniform(-0.6, 0.6, len(away))
     points += np.column_stack([np.cos(turn), np.sin(turn)]) * rng.uniform(60, 180, len(away))[:, None]
     permits.geometry[away] = shapely.points(points)
     permits["keyed"][away] = permits["located"][away] = True

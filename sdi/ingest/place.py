@@ -19,8 +19,9 @@ Box = tuple[float, float, float, float]
 
 PROPOSED = 4
 """How many proposals a person is shown."""
-STRAY = 0.01
-"""Share of features that may lie outside the expected place as single errors; more say that the CRS is wrong."""
+STRAY = 0.2
+"""Share of features that may lie outside the expected place as single errors, each into quarantine. A wrong grid moves all
+of them, by 27 km and more; a higher share refuses the delivery."""
 BY_CONVENTION = frozenset({"TopoJSON", "GeoJSON", "GeoJSONSeq", "KML", "LIBKML", "GPX"})
 """Formats whose coordinates are longitude and latitude when they say nothing (RFC 7946, OGC KML)."""
 

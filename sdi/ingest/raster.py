@@ -204,7 +204,7 @@ def _check_place(
         return
     findings.add("place.outside", value=1, limit=f"EPSG:{used}")
     for found in vn2000.propose_grids(tuple(head["bounds"]), expected, used, (grid,))[:3]:
-        exchanged = " (X ↔ Y)" if found.swapped else ""
+        exchanged = " (--swap-axes)" if found.swapped else ""
         name = f"EPSG:{found.epsg} {vn2000.GRIDS[found.epsg].name}{exchanged}"
         distance = f"{found.distance_m / 1000:.1f} km"
         findings.add("place.proposal", value=name, limit=f"{found.inside:.0%}", other=distance)
