@@ -127,8 +127,11 @@ install_postgis() {
 }
 
 install_browser() {
-  command -v chromium >/dev/null || command -v chromium-browser >/dev/null && return
-  apt_install chromium fonts-dejavu-core || say "chromium could not be installed: the browser's tests will be skipped"
+  local missing=()
+  command -v chromium >/dev/null || missing+=(chromium fonts-dejavu-core)
+  compgen -G '/usr/lib/*/libatomic.so.1' >/dev/null || missing+=(libatomic1)  # Playwright's driver needs it
+  [ "${#missing[@]}" = 0 ] || apt_install "${missing[@]}" ||
+    say "${missing[*]} could not be installed: the browser's tests will not run"
 }
 
 # --- .venv --------------------------------------------------------------------------------------------------------
