@@ -55,7 +55,8 @@ class Outcome:
         counts = ", ".join(
             f"{getattr(self.load, name):,} {words[name]}" for name in _COUNTS if getattr(self.load, name)
         )
-        joined = ", ".join(f"{load.layer} {load.inserted + load.updated + load.deleted:,}" for load in self.made)
+        wrote = [(load.layer, load.inserted + load.updated + load.deleted) for load in self.made]
+        joined = ", ".join(f"{name} {count:,}" for name, count in wrote if count)
         return f"✓ load {self.load_id}: {counts or words['nothing']}" + (f" → {joined}" if joined else "")
 
     def to_json(self) -> dict[str, Any]:

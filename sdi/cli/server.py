@@ -48,12 +48,18 @@ def demo(
     serving: Annotated[bool, typer.Option("--serve/--no-serve", help="Phục vụ sau khi nạp · Serve afterwards.")] = True,
 ) -> None:
     """Nạp thành phố mẫu rồi phục vụ · Load the demo city and serve it."""
+    from sdi.store import cluster
+
     at = desk(context)
     folder = at.settings.data / "demo"
     _load_demo(at, folder, parcels)
     if serving:
         show.say(f"→ http://{host}:{port}   (Ctrl-C để dừng · to stop)")
-        _serve(host, port, 1)
+        try:
+            _serve(host, port, 1)
+        finally:
+            if at.settings.database_url is None:
+                cluster.stop(at.settings.data)
 
 
 def _load_demo(at: Desk, folder: Path, parcels: int) -> None:
@@ -69,7 +75,7 @@ def _load_demo(at: Desk, folder: Path, parcels: int) -> None:
             if entry.status == "done"
         }
         if not (folder / "truth.json").exists():
-            show.say(f"· sinh thành phố mẫu · generating the demo city ({parcels:,} parcels) in {folder}")
+            show.say(f"· sinh thành phố mẫu · generating the demo city ({parcels:,} parcels)")
             city.generate(folder, parcels=parcels)
         for layer, request in city.deliveries(folder):
             if (layer, request.path.name) in done:

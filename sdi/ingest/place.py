@@ -20,8 +20,8 @@ Box = tuple[float, float, float, float]
 PROPOSED = 4
 """How many proposals a person is shown."""
 STRAY = 0.2
-"""Share of features that may lie outside the expected place as single errors, each into quarantine. A wrong grid moves all
-of them, by 27 km and more; a higher share refuses the delivery."""
+"""Share of features that may lie outside the expected place; each goes into quarantine as a single error. A wrong grid
+moves all of them, by 27 km and more, so a higher share refuses the delivery."""
 BY_CONVENTION = frozenset({"TopoJSON", "GeoJSON", "GeoJSONSeq", "KML", "LIBKML", "GPX"})
 """Formats whose coordinates are longitude and latitude when they say nothing (RFC 7946, OGC KML)."""
 
