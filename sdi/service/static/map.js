@@ -12,7 +12,7 @@
   const colours = new Map(style.classes.map((each) => [each.value, each]));
   const MOST = 2000, LABELS_FROM = 18, MOST_LABELS = 400;
 
-  const map = L.map(holder, { preferCanvas: true, zoomSnap: 0.5, maxZoom: 22 });
+  const map = L.map(holder, { preferCanvas: true, zoomSnap: 0.25, maxZoom: 22 });
   map.attributionControl.setPrefix(false);
   if (data.basemap) L.tileLayer(data.basemap, { attribution: data.attribution, maxZoom: 22, maxNativeZoom: 19 }).addTo(map);
   L.control.scale({ imperial: false }).addTo(map);
@@ -33,12 +33,15 @@
     return found ? found.colour : style.fill;
   }
 
+  // Outlines of small polygons hide them on a small scale, so they are drawn thinner there.
+  function thinned(width) { return width * Math.min(1, Math.max(0.2, 2 ** ((map.getZoom() - 18) / 1.5))); }
+
   function look(feature) {
     const colour = colourOf(feature);
     const line = /Line/.test(style.shape || "");
     const point = /Point/.test(style.shape || "");
     return {
-      color: line && style.classify ? colour : style.stroke, weight: line ? Math.max(style.width, 1.5) : style.width,
+      color: line && style.classify ? colour : style.stroke, weight: line || point ? Math.max(style.width, 1.5) : thinned(style.width),
       fillColor: colour, fillOpacity: point ? 0.9 : style.opacity, radius: 5, fill: !line,
     };
   }
@@ -123,6 +126,8 @@
     ground.eachLayer((each) => each.bringToBack && each.bringToBack());
   }
 
+  map.on("zoomend", () => shown && shown.setStyle(look));
+
   // --- features ------------------------------------------------------------------------------------------------------
   let running = null, first = true;
   async function fetchJson(address) {
@@ -161,7 +166,7 @@
       const found = await fetchJson(data.source);
       draw(found.type === "Feature" ? { type: "FeatureCollection", features: [found] } : found);
       const bounds = shown.getBounds();
-      if (bounds.isValid()) map.fitBounds(bounds.pad(0.15), { maxZoom: 20 });
+      if (bounds.isValid()) map.fitBounds(bounds.pad(0.05), { maxZoom: 20 });
     } catch (error) {
       say(data.texts.failed);
     }
