@@ -1,0 +1,118 @@
+"""What both measurements stand on: generated parcels, and a fresh database that is gone afterwards."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import tempfile
+import uuid
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from datetime import date
+from pathlib import Path
+from urllib.parse import urlsplit, urlunsplit
+
+import numpy as np
+import psycopg
+import pyarrow as pa
+import shapely
+from psycopg import sql
+from rich.console import Console
+from rich.table import Table
+
+from sdi.contract.registry import Registry, read_registry
+from sdi.ingest.write import write_features
+from sdi.settings import ROOT, Settings
+from sdi.store import cluster, engine, migrate
+
+GRID = 5897
+LAYER = "cadastral_parcels"
+WIDTH, DEPTH = 6.0, 18.0
+"""Metres of a parcel's sides."""
+CORNER = (580_000.0, 2_320_000.0)
+SHEET = 150
+"""Parcels on a map sheet."""
+STREETS = ("Phố Hàng Bạc", "Đường Nguyễn Trãi", "Ngõ Huế", "Phố Trần Quốc Toản", "Đường Âu Cơ")
+USES = ("ODT", "CLN", "DGT", "ODT", "ODT")
+
+
+def parcels(count: int, changed: float = 0.0) -> pa.Table:
+    """A city of crooked lots that share their corners, seven points each, as a steward's file has them.
+
+    `changed`: share of the lots that have another address than in the file before.
+    """
+    columns = int(np.ceil(np.sqrt(count * DEPTH / WIDTH)))
+    rows = -(-count // columns)
+    shift = np.random.default_rng(5897).uniform(-0.8, 0.8, (2 * rows + 1, columns + 1, 2))
+    north, east = np.mgrid[0 : 2 * rows + 1, 0 : columns + 1]
+    point = np.round(np.stack([east * WIDTH, north * DEPTH / 2], axis=-1) + CORNER + shift, 3)
+    low, middle, high = point[:-1:2], point[1::2], point[2::2]
+    ring = np.stack([low[:, :-1], low[:, 1:], middle[:, 1:], high[:, 1:], high[:, :-1], middle[:, :-1], low[:, :-1]], 2)
+    shapes = shapely.multipolygons(shapely.polygons(ring.reshape(-1, 7, 2)[:count])[:, None])
+    number = np.arange(count)
+    street = np.array(STREETS)[number % len(STREETS)]
+    moved = number % 100 < round(changed * 100)
+    house = np.char.add(np.where(moved, "mới ", "").astype("U8"), (number // 7).astype(str))
+    return pa.table({
+        "maXa": np.full(count, "00070"),
+        "soTo": (number // SHEET + 1).astype(str),
+        "soThua": (number % SHEET + 1).astype(str),
+        "mdsd": np.array(USES)[number % len(USES)],
+        "dienTich": np.round(shapely.area(shapes), 1),
+        "diaChi": np.char.add(np.char.add(house, " "), street),
+        "tenChu": np.full(count, "Nguyễn Văn A"),
+        "geom": pa.array(shapely.to_wkb(shapes), pa.binary()),
+    })  # fmt: skip
+
+
+def write(folder: Path, count: int, changed: float = 0.0) -> Path:
+    """The parcels as a GeoPackage in EPSG:5897."""
+    path = folder / f"parcels_{round(changed * 100)}.gpkg"
+    write_features(path, "ThuaDat", parcels(count, changed), GRID, "MultiPolygon")
+    return path
+
+
+@contextmanager
+def deployment(server: str | None) -> Iterator[tuple[Settings, Registry, Path]]:
+    """Settings with a migrated database, the contracts, and a folder; `server`: None starts an embedded cluster."""
+    with tempfile.TemporaryDirectory(prefix="sdi-bench-") as name:
+        folder = Path(name)
+        root = server or cluster.start(folder / "cluster")
+        database = f"bench_{uuid.uuid4().hex[:8]}"
+        url = urlunsplit(urlsplit(root)._replace(path=f"/{database}"))
+        registry = read_registry(ROOT / "layers")
+        try:
+            with psycopg.connect(root, autocommit=True) as connection:
+                connection.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(database)))
+            with engine.connect(url) as connection:
+                migrate.apply(connection, registry)
+            yield Settings(database_url=url, data=folder / "data"), registry, folder
+        finally:
+            with psycopg.connect(root, autocommit=True) as connection:
+                drop = sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)")
+                connection.execute(drop.format(sql.Identifier(database)))
+            if server is None:
+                cluster.remove(folder / "cluster")
+
+
+def arguments(description: str | None, most: int) -> argparse.ArgumentParser:
+    def bounded(text: str) -> int:
+        count = int(text)
+        if not 1000 <= count <= most:
+            raise argparse.ArgumentTypeError(f"between 1000 and {most}")
+        return count
+
+    parser = argparse.ArgumentParser(description=description)
+    parser.add_argument("--parcels", type=bounded, default=200_000)
+    parser.add_argument("--server", help="postgresql://… of a superuser; left out: an embedded cluster")
+    return parser
+
+
+def show(title: str, headings: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    load = ", ".join(f"{each:.1f}" for each in os.getloadavg())
+    table = Table(title=f"{title} · {date.today()} · {os.cpu_count()} cores, load {load}", title_justify="left")
+    for index, heading in enumerate(headings):
+        table.add_column(heading, justify="right" if index else "left", no_wrap=True)
+    for row in rows:
+        table.add_row(*row)
+    Console(width=140).print(table)
