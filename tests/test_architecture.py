@@ -40,7 +40,6 @@ HOMES = {
     "pyogrio": {"ingest", "demo"},
     "rasterio": {"ingest", "demo"},
     "exactextract": {"ingest"},
-    "openpyxl": {"ingest"},
     "shapely": {"ingest", "store", "demo"},
     "pyarrow": {"ingest", "store", "demo"},
     "sqlalchemy": {"store"},

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pyogrio
 import pytest
 import shapely
@@ -316,12 +317,8 @@ def test_a_list_of_metres_without_a_crs_is_refused_with_proposals(tmp_path: Path
 
 
 def test_a_spreadsheet_of_points_is_read(tmp_path: Path) -> None:
-    from openpyxl import Workbook
-
-    book = Workbook()
-    for row in (["STT", "Kinh độ", "Vĩ độ"], [1, 106.6981, 10.7725], [2, None, 10.7]):
-        book.active.append(row)
-    book.save(tmp_path / "points.xlsx")
+    sheet = pa.table({"STT": [1, 2], "Kinh độ": [106.6981, None], "Vĩ độ": [10.7725, 10.7]})
+    pyogrio.write_arrow(sheet, tmp_path / "points.xlsx", driver="XLSX")
     received = points(tmp_path / "points.xlsx")
     assert received.features["id"].to_pylist() == ["1"]
     assert rules(received) == {"geometry.missing": 1}
