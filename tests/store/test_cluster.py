@@ -136,7 +136,8 @@ def test_remove_leaves_nothing(folder: Path) -> None:
 def test_root_drops_to_an_unprivileged_user_and_stands_elsewhere_when_it_cannot_come_in(tmp_path: Path) -> None:
     for mode, elsewhere in ((0o755, False), (0o700, True)):
         home = Path("/var/tmp") / f"sdi-test-{os.getpid()}-{mode:o}"
-        home.mkdir(mode=mode)
+        home.mkdir()
+        home.chmod(mode)
         try:
             cluster.start(home / "data")
             found = cluster.status(home / "data")
