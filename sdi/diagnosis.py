@@ -8,7 +8,6 @@ from __future__ import annotations
 import shutil
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
@@ -18,6 +17,7 @@ from sdi.errors import ContractError, SdiError
 from sdi.national import vn2000
 from sdi.settings import Settings
 from sdi.store import check, engine, migrate
+from sdi.store.check import Found
 
 LEAST_FREE = 2 * 1024**3
 """Bytes that a load of a city's parcels and its indexes may need at once."""
@@ -25,35 +25,27 @@ HOME_POINT = (588415.1135, 2326366.5101, 105.8525, 21.0287)
 """Hoàn Kiếm in EPSG:5897 and in WGS 84 by EPSG:6960: if this is off, PROJ's data are not what we tested."""
 
 
-@dataclass(frozen=True)
-class Result:
-    what: str
-    state: Literal["ok", "warning", "error"]
-    finding: str
-    cure: str | None = None
-
-
-def examine(settings: Settings) -> Iterator[Result]:
+def examine(settings: Settings) -> Iterator[Found]:
     """Look at everything, the first fault or not."""
     version = ".".join(map(str, sys.version_info[:3]))
-    yield Result("Python", "ok" if sys.version_info >= (3, 12) else "error", version, None)
+    yield Found("Python", "ok" if sys.version_info >= (3, 12) else "error", version, None)
     yield from _transformation()
     yield from _disk(settings)
     registry = None
     try:
         registry = read_registry(settings.layers)
-        yield Result("contracts", "ok", f"{len(registry.layers)} layers, {len(registry.code_lists)} code lists")
+        yield Found("contracts", "ok", f"{len(registry.layers)} layers, {len(registry.code_lists)} code lists")
     except ContractError as error:
-        yield Result("contracts", "error", f"{len(error.faults)} faults: {error.faults[0]}", "Run 'sdi layers check'.")
+        yield Found("contracts", "error", f"{len(error.faults)} faults: {error.faults[0]}", "Run 'sdi layers check'.")
     yield from _database(settings, registry)
 
 
-def _transformation() -> Iterator[Result]:
+def _transformation() -> Iterator[Found]:
     east, north, lon, lat = HOME_POINT
     found = vn2000.to_wgs84(np.array([[east, north]]), 5897)[0]
     off = float(np.hypot((found[0] - lon) * 103_900, (found[1] - lat) * 110_700))
     state: Literal["ok", "error"] = "ok" if off < 0.001 else "error"
-    yield Result(
+    yield Found(
         "VN-2000 → WGS 84 (EPSG:6960)",
         state,
         f"{off * 1000:.2f} mm",
@@ -61,24 +53,23 @@ def _transformation() -> Iterator[Result]:
     )
 
 
-def _disk(settings: Settings) -> Iterator[Result]:
+def _disk(settings: Settings) -> Iterator[Found]:
     folder = next(path for path in [settings.data, *settings.data.parents] if path.exists())
     free = shutil.disk_usage(folder).free
     cure = None if free >= LEAST_FREE else "Free space, or set SDI_DATA to a larger disk."
-    yield Result("disk", "ok" if cure is None else "warning", f"{free / 1024**3:.1f} GiB free", cure)
+    yield Found("disk", "ok" if cure is None else "warning", f"{free / 1024**3:.1f} GiB free", cure)
 
 
-def _database(settings: Settings, registry: Registry | None) -> Iterator[Result]:
+def _database(settings: Settings, registry: Registry | None) -> Iterator[Found]:
     try:
         url = engine.database_url(settings, start=False)
         with engine.connect(url) as connection:
-            for found in check.examine(connection):
-                yield Result(found.what, found.state, found.finding, found.cure)
+            yield from check.examine(connection)
             if registry is None:
                 return
             pending = migrate.status(connection, registry).pending
             cure = "Run 'sdi db migrate'." if pending else None
             finding = f"{len(pending)} changes pending" if pending else "the tables are what the contracts say"
-            yield Result("contracts vs database", "warning" if pending else "ok", finding, cure)
+            yield Found("contracts vs database", "warning" if pending else "ok", finding, cure)
     except SdiError as error:
-        yield Result("database", "error", error.message, error.hint)
+        yield Found("database", "error", error.message, error.hint)
