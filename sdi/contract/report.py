@@ -23,6 +23,8 @@ class Finding:
     limit: Any = None
     other: Any = None
     place: tuple[float, float] | None = None
+    waived: str | None = None
+    """Why a steward lets it pass (`sdi waive`); its action is then `waived`."""
 
     def sentence(self, language: str = "vi") -> str:
         """What is wrong, in one sentence."""
@@ -34,7 +36,8 @@ class Finding:
         return {
             "rule": self.rule, "severity": self.severity, "action": self.action, "feature": self.feature,
             "row": self.row, "attribute": self.attribute, "value": self.value, "limit": self.limit,
-            "other": self.other, "place": self.place, "vi": self.sentence("vi"), "en": self.sentence("en"),
+            "other": self.other, "place": self.place, "waived": self.waived,
+            "vi": self.sentence("vi"), "en": self.sentence("en"),
         }  # fmt: skip
 
 

@@ -18,8 +18,9 @@ from sdi.contract.layer import Geometry, Layer
 from sdi.contract.registry import Registry
 from sdi.contract.report import Finding, Report
 from sdi.errors import SourceError, UsageError
-from sdi.ingest import checks, coordinates, encoding, geometry, place, topology
+from sdi.ingest import coordinates, encoding, geometry, place
 from sdi.ingest.cast import to_text
+from sdi.ingest.checks import between, form, law
 from sdi.ingest.conform import Conformed, conform, identify
 from sdi.ingest.findings import Findings, Mask
 from sdi.ingest.geometry import Shapes
@@ -79,12 +80,12 @@ def receive(
     places = np.where(np.isnan(middles := geometry.middles(shaped.wgs84)), _places_of(shaped, where), middles)
     believed = bounds is None or place.check_extent(places, where, extent, bounds, findings)
     made = conform(table.drop_columns([WKB]) if WKB in table.column_names else table, layer, request, findings)
-    checks.check_attributes(layer, made, registry, request.day or date.today(), findings)
+    form.check_attributes(layer, made, registry, request.day or date.today(), findings)
     ids = identify(layer, made.columns, shaped.before, findings)
     if believed:  # what is measured in a wrong grid says nothing
-        checks.check_area(layer, made, shaped.master, findings)
-        checks.check_place_of_id(layer, made, shaped.wgs84, findings)
-        for overlap in topology.check(layer, made, shaped.master, findings):
+        law.check_area(layer, made, shaped.master, findings)
+        law.check_place_of_id(layer, made, shaped.wgs84, findings)
+        for overlap in between.check(layer, made, shaped.master, findings):
             _find_overlaps(overlap, where, findings)
     found = findings.finish(ids, lambda rows: places[rows])
     delivery = _delivery(source.facts, request, where, count, decoded.encoding)
@@ -140,7 +141,7 @@ def _places_of(shaped: _Shaped, where: place.Placement) -> NDArray[np.float64]:
     return found
 
 
-def _find_overlaps(found: topology.Overlaps, where: place.Placement, findings: Findings) -> None:
+def _find_overlaps(found: between.Overlaps, where: place.Placement, findings: Findings) -> None:
     if not len(found.first):
         return
     spots = where.to_wgs84(shapely.get_coordinates(shapely.point_on_surface(found.parts)))
