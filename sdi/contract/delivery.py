@@ -5,7 +5,9 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, date, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
+
+Mode = Literal["full", "partial"]
 
 
 @dataclass(frozen=True)
@@ -33,6 +35,12 @@ class Request:
     day: date | None = None
     """The date of the data, for code lists; None: today."""
     steward: str = "unknown"
+    mode: Mode | None = None
+    """full: what the file lacks has ended; partial: it adds and changes only; None: as the contract says."""
+    ended: tuple[str, ...] = ()
+    """Ids of features that have ended, besides those that the file says so of (`--ended-ids`)."""
+    allow_shrink: bool = False
+    """A full delivery may end more features than the rule `delivery.shrinks` lets pass."""
 
 
 @dataclass(frozen=True)
@@ -56,6 +64,11 @@ class Delivery:
     operation: int | None
     """EPSG operation between the grid and WGS 84; None where both have one datum."""
     steward: str
+    mode: Mode | None = None
+    """How it was loaded, where the steward said so; None: as the contract says."""
+    ended: tuple[str, ...] = ()
+    """Ids of features that it says have ended."""
+    allow_shrink: bool = False
     received_at: datetime = field(default_factory=lambda: datetime.now(UTC))
 
     def to_json(self) -> dict[str, Any]:

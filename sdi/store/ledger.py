@@ -38,9 +38,12 @@ class Entry:
     mode: str | None
     cause: int | None
     """Of a derived layer: the load that made it change."""
+    restores: int | None
+    """Of a rollback: the load whose state came back."""
     steward: str
     started_at: datetime
     finished_at: datetime | None
+    """Of a load that is done: the instant of its commit, shared with the derived layers it changed."""
     file_name: str | None
     sha256: str | None
     crs_declared: str | None
@@ -111,11 +114,16 @@ def start(
     status: str = "running",
     steward: str | None = None,
     cause: int | None = None,
+    restores: int | None = None,
 ) -> int:
-    """Enter a delivery; return its load_id. Outside a transaction the entry stands at once, whatever follows."""
+    """Enter a delivery; return its load_id. Outside a transaction the entry stands at once, whatever follows.
+
+    restores: this is a rollback to that load.
+    """
+    mode = "rollback" if restores is not None else delivery.mode if delivery else None
     facts: dict[str, Any] = {
-        "layer": layer.id, "kind": layer.kind, "status": status, "mode": layer.load.mode, "cause": cause,
-        "steward": steward or (delivery.steward if delivery else "sdi"),
+        "layer": layer.id, "kind": layer.kind, "status": status, "mode": mode or layer.load.mode, "cause": cause,
+        "restores": restores, "steward": steward or (delivery.steward if delivery else "sdi"),
         "contract_version": layer.version, "contract_sha256": tables.fingerprint(layer),
     }  # fmt: skip
     if delivery is not None:
@@ -136,8 +144,26 @@ def start(
 _OF_DELIVERY = ("file_name", "sha256", "crs_declared", "crs_used", "encoding", "grid", "operation")
 
 
+def in_order(connection: Connection, layer: Layer, load_id: int) -> int:
+    """The id under which a load writes; call it once the layer's lock is held.
+
+    An entry is made before the lock is taken, so a load may have overtaken it that was entered later. Then the entry
+    gets a new id: within a layer, ids grow in the order of the commits, and `load_id <= n < load_to` is the state that
+    load n left. (A number per layer beside the id would have to stand in every row, or be joined to each.)
+    """
+    row = connection.execute(
+        "UPDATE sdi.load SET load_id = DEFAULT WHERE load_id = %(load_id)s AND EXISTS (SELECT FROM sdi.load o"
+        " WHERE o.layer = %(layer)s AND o.status = 'done' AND o.load_id > %(load_id)s) RETURNING load_id",
+        {"layer": layer.id, "load_id": load_id},
+    ).fetchone()
+    return int(row[0]) if row else load_id
+
+
 def finish(connection: Connection, load_id: int, counts: Counts, report: Report | None = None) -> None:
-    """Set an entry to done with what was written; belongs into the load's own transaction."""
+    """Set an entry to done with what was written; belongs into the load's own transaction.
+
+    At its commit the database writes the instant of the commit into `finished_at` (sdi.stamp_load).
+    """
     facts: dict[str, Any] = {
         name: getattr(counts, name) for name in ("inserted", "updated", "deleted", "unchanged", "kept")
     }
@@ -176,12 +202,20 @@ def fail(connection: Connection, load_id: int, reason: str) -> None:
 
 
 @contextmanager
-def recorded(connection: Connection, layer: Layer, delivery: Delivery) -> Iterator[int]:
+def recorded(
+    connection: Connection,
+    layer: Layer,
+    delivery: Delivery | None,
+    *,
+    steward: str | None = None,
+    restores: int | None = None,
+) -> Iterator[int]:
     """Around a load's transaction: an entry that runs, and that says so when the load breaks off.
 
-    Gives the load_id. A process that is killed leaves its entry running; the next load of the layer ends it.
+    Gives the load_id, in whose place the load may take a later one (`in_order`). A process that is killed leaves its
+    entry running; the next load of the layer ends it.
     """
-    load_id = start(connection, layer, delivery)
+    load_id = start(connection, layer, delivery, steward=steward, restores=restores)
     try:
         yield load_id
     except BaseException as error:

@@ -9,7 +9,6 @@ from typing import Any
 from psycopg import sql
 from sqlalchemy import Table
 
-from sdi.contract.layer import Layer
 from sdi.contract.registry import Registry
 from sdi.errors import ContractError, Fault
 from sdi.store import tables
@@ -44,7 +43,8 @@ def changes(connection: Connection, registry: Registry) -> Iterator[Step]:
         yield from _loader_rights(connection, table)
     for layer in registry:
         if layer.kind != "coverage":
-            yield from _reader_rights(layer, found.get((layer.theme, layer.id)), connection)
+            for wanted in (tables.grants(layer), tables.grants_past(layer)):
+                yield from _reader_rights(wanted, found.get((wanted.schema, wanted.table)), connection)
 
 
 def _key(table: Table) -> tuple[str, str]:
@@ -149,10 +149,9 @@ def _loader_rights(connection: Connection, table: Table) -> Iterator[Step]:
         yield f"Let the loader write {table.schema}.{table.name}.", _write(table, connection)
 
 
-def _reader_rights(layer: Layer, found: _Found | None, connection: Connection) -> Iterator[Step]:
+def _reader_rights(wanted: tables.Grants, found: _Found | None, connection: Connection) -> Iterator[Step]:
     """Column by column, so that no fault of the service can show what its role cannot select."""
-    wanted = tables.grants(layer)
-    table = tables.now(layer)
+    table = sql.Identifier(wanted.schema, wanted.table)
     readable = found.readable if found is not None else set()
     for verb, way, names in (
         ("GRANT", "TO", [name for name in wanted.columns if name not in readable]),
@@ -164,4 +163,5 @@ def _reader_rights(layer: Layer, found: _Found | None, connection: Connection) -
                 columns, table, sql.Identifier(READER)
             )
             what = "Show to" if verb == "GRANT" else "Hide from"
-            yield f"{what} the reader in {layer.theme}.{layer.id}: {', '.join(names)}.", statement.as_string(connection)
+            place = f"{wanted.schema}.{wanted.table}"
+            yield f"{what} the reader in {place}: {', '.join(names)}.", statement.as_string(connection)

@@ -160,6 +160,12 @@ def grants(layer: Layer) -> Grants:
     return Grants(layer.theme, layer.id, ("id", *subject, *seen, "geom", "geom_wgs84", "load_id"))
 
 
+def grants_past(layer: Layer) -> Grants:
+    """What sdi_reader may see of a layer's past: the same columns, and when each row ended."""
+    shown = grants(layer)
+    return Grants(shown.schema, f"{layer.id}__past", (*shown.columns, "load_to"))
+
+
 def fingerprint(layer: Layer) -> str:
     """SHA-256 of a contract's content; the order of its lists counts."""
     return hashlib.sha256(json.dumps(layer.model_dump(mode="json"), sort_keys=True).encode()).hexdigest()
@@ -213,6 +219,9 @@ def _past(layer: Layer, metadata: MetaData) -> None:
     )  # fmt: skip
     Index(_name(table.name, "id", INDEX), table.c.id, table.c.load_to)
     Index(_name(table.name, "load_to", INDEX), table.c.load_to)
+    # A state of the past is asked for by place as the present one is, and compared with another by loads.
+    Index(_name(table.name, "load_id", INDEX), table.c.load_id)
+    Index(_name(table.name, "geom_wgs84", INDEX), table.c.geom_wgs84, postgresql_using="gist")
 
 
 def _statistics(coverage: Layer, layer: str, metadata: MetaData) -> Table:
