@@ -21,6 +21,7 @@ from sdi.errors import SourceError, UsageError
 from sdi.ingest import coordinates, encoding, geometry, place
 from sdi.ingest.cast import to_text
 from sdi.ingest.checks import between, form, law
+from sdi.ingest.checks.neighbourhood import InMemory
 from sdi.ingest.conform import Conformed, conform, identify
 from sdi.ingest.findings import Findings, Mask
 from sdi.ingest.geometry import Shapes
@@ -85,8 +86,8 @@ def receive(
     if believed:  # what is measured in a wrong grid says nothing
         law.check_area(layer, made, shaped.master, findings)
         law.check_place_of_id(layer, made, shaped.wgs84, findings)
-        for overlap in between.check(layer, made, shaped.master, findings):
-            _find_overlaps(overlap, where, findings)
+        usable = ~shapely.is_missing(shaped.master) & ~findings.quarantined
+        between.check_between(InMemory(layer, shaped.master, usable, made.columns, ids), where, findings)
     found = findings.finish(ids, lambda rows: places[rows])
     delivery = _delivery(source.facts, request, where, count, decoded.encoding)
     return _received(delivery, layer, made, shaped, where, ids, findings, found)
@@ -139,16 +140,6 @@ def _places_of(shaped: _Shaped, where: place.Placement) -> NDArray[np.float64]:
     if len(rows):
         found[rows] = where.to_wgs84(geometry.middles(shaped.before[rows]))
     return found
-
-
-def _find_overlaps(found: between.Overlaps, where: place.Placement, findings: Findings) -> None:
-    if not len(found.first):
-        return
-    spots = where.to_wgs84(shapely.get_coordinates(shapely.point_on_surface(found.parts)))
-    areas = np.round(found.area, 3)
-    findings.add("coverage.overlap", found.first, values=areas, other_rows=found.second, places=spots)
-    if findings.action("coverage.overlap") == "quarantine":
-        findings.add("coverage.overlap", found.second, values=areas, other_rows=found.first, places=spots)
 
 
 # --- the two tables -----------------------------------------------------------------------------------------------

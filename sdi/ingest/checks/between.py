@@ -11,11 +11,11 @@ import pyarrow.compute as pc
 import shapely
 from numpy.typing import NDArray
 
-from sdi.contract.layer import Layer
 from sdi.ingest.cast import to_text
-from sdi.ingest.conform import Conformed
+from sdi.ingest.checks.neighbourhood import Neighbourhood, Rows
 from sdi.ingest.findings import Findings
 from sdi.ingest.geometry import Shapes
+from sdi.ingest.place import Placement
 
 OVERLAP = 0.1
 """Square metres above which an overlap is told where the contract says nothing."""
@@ -23,8 +23,6 @@ SLIVER = 1.0
 """Square metres below which a polygon is a sliver where the contract says nothing."""
 BLOCK = 200_000
 """Pairs that are held against each other at once."""
-
-Rows = NDArray[np.intp]
 
 
 @dataclass(frozen=True)
@@ -36,11 +34,12 @@ class Overlaps:
     parts: Shapes
 
 
-def check(layer: Layer, made: Conformed, master: Shapes, findings: Findings) -> list[Overlaps]:
-    """Run the topological checks that the contract switches on, each on what is not in quarantine yet."""
-    found = []
+def check_between(neighbourhood: Neighbourhood, where: Placement, findings: Findings) -> None:
+    """Run every check between features that the contract switches on, on what the neighbourhood calls usable."""
+    layer = neighbourhood.layer
+    master = neighbourhood.shapes(np.arange(neighbourhood.count))
     for entry in layer.checks:
-        usable = np.flatnonzero(~shapely.is_missing(master) & ~findings.quarantined)
+        usable = np.flatnonzero(neighbourhood.usable & ~findings.quarantined)
         if entry.rule == "geometry.sliver":
             limit = SLIVER if entry.tolerance is None else entry.tolerance
             areas = shapely.area(master[usable])
@@ -50,9 +49,18 @@ def check(layer: Layer, made: Conformed, master: Shapes, findings: Findings) -> 
             duplicates(master, usable, findings)
         elif entry.rule == "coverage.overlap":
             limit = OVERLAP if entry.tolerance is None else entry.tolerance
-            groups = _groups(made, entry.parameters.get("within", []), len(master))
-            found.append(overlaps(master, usable, groups, limit))
-    return found
+            groups = _groups(neighbourhood, entry.parameters.get("within", []))
+            _tell_overlaps(overlaps(master, usable, groups, limit), where, findings)
+
+
+def _tell_overlaps(found: Overlaps, where: Placement, findings: Findings) -> None:
+    if not len(found.first):
+        return
+    spots = where.to_wgs84(shapely.get_coordinates(shapely.point_on_surface(found.parts)))
+    areas = np.round(found.area, 3)
+    findings.add("coverage.overlap", found.first, values=areas, other_rows=found.second, places=spots)
+    if findings.action("coverage.overlap") == "quarantine":
+        findings.add("coverage.overlap", found.second, values=areas, other_rows=found.first, places=spots)
 
 
 def duplicates(master: Shapes, usable: Rows, findings: Findings) -> None:
@@ -66,13 +74,13 @@ def duplicates(master: Shapes, usable: Rows, findings: Findings) -> None:
     findings.add("geometry.duplicate", usable[later], other_rows=earlier[later])
 
 
-def _groups(made: Conformed, names: list[str], count: int) -> NDArray[np.int64] | None:
+def _groups(neighbourhood: Neighbourhood, names: list[str]) -> NDArray[np.int64] | None:
     """A number for each combination of the attributes within which features must not overlap."""
     if not names:
         return None
-    numbers = np.zeros(count, dtype=np.int64)
+    numbers = np.zeros(neighbourhood.count, dtype=np.int64)
     for name in names:
-        codes = pc.fill_null(to_text(made.columns[name]), "").dictionary_encode()
+        codes = pc.fill_null(to_text(neighbourhood.column(name)), "").dictionary_encode()
         numbers = numbers * (len(codes.dictionary) + 1) + np.asarray(codes.indices)
         _, numbers = np.unique(numbers, return_inverse=True)
     return numbers
