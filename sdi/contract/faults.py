@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Protocol
 
+from sdi.contract import parameters
 from sdi.contract.codelist import CodeList
 from sdi.contract.layer import Attribute, Layer
 from sdi.errors import nearest
@@ -40,7 +41,7 @@ PARAMETERS = frozenset(
      "offset", "profile", "properties", "q", "resulttype", "skipgeometry", "sortby"}
 )  # fmt: skip
 """Query parameters of OGC API: an attribute of that name could not be asked for."""
-SCHEMAS = frozenset({"sdi", "public", "published", "information_schema", "topology"})
+SCHEMAS = frozenset({"sdi", "qa", "public", "published", "information_schema", "topology"})
 """PostgreSQL schemas that are no theme."""
 
 
@@ -53,7 +54,7 @@ def faults(layer: Layer, file: str, context: Context) -> Found:
     yield from _of_kind(layer)
     yield from _of_attributes(layer, context)
     yield from _of_names(layer)
-    yield from _of_checks(layer)
+    yield from parameters.faults(layer, context.layers, context.unreadable)
     yield from _of_style(layer, context)
     if layer.derived is not None:
         yield from _of_derived(layer, context)
@@ -184,15 +185,6 @@ def _of_names(layer: Layer) -> Found:
     yield from _unknown([layer.load.scope], stored, ("load", "scope"), "stored attribute")
     if layer.load.mode == "partial" and layer.load.scope is not None:
         yield ("load", "scope"), "a partial delivery ends nothing, so it has no scope"
-
-
-def _of_checks(layer: Layer) -> Found:
-    names = [attribute.name for attribute in layer.attributes]
-    for index, check in enumerate(layer.checks):
-        for key in ("attribute", "within"):
-            value = check.parameters.get(key)
-            used = value if isinstance(value, list) else [value]
-            yield from _unknown(used, names, ("checks", index, "parameters", key), "attribute")
 
 
 def _of_style(layer: Layer, context: Context) -> Found:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import unicodedata
 from collections.abc import Callable
 from pathlib import Path
@@ -20,26 +19,6 @@ Edit = Callable[[str, str, str], int]
 @pytest.fixture(scope="module")
 def registry() -> Registry:
     return read_registry(LAYERS)
-
-
-@pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    shutil.copytree(LAYERS, tmp_path / "layers")
-    return tmp_path / "layers"
-
-
-@pytest.fixture
-def edit(folder: Path) -> Edit:
-    """Replace the first occurrence of a text in a file; return the line (from 1) it stood on."""
-
-    def replace(file: str, old: str, new: str) -> int:
-        path = folder / file
-        text = path.read_text(encoding="utf-8")
-        assert old in text
-        path.write_text(text.replace(old, new, 1), encoding="utf-8")
-        return text[: text.index(old)].count("\n") + 1
-
-    return replace
 
 
 def faults(folder: Path) -> list[str]:
