@@ -24,7 +24,9 @@ PUBLIC = Agency("public")
 
 
 def sees(agency: Agency, layer: Layer) -> bool:
-    """Whether the layer exists for who asks."""
+    """Whether the layer exists for who asks; what is the steward's alone, for an agency that showed its key."""
+    if layer.sharing.level == "steward":
+        return agency != PUBLIC and agency.id == layer.steward.id
     return layer.sharing.level in agency.classes
 
 

@@ -150,7 +150,8 @@ class Temporal(Part):
 
 
 class Sharing(Part):
-    level: Literal["open", "agency", "restricted"] = "open"
+    level: Literal["open", "agency", "restricted", "steward"] = "open"
+    """steward: the layer exists for the agency that collects it and for nobody else."""
     withhold: str | None = None
     """CQL2 text: features that the public does not see (defence and security parcels)."""
 

@@ -23,6 +23,13 @@ class Rule:
     unit: str | None = None
     tolerance: float | None = None
     parameters: dict[str, str] | None = None
+    actions: tuple[str, ...] = ("warn", "quarantine", "refuse")
+    """What a contract may have done about it."""
+
+    @property
+    def waivable(self) -> bool:
+        """Whether a steward may let a single feature pass: where it can be stored all the same."""
+        return {"warn", "quarantine"} <= set(self.actions)
 
 
 def _read() -> dict[str, Rule]:

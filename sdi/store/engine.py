@@ -18,8 +18,8 @@ from sdi.errors import Overloaded, SdiError, StoreError
 from sdi.settings import Settings
 from sdi.store import cluster
 
-OWNER, LOADER, READER = "sdi_owner", "sdi_loader", "sdi_reader"
-"""Group roles: makes and changes tables; writes rows; reads what may be shown."""
+OWNER, LOADER, READER, STEWARD = "sdi_owner", "sdi_loader", "sdi_reader", "sdi_steward"
+"""Group roles: makes and changes tables; writes rows; reads what may be shown; reads also what only stewards see."""
 
 _OLDEST = 140000
 """server_version_num of PostgreSQL 14, the oldest in which everything here runs."""
@@ -87,25 +87,27 @@ def require_postgis(connection: Connection) -> None:
 
 
 def pool(
-    url: str, *, size: int, statement_timeout: float, application: str = "sdi-service"
-) -> psycopg_pool.ConnectionPool:
+    url: str, *, size: int, statement_timeout: float, application: str = "sdi-service", role: str = READER,
+    at_hand: int = 1,
+) -> psycopg_pool.ConnectionPool:  # fmt: skip
     """A closed pool of reading connections for threads; open it with `with` or `.open()`.
 
-    Every connection is the role sdi_reader, read-only, in autocommit mode, and cancels what takes longer than
-    `statement_timeout` seconds.
+    Every connection is of the role (READER or STEWARD), read-only, in autocommit mode, and cancels what takes longer
+    than `statement_timeout` seconds. `at_hand` connections are open even when nobody asks.
     """
     return psycopg_pool.ConnectionPool(
-        url, kwargs=_reading(url, statement_timeout, application), min_size=1, max_size=size, open=False,
+        url, kwargs=_reading(url, statement_timeout, application, role), min_size=at_hand, max_size=size, open=False,
         timeout=10.0, max_idle=300.0, check=psycopg_pool.ConnectionPool.check_connection, name=application,
     )  # fmt: skip
 
 
 def async_pool(
-    url: str, *, size: int, statement_timeout: float, application: str = "sdi-service"
-) -> psycopg_pool.AsyncConnectionPool:
+    url: str, *, size: int, statement_timeout: float, application: str = "sdi-service", role: str = READER,
+    at_hand: int = 1,
+) -> psycopg_pool.AsyncConnectionPool:  # fmt: skip
     """`pool` for an event loop."""
     return psycopg_pool.AsyncConnectionPool(
-        url, kwargs=_reading(url, statement_timeout, application), min_size=1, max_size=size, open=False,
+        url, kwargs=_reading(url, statement_timeout, application, role), min_size=at_hand, max_size=size, open=False,
         timeout=10.0, max_idle=300.0, check=psycopg_pool.AsyncConnectionPool.check_connection, name=application,
     )  # fmt: skip
 
@@ -167,9 +169,9 @@ def _state(error: Exception) -> str:
     return f" (SQLSTATE {code})" if code else ""
 
 
-def _reading(url: str, statement_timeout: float, application: str) -> dict[str, Any]:
+def _reading(url: str, statement_timeout: float, application: str, role: str) -> dict[str, Any]:
     settings = {
-        "role": READER, "default_transaction_read_only": "on", "statement_timeout": str(int(statement_timeout * 1000)),
+        "role": role, "default_transaction_read_only": "on", "statement_timeout": str(int(statement_timeout * 1000)),
         "idle_in_transaction_session_timeout": "60000", "timezone": "UTC", "datestyle": "ISO, YMD", "jit": "off",
     }  # fmt: skip
     return {

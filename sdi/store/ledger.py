@@ -238,7 +238,7 @@ def write_findings(connection: Connection, load_id: int, report: Report) -> None
     """Write a report's findings beside its load."""
     copy = (
         "COPY sdi.finding (load_id, ordinal, layer, rule, severity, action, feature, source_row, attribute, value,"
-        " limit_value, other, sentence_vi, sentence_en, place) FROM STDIN"
+        " limit_value, other, sentence_vi, sentence_en, place, waived) FROM STDIN"
     )
     with connection.cursor().copy(copy) as rows:
         for ordinal, finding in enumerate(report.findings, start=1):
@@ -246,7 +246,7 @@ def write_findings(connection: Connection, load_id: int, report: Report) -> None
             rows.write_row((
                 load_id, ordinal, report.layer, finding.rule, finding.severity, finding.action, finding.feature,
                 finding.row, finding.attribute, _json(finding.value), _json(finding.limit), _json(finding.other),
-                finding.sentence("vi"), finding.sentence("en"), place,
+                finding.sentence("vi"), finding.sentence("en"), place, finding.waived,
             ))  # fmt: skip
 
 
@@ -275,7 +275,7 @@ def findings(connection: Connection, load_id: int) -> list[dict[str, Any]]:
         "SELECT jsonb_build_object('rule', rule, 'severity', severity, 'action', action, 'feature', feature,"
         " 'row', source_row, 'attribute', attribute, 'value', value, 'limit', limit_value, 'other', other,"
         " 'place', CASE WHEN place IS NOT NULL THEN jsonb_build_array(ST_X(place), ST_Y(place)) END,"
-        " 'vi', sentence_vi, 'en', sentence_en) FROM sdi.finding WHERE load_id = %s ORDER BY ordinal"
+        " 'waived', waived, 'vi', sentence_vi, 'en', sentence_en) FROM sdi.finding WHERE load_id = %s ORDER BY ordinal"
     )
     return [row[0] for row in connection.execute(query, [load_id])]
 

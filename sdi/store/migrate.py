@@ -28,7 +28,7 @@ from sdi.contract.codelist import CodeList
 from sdi.contract.registry import Registry
 from sdi.errors import StoreError
 from sdi.national import vn2000
-from sdi.store import derived, engine, structure, tables
+from sdi.store import derived, engine, quality_views, structure, tables
 from sdi.store.engine import OWNER, Connection
 
 PACKAGE = Path(__file__).with_name("sql")
@@ -92,7 +92,7 @@ def _work(connection: Connection, registry: Registry) -> list[Change]:
         run(change)
     connection.execute(sql.SQL("SET LOCAL ROLE {}").format(sql.Identifier(OWNER)))
     _written(connection, "layers", registry.folder / "migrations", run)
-    for step in (_datums, _structure, _code_lists, _contracts):
+    for step in (_datums, _structure, _quality, _code_lists, _contracts):
         for change in step(connection, registry):
             run(change)
     derived.verify(connection, registry)
@@ -187,6 +187,11 @@ def _datums(connection: Connection, _: Registry) -> Iterator[Change]:
 
 def _structure(connection: Connection, registry: Registry) -> Iterator[Change]:
     for sentence, statement in structure.changes(connection, registry):
+        yield Change(sentence, statement)
+
+
+def _quality(connection: Connection, registry: Registry) -> Iterator[Change]:
+    for sentence, statement in quality_views.changes(connection, registry):
         yield Change(sentence, statement)
 
 

@@ -1,0 +1,184 @@
+"""Features that a load could not take: which of them stand, and what a later load made of them.
+
+A row of the quarantine stands until a later delivery brings its feature without fault, with a fault again, or, where
+the delivery is whole, no longer. Findings stand likewise until a later delivery tells anew about their feature or file.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from psycopg import sql
+from psycopg.rows import class_row
+
+from sdi.contract.layer import Layer
+from sdi.contract.rules import RULES
+from sdi.store import engine, tables
+from sdi.store.engine import Connection
+
+
+@dataclass(frozen=True)
+class Held:
+    """One feature in quarantine. `attributes`: as delivered, by the contract's names, nothing personal among them.
+    `state`: open, waived, corrected, repeated. `geom`: EWKB as delivered, in its grid."""
+
+    load_id: int
+    source_row: int
+    layer: str
+    id: str | None
+    state: str
+    rules: str | None
+    vi: str | None
+    en: str | None
+    attributes: dict[str, Any]
+    geom: bytes | None
+    delivered_at: datetime
+    file_name: str | None
+    steward: str
+    ended_by: int | None
+
+
+def held(
+    connection: Connection, layer: str | None = None, *, load_id: int | None = None, ended: bool = False,
+    limit: int | None = None,
+) -> Iterator[Held]:  # fmt: skip
+    """Features in quarantine, by layer, load and row; of one layer or load, and with those that have `ended`."""
+    statement = (
+        "SELECT load_id, source_row, layer, id, state, rules, vi, en, attributes, ST_AsEWKB(geom) AS geom,"
+        " delivered_at, file_name, steward, ended_by FROM sdi.held"
+        " WHERE (%(layer)s::text IS NULL OR layer = %(layer)s)"
+        " AND (%(load_id)s::bigint IS NULL OR load_id = %(load_id)s) AND (%(ended)s OR ended_by IS NULL)"
+        " ORDER BY layer, load_id, source_row LIMIT %(limit)s"
+    )
+    parameters = {"layer": layer, "load_id": load_id, "ended": ended or load_id is not None, "limit": limit}
+    with engine.translated(), connection.cursor(row_factory=class_row(Held)) as cursor:
+        yield from cursor.execute(statement, parameters)
+
+
+def count(connection: Connection, layer: str | None = None) -> dict[tuple[str, str], int]:
+    """(layer, state) -> how many rows of the quarantine are in it."""
+    statement = (
+        "SELECT layer, state, count(*) FROM sdi.held WHERE %(layer)s::text IS NULL OR layer = %(layer)s GROUP BY 1, 2"
+    )
+    with engine.translated():
+        return {(row[0], row[1]): row[2] for row in connection.execute(statement, {"layer": layer})}
+
+
+def settle(
+    connection: Connection, layer: Layer, load_id: int, *, delivered: sql.Composable, mode: str | None = None
+) -> None:
+    """End what this load has made past; belongs into the load's transaction, after its rows were written.
+
+    delivered: the table of the delivery's good features, with `id` and the attributes. mode: how the delivery was
+    meant, `full` or `partial`; None: as the contract says.
+    """
+    whole = (mode or layer.load.mode) == "full" and layer.load.scope is None
+    parts: dict[str, sql.Composable] = {
+        "delivered": delivered, "whole": sql.Literal(whole), "inside": _inside(layer, delivered, mode),
+        "now": tables.now(layer),
+    }  # fmt: skip
+    for statement in (_REPEATED, _TAKEN, _ABSENT, _FINDINGS):
+        connection.execute(sql.SQL(statement).format(**parts), {"layer": layer.id, "load_id": load_id})
+    settle_refusals(connection, layer.id, load_id)
+
+
+def settle_refusals(connection: Connection, layer: str, load_id: int) -> None:
+    """A delivery, refused or not, makes past what was found in the refused ones before it."""
+    connection.execute(
+        "UPDATE sdi.finding f SET ended_by = %(load_id)s FROM sdi.load l"
+        " WHERE l.load_id = f.load_id AND l.status = 'refused' AND f.layer = %(layer)s AND f.ended_by IS NULL"
+        " AND f.load_id < %(load_id)s",
+        {"layer": layer, "load_id": load_id},
+    )
+
+
+def sum_up(connection: Connection, layer: Layer, load_id: int) -> None:
+    """Write how good the layer is after this load, by element of ISO 19157-1; belongs into the load's transaction.
+
+    Of the features handed in (served, or open in quarantine) those count as faulty that have a standing error or
+    warning; what was repaired, and what is only told, is no fault of what is stored.
+    """
+    parameters = {
+        "layer": layer.id, "load_id": load_id, "rules": list(RULES),
+        "elements": [rule.element for rule in RULES.values()],
+    }  # fmt: skip
+    connection.execute(sql.SQL(_SUM).format(now=tables.now(layer)), parameters)
+
+
+def _inside(layer: Layer, delivered: sql.Composable, mode: str | None) -> sql.Composable:
+    """Whether a feature in quarantine, by its scope as delivered, lies where a whole delivery would have brought it."""
+    scope = layer.load.scope
+    if scope is None or (mode or layer.load.mode) != "full":
+        return sql.SQL("false")
+    # The text as delivered may lack the zeros that a number column took.
+    return sql.SQL(
+        "EXISTS (SELECT FROM {delivered} s WHERE s.{scope} IS NOT NULL"
+        " AND s.{scope}::text = lpad(q.attributes ->> {name}, length(s.{scope}::text), '0'))"
+    ).format(delivered=delivered, scope=sql.Identifier(scope), name=sql.Literal(scope))
+
+
+_EARLIER = "q.layer = %(layer)s AND q.ended_by IS NULL AND q.load_id < %(load_id)s"
+_REPEATED = f"""
+UPDATE sdi.quarantine q SET ended_by = %(load_id)s, ended_as = 'repeated'
+WHERE {_EARLIER} AND EXISTS (SELECT FROM sdi.quarantine n WHERE n.load_id = %(load_id)s AND n.id = q.id)"""
+_TAKEN = f"""
+UPDATE sdi.quarantine q SET ended_by = %(load_id)s,
+    ended_as = CASE WHEN EXISTS (
+        SELECT FROM sdi.finding f WHERE f.load_id = %(load_id)s AND f.feature = q.id AND f.action = 'waived'
+    ) THEN 'waived' ELSE 'corrected' END
+WHERE {_EARLIER} AND EXISTS (SELECT FROM {{delivered}} s WHERE s.id = q.id)"""
+_ABSENT = f"""
+UPDATE sdi.quarantine q SET ended_by = %(load_id)s, ended_as = 'absent' WHERE {_EARLIER} AND ({{whole}} OR {{inside}})"""
+_FINDINGS = """
+UPDATE sdi.finding f SET ended_by = %(load_id)s
+WHERE f.layer = %(layer)s AND f.ended_by IS NULL AND f.load_id < %(load_id)s AND (
+    {whole}
+    OR f.feature IS NOT NULL AND (
+        EXISTS (SELECT FROM {delivered} s WHERE s.id = f.feature)
+        OR EXISTS (SELECT FROM sdi.quarantine n WHERE n.load_id = %(load_id)s AND n.id = f.feature)
+        OR NOT EXISTS (SELECT FROM {now} o WHERE o.id = f.feature)
+            AND NOT EXISTS (
+                SELECT FROM sdi.quarantine n WHERE n.layer = f.layer AND n.id = f.feature AND n.ended_by IS NULL
+            )
+    )
+    OR f.feature IS NULL AND (
+        EXISTS (
+            SELECT FROM sdi.load a JOIN sdi.load b ON b.file_name = a.file_name
+            WHERE a.load_id = f.load_id AND b.load_id = %(load_id)s
+        )
+        OR EXISTS (
+            SELECT FROM sdi.quarantine n WHERE n.load_id = f.load_id AND n.source_row = f.source_row
+                AND n.ended_by IS NOT NULL
+        )
+    )
+)"""
+_SUM = """
+WITH told AS (
+    SELECT r.element, coalesce(f.feature, concat('#', f.load_id, '.', f.source_row)) AS who,
+        f.action = 'waived' AS waived
+    FROM sdi.finding f
+    JOIN unnest(%(rules)s::text[], %(elements)s::text[]) AS r (rule, element) USING (rule)
+    WHERE f.layer = %(layer)s AND f.ended_by IS NULL AND f.severity IN ('error', 'warning') AND f.action <> 'repair'
+        AND (f.feature IS NOT NULL OR f.source_row IS NOT NULL)
+),
+counted AS (
+    SELECT element, count(DISTINCT who) FILTER (WHERE NOT waived) AS faulty,
+        count(DISTINCT who) FILTER (WHERE waived) AS waived
+    FROM told GROUP BY element
+),
+handed_in AS (
+    SELECT (SELECT count(*) FROM {now}) + (
+        SELECT count(*) FROM sdi.quarantine q WHERE q.layer = %(layer)s AND q.ended_by IS NULL
+            AND NOT EXISTS (SELECT FROM {now} o WHERE o.id = q.id)
+    ) AS all_of_them
+)
+INSERT INTO sdi.quality (layer, load_id, element, evaluated, faulty, waived, rate)
+SELECT %(layer)s, %(load_id)s, e.element, all_of_them, coalesce(faulty, 0), coalesce(waived, 0),
+    least(1, coalesce(coalesce(faulty, 0)::double precision / nullif(all_of_them, 0), 0))
+FROM (SELECT DISTINCT element FROM unnest(%(elements)s::text[]) AS each (element)) AS e
+CROSS JOIN handed_in LEFT JOIN counted USING (element)
+ON CONFLICT (layer, load_id, element) DO UPDATE SET
+    evaluated = excluded.evaluated, faulty = excluded.faulty, waived = excluded.waived, rate = excluded.rate"""
