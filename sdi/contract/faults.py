@@ -11,6 +11,7 @@ from typing import Protocol
 from sdi.contract import parameters
 from sdi.contract.codelist import CodeList
 from sdi.contract.layer import Attribute, Layer
+from sdi.contract.rules import RULES
 from sdi.errors import nearest
 
 Place = tuple[str | int, ...]
@@ -55,6 +56,7 @@ def faults(layer: Layer, file: str, context: Context) -> Found:
     yield from _of_attributes(layer, context)
     yield from _of_names(layer)
     yield from parameters.faults(layer, context.layers, context.unreadable)
+    yield from _of_actions(layer)
     yield from _of_style(layer, context)
     if layer.derived is not None:
         yield from _of_derived(layer, context)
@@ -185,6 +187,15 @@ def _of_names(layer: Layer) -> Found:
     yield from _unknown([layer.load.scope], stored, ("load", "scope"), "stored attribute")
     if layer.load.mode == "partial" and layer.load.scope is not None:
         yield ("load", "scope"), "a partial delivery ends nothing, so it has no scope"
+
+
+def _of_actions(layer: Layer) -> Found:
+    for index, check in enumerate(layer.checks):
+        possible = RULES[check.rule].actions
+        if check.action is not None and check.action not in possible:
+            why = "there is no repair for it; " if check.action == "repair" else ""
+            said = f"'{check.rule}' cannot be answered by '{check.action}': {why}possible: {', '.join(possible)}"
+            yield ("checks", index, "action"), said
 
 
 def _of_style(layer: Layer, context: Context) -> Found:

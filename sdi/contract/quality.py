@@ -23,7 +23,7 @@ _TITLES = {
 }
 _DESCRIPTIONS = {
     FINDINGS: Text(
-        vi="Những điều chưa đúng hợp đồng dữ liệu trong lần nộp gần nhất của từng đối tượng. Chỉ cơ quan chủ quản thấy.",
+        vi="Những điều chưa đúng hợp đồng trong lần nộp gần nhất của từng đối tượng. Chỉ cơ quan chủ quản thấy.",
         en="What does not keep the contract in the last delivery of each feature. Only the steward's agency sees it.",
     ),
     QUARANTINE: Text(
@@ -104,7 +104,7 @@ def _beside(layer: Layer, what: str, shape: str, attributes: list[Attribute], st
         "keywords": [],
         "official_name": None,
         "identifier": None,
-        "geometry": Geometry(type=shape, required=False),  # type: ignore[arg-type]
+        "geometry": Geometry(type=shape, required=False),
         "attributes": attributes,
         "checks": [],
         "temporal": Temporal(instant=instant),

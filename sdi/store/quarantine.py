@@ -131,7 +131,8 @@ UPDATE sdi.quarantine q SET ended_by = %(load_id)s,
     ) THEN 'waived' ELSE 'corrected' END
 WHERE {_EARLIER} AND EXISTS (SELECT FROM {{delivered}} s WHERE s.id = q.id)"""
 _ABSENT = f"""
-UPDATE sdi.quarantine q SET ended_by = %(load_id)s, ended_as = 'absent' WHERE {_EARLIER} AND ({{whole}} OR {{inside}})"""
+UPDATE sdi.quarantine q SET ended_by = %(load_id)s, ended_as = 'absent'
+WHERE {_EARLIER} AND ({{whole}} OR {{inside}})"""
 _FINDINGS = """
 UPDATE sdi.finding f SET ended_by = %(load_id)s
 WHERE f.layer = %(layer)s AND f.ended_by IS NULL AND f.load_id < %(load_id)s AND (

@@ -1,4 +1,4 @@
-"""Waivers: a steward lets a feature pass a rule, with a reason, until a day or until it is revoked. Nothing is deleted."""
+"""Waivers: a steward lets a feature pass a rule, with a reason, until a day or until it is revoked; all are kept."""
 
 from __future__ import annotations
 
