@@ -44,15 +44,15 @@ def main() -> None:
 def timed_receive(what: str, path: Path, settings: Settings, registry: Registry, rows: list[Row]) -> Received:
     begun = perf_counter()
     received = receive(Request(path, steward="bench"), registry[LAYER], registry, grid=settings.grid)
-    rows.append((what, perf_counter() - begun, received.features.num_rows))
+    rows.append((what, perf_counter() - begun, received.report.kept))
     assert not received.report.refused
-    assert received.quarantined.num_rows == 0
+    assert received.report.quarantined == 0
     return received
 
 
 def load(what: str, received: Received, settings: Settings, registry: Registry, rows: list[Row]) -> None:
     """As sdi.pipeline does: one transaction for the layer and what is derived of it."""
-    count = received.features.num_rows
+    count = received.report.kept
     layer = registry[LAYER]
     with (
         engine.connect(engine.database_url(settings), engine.LOADER) as connection,
@@ -61,8 +61,8 @@ def load(what: str, received: Received, settings: Settings, registry: Registry, 
     ):
         begun = perf_counter()
         loaded = loader.load(
-            connection, layer, registry, received.features, received.quarantined, received.delivery, received.report,
-            load_id=load_id,
+            connection, layer, registry, received.features(), received.quarantined(), received.delivery,
+            received.report, load_id=load_id,
         )  # fmt: skip
         middle = perf_counter()
         made = derived.refresh(connection, registry, load_id)

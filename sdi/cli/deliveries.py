@@ -59,6 +59,7 @@ def check(
     fit = pipeline.fit(at.settings, control_points, control_grid) if control_points else None
     with show.progress(file.name) as step, pipeline.reading(at.settings) as connection:
         checked = pipeline.check(connection, at.settings, at.registry, layer, request, progress=step)
+        checked.close()
     report = checked.report
     wrong_operation = fit.finding(operation) if fit else None
     if wrong_operation:

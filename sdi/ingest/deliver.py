@@ -6,7 +6,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import pyarrow as pa
@@ -28,15 +28,31 @@ from sdi.ingest.geometry import Shapes
 from sdi.ingest.source import WKB, Facts, Limits, Progress, read
 
 
-@dataclass(frozen=True)
 class Received:
-    """`features`: id, the stored attributes, geom (EWKB in its grid), geom_wgs84 (EWKB 4326), source_row (from 1).
-    `quarantined`: source_row, id or null, findings (JSON list), attributes (JSON, as delivered), geom, geom_wgs84."""
+    """A delivery that was held against its contract; its rows are read as often as wanted until it is closed."""
 
-    delivery: Delivery
-    report: Report
-    features: pa.Table
-    quarantined: pa.Table
+    def __init__(self, delivery: Delivery, report: Report, features: pa.Table, quarantined: pa.Table) -> None:
+        self.delivery = delivery
+        self.report = report
+        self._features = features
+        self._quarantined = quarantined
+
+    def features(self) -> pa.RecordBatchReader:
+        """id, the stored attributes, geom (EWKB in its grid), geom_wgs84 (EWKB 4326), source_row (from 1)."""
+        return self._features.to_reader()
+
+    def quarantined(self) -> pa.RecordBatchReader:
+        """source_row, id or null, findings (JSON list), attributes (JSON, as delivered), geom, geom_wgs84."""
+        return self._quarantined.to_reader()
+
+    def close(self) -> None:
+        """Give back what it holds on disk."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
 
 
 @dataclass

@@ -60,6 +60,9 @@ class ReceivedCoverage:
     extent_wgs84: Box | None
     facts: dict[str, Any]
 
+    def close(self) -> None:
+        """As `deliver.Received` has it; the file belongs to whoever asked for it."""
+
 
 def receive(
     request: Request,

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from datetime import date
 from pathlib import Path
@@ -98,23 +98,19 @@ def deliver(
     Raises NotFound, UsageError, SourceError, StoreError; bad data is in the outcome's report.
     """
     layer = registry[layer_id]
-    received = _receive(connection, settings, registry, layer, request, progress)
-    if received.report.refused:
-        return Outcome(
-            layer,
-            received.delivery,
-            received.report,
-            ledger.refuse(connection, layer, received.delivery, received.report),
-        )
-    with (
-        ledger.recorded(connection, layer, received.delivery) as load_id,
-        engine.translated(),
-        connection.transaction(),
-    ):
-        load = _load(connection, settings, registry, layer, received, load_id)
-        _measure(connection, settings, registry, load_id)
-        made = derived.refresh(connection, registry, load_id)
-    return Outcome(layer, received.delivery, received.report, load_id, load, made)
+    with closing(_receive(connection, settings, registry, layer, request, progress)) as received:
+        delivery, report = received.delivery, received.report
+        if report.refused:
+            return Outcome(layer, delivery, report, ledger.refuse(connection, layer, delivery, report))
+        with (
+            ledger.recorded(connection, layer, delivery) as load_id,
+            engine.translated(),
+            connection.transaction(),
+        ):
+            load = _load(connection, settings, registry, layer, received, load_id)
+            _measure(connection, settings, registry, load_id)
+            made = derived.refresh(connection, registry, load_id)
+        return Outcome(layer, delivery, report, load_id, load, made)
 
 
 def check(
@@ -126,7 +122,10 @@ def check(
     *,
     progress: Progress | None = None,
 ) -> Received | ReceivedCoverage:
-    """Hold a file against its contract and write nothing. Without a connection `request.area` cannot be looked up."""
+    """Hold a file against its contract and write nothing; the caller closes what comes back.
+
+    Without a connection `request.area` cannot be looked up.
+    """
     return _receive(connection, settings, registry, registry[layer_id], request, progress, keep=False)
 
 
@@ -189,8 +188,8 @@ def _load(
 ) -> Load:
     if isinstance(received, Received):
         return loader.load(
-            connection, layer, registry, received.features, received.quarantined, received.delivery, received.report,
-            load_id=load_id,
+            connection, layer, registry, received.features(), received.quarantined(), received.delivery,
+            received.report, load_id=load_id,
         )  # fmt: skip
     if received.cog is None or received.extent_wgs84 is None:
         raise UsageError(f"{received.delivery.file_name} lies nowhere on the Earth.")

@@ -48,6 +48,11 @@ _STAGED = {
     pa.date32(): "date",
     pa.timestamp("us", "UTC"): "timestamptz",
 }
+_HELD = pa.schema({
+    "load_id": pa.int64(), "source_row": pa.int64(), "layer": pa.string(), "id": pa.string(),
+    "findings": pa.string(), "attributes": pa.string(), "geom": pa.binary(), "geom_wgs84": pa.binary(),
+})  # fmt: skip
+"""What is copied into `sdi.quarantine`."""
 _CHUNK = 20_000
 """Rows encoded at a time."""
 _WORTH_ANALYSING = 0.05
@@ -79,7 +84,7 @@ def load(
     layer: Layer,
     registry: Registry,
     features: pa.Table | pa.RecordBatchReader,
-    quarantined: pa.Table | None,
+    quarantined: pa.Table | pa.RecordBatchReader | None,
     delivery: Delivery,
     report: Report,
     *,
@@ -252,38 +257,43 @@ def copy_arrow(
         copy.write(encoder.finish())
 
 
-def _quarantine(connection: Connection, layer: Layer, load_id: int, rows: pa.Table | None) -> None:
+def _quarantine(
+    connection: Connection, layer: Layer, load_id: int, rows: pa.Table | pa.RecordBatchReader | None
+) -> None:
     """Keep the features that broke the contract, and the ids among them for `_gone`."""
     connection.execute("CREATE TEMPORARY TABLE sdi_held (id text) ON COMMIT DROP")
-    if rows is None or rows.num_rows == 0:
+    if rows is None:
         return
-    count = rows.num_rows
-    table = pa.table(
-        {
-            "load_id": pa.array([load_id] * count, pa.int64()),
-            "source_row": pc.cast(rows["source_row"], pa.int64()),
-            "layer": pa.array([layer.id] * count, pa.string()),
-            "id": pc.cast(rows["id"], pa.string()),
-            "findings": _clean_json(rows["findings"]),
-            "attributes": _clean_json(rows["attributes"]),
-            "geom": _readable(rows["geom"]),
-            "geom_wgs84": _readable(rows["geom_wgs84"]),
-        }
-    )
-    names = sql.SQL(", ").join(map(sql.Identifier, table.column_names))
+    names = sql.SQL(", ").join(map(sql.Identifier, _HELD.names))
     statement = sql.SQL("COPY sdi.quarantine ({}) FROM STDIN (FORMAT binary)").format(names)
-    copy_arrow(connection, statement, table.schema, table.to_batches(max_chunksize=_CHUNK), {"findings", "attributes"})
+    batches = rows if isinstance(rows, pa.RecordBatchReader) else rows.to_batches(max_chunksize=_CHUNK)
+    held = (_held(layer, load_id, batch) for batch in batches if batch.num_rows)
+    copy_arrow(connection, statement, _HELD, held, {"findings", "attributes"})
     connection.execute(
         "INSERT INTO sdi_held SELECT DISTINCT id FROM sdi.quarantine WHERE load_id = %s AND id IS NOT NULL", [load_id]
     )
 
 
-def _clean_json(column: pa.ChunkedArray) -> pa.ChunkedArray:
+def _held(layer: Layer, load_id: int, rows: pa.RecordBatch) -> pa.RecordBatch:
+    """Rows of `sdi.quarantine`."""
+    return pa.record_batch([
+        pa.array([load_id] * len(rows), pa.int64()),
+        pc.cast(rows["source_row"], pa.int64()),
+        pa.array([layer.id] * len(rows), pa.string()),
+        pc.cast(rows["id"], pa.string()),
+        _clean_json(rows["findings"]),
+        _clean_json(rows["attributes"]),
+        _readable(rows["geom"]),
+        _readable(rows["geom_wgs84"]),
+    ], schema=_HELD)  # fmt: skip
+
+
+def _clean_json(column: pa.Array) -> pa.Array:
     """JSON text that jsonb takes: PostgreSQL's text cannot hold NUL."""
     return pc.replace_substring(pc.cast(column, pa.string()), "\\u0000", "\\ufffd")
 
 
-def _readable(column: pa.ChunkedArray) -> pa.Array:
+def _readable(column: pa.Array) -> pa.Array:
     """EWKB that PostGIS reads; what no library can parse (an open ring) becomes NULL."""
     shapes = shapely.from_wkb(pc.cast(column, pa.binary()).to_numpy(zero_copy_only=False), on_invalid="ignore")
     return pa.array(shapely.to_wkb(shapes, include_srid=True), pa.binary())

@@ -37,7 +37,7 @@ def received(city: City, registry: Registry) -> list[tuple[str, Received]]:
 def test_every_file_is_read_and_none_refused(received: list[tuple[str, Received]]) -> None:
     for _, one in received:
         assert not one.report.refused, one.report.by_rule()
-        assert one.features.num_rows > 0
+        assert one.features().read_all().num_rows > 0
 
 
 def test_every_planted_defect_is_found_in_its_row(
@@ -94,7 +94,7 @@ def test_legacy_text_comes_back_as_it_was(city: City, received: list[tuple[str, 
         value
         for layer, one in received
         if one.delivery.encoding == "TCVN3" and one.delivery.driver == "ESRI Shapefile"
-        for value in one.features["address"].to_pylist()
+        for value in one.features().read_all()["address"].to_pylist()
     }
 
     assert read

@@ -143,7 +143,7 @@ def test_personal_columns_are_dropped_all_of_them_and_unknown_ones_told_one_by_o
     for finding in received.report.findings:
         told[finding.rule].add(finding.attribute)
     assert told == {"file.personal_dropped": {"tenchu", "ghiChu"}, "file.column_unknown": {"x1", "x2"}}
-    assert "Nguyễn" not in str(received.features.to_pylist())
+    assert "Nguyễn" not in str(received.features().read_all().to_pylist())
 
 
 def test_quarantine_keeps_raw_values_but_no_personal_ones(hand_in: HandIn) -> None:
@@ -151,10 +151,10 @@ def test_quarantine_keeps_raw_values_but_no_personal_ones(hand_in: HandIn) -> No
     received = hand_in(
         text, [(square(603_500, 1_191_400), {"sheet": "1", "thoiHanSuDung": "lâu dài", "tenchu": "Nguyễn Văn A"})]
     )
-    row = received.quarantined.to_pylist()[0]
+    row = received.quarantined().read_all().to_pylist()[0]
     assert json.loads(row["attributes"]) == {"sheet": "1", "term": "lâu dài"}
     assert [finding["rule"] for finding in json.loads(row["findings"])] == ["attribute.type"]
-    assert (row["source_row"], row["id"], received.features.num_rows) == (1, "1", 0)
+    assert (row["source_row"], row["id"], received.features().read_all().num_rows) == (1, "1", 0)
 
 
 # --- rules ----------------------------------------------------------------------------------------------------------
@@ -178,7 +178,7 @@ def test_every_rule_of_an_attributes_contract_is_checked(hand_in: HandIn) -> Non
         "attribute.range": 2, "attribute.required": 1, "attribute.length": 1, "attribute.pattern": 1,
         "attribute.type": 1,
     }  # fmt: skip
-    assert received.features["id"].to_pylist() == ["1"]
+    assert received.features().read_all()["id"].to_pylist() == ["1"]
     assert received.report.read == 5 == received.report.kept + received.report.quarantined
 
 
@@ -202,14 +202,14 @@ checks:
     )
     mild = hand_in(text, [plot(1, floors=0, year=2000)])
     assert [(f.severity, f.action) for f in mild.report.findings] == [("info", "warn")]
-    assert mild.features.num_rows == 1
+    assert mild.features().read_all().num_rows == 1
     assert hand_in(text, [plot(1, floors=1, year=190)]).report.refused
 
 
 def test_leading_zeros_that_a_number_column_took_come_back(hand_in: HandIn) -> None:
     text = PLAIN + "  - {name: ward, title: {vi: Xã, en: Ward}, type: text, pattern: '^\\d{5}$'}\n"
     received = hand_in(text, [plot(1, ward=4), plot(2, ward=26740)])
-    assert received.features["ward"].to_pylist() == ["00004", "26740"]
+    assert received.features().read_all()["ward"].to_pylist() == ["00004", "26740"]
 
 
 def test_constants_defaults_and_templates_fill_what_the_file_lacks(hand_in: HandIn) -> None:
@@ -223,7 +223,7 @@ def test_constants_defaults_and_templates_fill_what_the_file_lacks(hand_in: Hand
 """
     )
     received = hand_in(text, [plot(1, key="given", kind="old"), plot(2)], constants={"ward": "26740"})
-    columns = received.features.select(["kind", "key", "long_key"]).to_pydict()
+    columns = received.features().read_all().select(["kind", "key", "long_key"]).to_pydict()
     assert columns == {"kind": ["old", "new"], "key": ["given", "26740.2!"], "long_key": ["26740.1", "26740.2"]}
 
 
@@ -244,7 +244,7 @@ def test_codes_are_held_against_the_list_of_the_datas_date(hand_in: HandIn) -> N
     assert rules(now) == {"code.review": 2, "code.unknown": 1, "code.superseded": 1}
     superseded = next(finding for finding in now.report.findings if finding.rule == "code.superseded")
     assert (superseded.value, superseded.limit, superseded.feature) == ("BHK", "HNK", "2")
-    assert now.features["use"].to_pylist() == ["ODT", "BHK", "COC", "NNP", "HNK", None]
+    assert now.features().read_all()["use"].to_pylist() == ["ODT", "BHK", "COC", "NNP", "HNK", None]
     then = hand_in(USES, plots, *CODES, day=date(2020, 1, 1))
     assert "code.superseded" not in rules(then)
     assert {finding.value for finding in then.report.findings if finding.rule == "code.review"} == {"COC", "NNP", "HNK"}
@@ -254,7 +254,7 @@ def test_codes_in_other_case_or_told_by_their_label_are_the_lists_own(hand_in: H
     received = hand_in(
         USES, [plot(1, use="odt"), plot(2, use="Đất ở tại đô thị"), plot(3, use="ĐẤT Ở TẠI ĐÔ THỊ ")], *CODES
     )
-    assert received.features["use"].to_pylist() == ["ODT"] * 3
+    assert received.features().read_all()["use"].to_pylist() == ["ODT"] * 3
 
 
 LISTS = (
@@ -294,25 +294,25 @@ def test_a_list_comes_from_its_own_column_or_from_its_items_columns(hand_in: Han
         [plot(1, mucdich="ODT(100);CLN(50)"), plot(2, mucdich='[{"code":"ODT","x":1}]'), plot(3, mucdich="?!")],
         *CODES,
     )
-    assert [json.loads(text) for text in own.features["uses"].to_pylist()] == [
+    assert [json.loads(text) for text in own.features().read_all()["uses"].to_pylist()] == [
         [{"code": "ODT", "area": 100.0}, {"code": "CLN", "area": 50.0}], [{"code": "ODT"}],
     ]  # fmt: skip
     assert rules(own) == {"attribute.type": 1}
     items = hand_in(LISTS, [plot(1, use="ODT", thsd="Lâu dài"), plot(2, use=None, thsd=None)], *CODES)
-    assert items.features["uses"].to_pylist() == ['[{"code":"ODT","term":"Lâu dài"}]', None]
+    assert items.features().read_all()["uses"].to_pylist() == ['[{"code":"ODT","term":"Lâu dài"}]', None]
 
 
 def test_of_several_uses_in_the_column_of_one_code_the_largest_is_the_main_one(hand_in: HandIn) -> None:
     received = hand_in(LISTS, [plot(1, use="ODT(100);CLN(250)")], *CODES)
-    assert received.features["use"].to_pylist() == ["CLN"]
-    assert [item["code"] for item in json.loads(received.features["uses"][0].as_py())] == ["ODT", "CLN"]
+    assert received.features().read_all()["use"].to_pylist() == ["CLN"]
+    assert [item["code"] for item in json.loads(received.features().read_all()["uses"][0].as_py())] == ["ODT", "CLN"]
 
 
 def test_each_items_code_is_checked(hand_in: HandIn) -> None:
     received = hand_in(LISTS, [plot(1, mucdich="ODT+XYZ+BHK")], *CODES)
     told = {finding.rule: (finding.attribute, finding.value) for finding in received.report.findings}
     assert told == {"code.unknown": ("uses", "XYZ"), "code.superseded": ("uses", "BHK")}
-    assert received.features.num_rows == 0
+    assert received.features().read_all().num_rows == 0
 
 
 # --- ids ------------------------------------------------------------------------------------------------------------
@@ -330,15 +330,18 @@ def test_a_feature_that_lacks_a_part_of_its_id_has_none(hand_in: HandIn) -> None
     received = hand_in(KEYS % "suffix", [plot(1, sheet=7), plot(2, sheet=None)])
     finding = received.report.findings[0]
     assert (finding.rule, finding.row, finding.feature, finding.limit) == ("identifier.missing", 2, None, "sheet")
-    assert received.features["id"].to_pylist() == ["7.1"]
+    assert received.features().read_all()["id"].to_pylist() == ["7.1"]
 
 
 def test_a_repeated_id_gets_its_suffix_by_content_not_by_the_files_order(hand_in: HandIn) -> None:
     first = (square(603_500, 1_191_400), {"sheet": 1, "number": 1})
     second = (square(603_600, 1_191_400), {"sheet": 1, "number": 1})
     one, two = hand_in(KEYS % "suffix", [first, second]), hand_in(KEYS % "suffix", [second, first])
-    assert sorted(one.features["id"].to_pylist()) == ["1.1", "1.1~2"]
-    named = [dict(zip(r.features["geom"].to_pylist(), r.features["id"].to_pylist(), strict=True)) for r in (one, two)]
+    assert sorted(one.features().read_all()["id"].to_pylist()) == ["1.1", "1.1~2"]
+    named = [
+        dict(zip(r.features().read_all()["geom"].to_pylist(), r.features().read_all()["id"].to_pylist(), strict=True))
+        for r in (one, two)
+    ]
     assert named[0] == named[1]
 
 

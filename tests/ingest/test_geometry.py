@@ -58,14 +58,14 @@ def test_one_broken_geometry_does_not_stop_the_others(tmp_path: Path) -> None:
     nan = shapely.to_wkb(shapely.Polygon(ring)).replace(np.float64(Y + 9).tobytes(), np.float64("nan").tobytes())
     received = from_wkb(tmp_path, [shapely.to_wkb(whole), short, nan, None, shapely.to_wkb(shapely.Polygon())])
     assert rules(received) == {"geometry.missing": 2, "geometry.unreadable": 1, "geometry.not_finite": 1}
-    assert received.features["id"].to_pylist() == ["1"]
+    assert received.features().read_all()["id"].to_pylist() == ["1"]
     assert received.report.quarantined == 4
 
 
 def test_geometry_that_is_not_required_may_be_missing(hand_in: HandIn) -> None:
     text = POLYGONS.replace("type: MultiPolygon", "type: MultiPolygon, required: false")
     received = hand_in(text, numbered(square(X, Y), None))
-    assert received.features["geom"].is_valid().to_pylist() == [True, False]
+    assert received.features().read_all()["geom"].is_valid().to_pylist() == [True, False]
     assert not received.report.findings
 
 
@@ -73,7 +73,7 @@ def test_z_and_m_go_and_curves_become_lines_with_a_count_each(tmp_path: Path) ->
     high = shapely.force_3d(shapely.box(X, Y, X + 10, Y + 10), 5.0)
     received = from_wkb(tmp_path, [shapely.to_wkb(high), shapely.to_wkb(high)], "Polygon Z")
     assert [(f.rule, f.value) for f in received.report.findings] == [("geometry.flattened", 2)]
-    assert not shapely.has_z(shapely.from_wkb(received.features["geom"].to_numpy())).any()
+    assert not shapely.has_z(shapely.from_wkb(received.features().read_all()["geom"].to_numpy())).any()
 
 
 def test_curves_of_a_real_file_become_lines(shared_data: Callable[[str], Path]) -> None:
@@ -92,7 +92,7 @@ def test_a_bow_tie_goes_to_quarantine_and_a_touching_ring_is_repaired(hand_in: H
     assert set(by_rule) == {"geometry.invalid", "geometry.repaired"}
     assert by_rule["geometry.invalid"].feature == "1"
     assert by_rule["geometry.repaired"].value == 0.0
-    kept = shapely.from_wkb(received.features["geom"][0].as_py())
+    kept = shapely.from_wkb(received.features().read_all()["geom"][0].as_py())
     assert kept.is_valid
     assert kept.geom_type == "MultiPolygon"
     assert kept.area == pytest.approx(50.0)
@@ -121,12 +121,12 @@ def test_single_becomes_multi_and_the_reverse_where_it_has_one_part(hand_in: Han
     wrapped = {"type": "GeometryCollection", "geometries": [square(X + 90, Y), two]}
     mixed = {"type": "GeometryCollection", "geometries": [square(X, Y), {"type": "Point", "coordinates": [X, Y]}]}
     multi = hand_in(POLYGONS, numbered(square(X, Y), one, two, wrapped, mixed))
-    shapes = shapely.from_wkb(multi.features["geom"].to_numpy())
+    shapes = shapely.from_wkb(multi.features().read_all()["geom"].to_numpy())
     assert {NAMES[kind] for kind in shapely.get_type_id(shapes)} == {"MultiPolygon"}
     assert shapely.get_num_geometries(shapes).tolist() == [1, 1, 2, 3]
     assert rules(multi) == {"geometry.type": 1}
     single = hand_in(PLOTS % ("Polygon", "1.0"), numbered(square(X, Y), one, two))
-    assert single.features["id"].to_pylist() == ["1", "2"]
+    assert single.features().read_all()["id"].to_pylist() == ["1", "2"]
     assert [(f.rule, f.value, f.limit) for f in single.report.findings] == [
         ("geometry.type", "MultiPolygon", "Polygon")
     ]
@@ -135,7 +135,7 @@ def test_single_becomes_multi_and_the_reverse_where_it_has_one_part(hand_in: Han
 def test_what_is_quarantined_keeps_its_geometry_and_place(hand_in: HandIn) -> None:
     line = {"type": "LineString", "coordinates": [[X, Y], [X + 10, Y]]}
     received = hand_in(POLYGONS, numbered(line))
-    row = received.quarantined.to_pylist()[0]
+    row = received.quarantined().read_all().to_pylist()[0]
     kept = shapely.from_wkb(row["geom"])
     assert (kept.geom_type, shapely.get_srid(kept)) == ("LineString", 9210)
     lon, lat = received.report.findings[0].place or (0, 0)
@@ -159,9 +159,9 @@ def test_a_vn2000_file_keeps_its_coordinates_bit_for_bit_and_goes_to_wgs84_by_th
 ) -> None:
     corner = (603_492.5253, 1_191_454.6450)
     received = hand_in(POLYGONS, numbered(square(*corner, side=1.0 / 3.0)), grid=5899)
-    master = shapely.get_coordinates(shapely.from_wkb(received.features["geom"][0].as_py()))
+    master = shapely.get_coordinates(shapely.from_wkb(received.features().read_all()["geom"][0].as_py()))
     assert (master == np.array(square(*corner, side=1.0 / 3.0)["coordinates"][0])).all()
-    lonlat = shapely.get_coordinates(shapely.from_wkb(received.features["geom_wgs84"][0].as_py()))
+    lonlat = shapely.get_coordinates(shapely.from_wkb(received.features().read_all()["geom_wgs84"][0].as_py()))
     # Bến Thành by EPSG:6960; PROJ's default (EPSG:5194) gives 106.69810729 10.77250039
     assert lonlat[0] == pytest.approx((106.6981, 10.7725), abs=2e-8)
     assert received.delivery.grid == 9210
@@ -175,7 +175,7 @@ def test_web_mercator_goes_by_wgs84_into_the_deployments_grid(tmp_path: Path) ->
                       crs="EPSG:3857", geometry_type="Polygon")  # fmt: skip
     received = receive(Request(path=path), contract(POLYGONS), registry(), grid=9210, extent=HCMC)
     assert (received.delivery.crs_used, received.delivery.grid) == ("EPSG:3857", 9210)
-    back = shapely.get_coordinates(shapely.from_wkb(received.features["geom_wgs84"][0].as_py()))
+    back = shapely.get_coordinates(shapely.from_wkb(received.features().read_all()["geom_wgs84"][0].as_py()))
     np.testing.assert_allclose(back, lonlat, atol=1e-8)
 
 
@@ -185,7 +185,7 @@ def test_exchanged_axes_are_proposed_not_applied(hand_in: HandIn) -> None:
     assert received.report.refused
     told = [str(f.value) for f in received.report.findings if f.rule == "place.proposal"]
     assert any(text.startswith("EPSG:9210") and "--swap-axes" in text for text in told)
-    master = shapely.from_wkb(received.features["geom"][0].as_py())
+    master = shapely.from_wkb(received.features().read_all()["geom"][0].as_py())
     assert master.bounds[0] == Y
 
 
@@ -230,7 +230,7 @@ checks:
     shapes = [(square(X, Y), {"number": 1, "plan": "A"}), (square(X, Y), {"number": 2, "plan": "B"}),
               (square(X + 5, Y), {"number": 3, "plan": "B"})]  # fmt: skip
     received = hand_in(text, shapes)
-    assert received.features["id"].to_pylist() == ["1"]
+    assert received.features().read_all()["id"].to_pylist() == ["1"]
     assert {(f.feature, f.other) for f in received.report.findings} == {("2", "3"), ("3", "2")}
 
 
@@ -303,7 +303,7 @@ def test_coordinate_columns_are_found_by_name_and_northings_by_size(
     path = tmp_path / "points.csv"
     path.write_text(f"{header}\n{row}\n", encoding="utf-8-sig")
     received = points(path, crs=crs)
-    place = shapely.from_wkb(received.features["geom_wgs84"][0].as_py())
+    place = shapely.from_wkb(received.features().read_all()["geom_wgs84"][0].as_py())
     assert (place.x, place.y) == pytest.approx((106.6981, 10.7725), abs=1e-7)
     assert not received.report.findings
 
@@ -320,7 +320,7 @@ def test_a_spreadsheet_of_points_is_read(tmp_path: Path) -> None:
     sheet = pa.table({"STT": [1, 2], "Kinh độ": [106.6981, None], "Vĩ độ": [10.7725, 10.7]})
     pyogrio.write_arrow(sheet, tmp_path / "points.xlsx", driver="XLSX")
     received = points(tmp_path / "points.xlsx")
-    assert received.features["id"].to_pylist() == ["1"]
+    assert received.features().read_all()["id"].to_pylist() == ["1"]
     assert rules(received) == {"geometry.missing": 1}
 
 
@@ -337,8 +337,8 @@ def test_a_register_without_places_is_taken_where_the_contract_needs_none(tmp_pa
     path.write_text("stt,ten\n1,a\n2,b\n", encoding="utf-8")
     text = POINTS.replace("{type: Point}", "{type: Point, required: false}")
     received = receive(Request(path=path), contract(text), registry(), grid=9210, extent=HCMC)
-    assert received.features["id"].to_pylist() == ["1", "2"]
-    assert received.features["geom"].null_count == 2
+    assert received.features().read_all()["id"].to_pylist() == ["1", "2"]
+    assert received.features().read_all()["geom"].null_count == 2
     assert received.delivery.grid == 9210
 
 

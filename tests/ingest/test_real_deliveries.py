@@ -37,7 +37,7 @@ def found(received: Received, rule: str) -> list[Finding]:
 
 
 def shapes(received: Received, column: str = "geom") -> Any:
-    return shapely.from_wkb(received.features[column].to_numpy())
+    return shapely.from_wkb(received.features().read_all()[column].to_numpy())
 
 
 def parcels(
@@ -62,7 +62,7 @@ def test_a_whole_commune_of_parcels_is_read_and_every_defect_of_it_found(duy_ngh
     assert len(found(duy_nghia, "geometry.repaired")) + len(found(duy_nghia, "geometry.invalid")) == 6
     assert {finding.other for finding in found(duy_nghia, "geometry.repaired")} == {"Ring Self-intersection"}
     repeated = {finding.value for finding in found(duy_nghia, "identifier.duplicate")}
-    sharing = [name for name in duy_nghia.features["id"].to_pylist() if name.split("~")[0] in repeated]
+    sharing = [name for name in duy_nghia.features().read_all()["id"].to_pylist() if name.split("~")[0] in repeated]
     assert len(sharing) == 44
     overlaps = found(duy_nghia, "coverage.overlap")
     assert len(overlaps) == 24
@@ -72,9 +72,9 @@ def test_a_whole_commune_of_parcels_is_read_and_every_defect_of_it_found(duy_ngh
 
 def test_nothing_personal_is_in_what_was_read_from_the_cadastre(duy_nghia: Received) -> None:
     assert {finding.attribute for finding in found(duy_nghia, "file.personal_dropped")} == {"tenchusdd", "cmnd"}
-    assert "holder" not in duy_nghia.features.column_names
+    assert "holder" not in duy_nghia.features().read_all().column_names
     everything = json.dumps([finding.to_json() for finding in duy_nghia.report.findings], ensure_ascii=False)
-    everything += "".join(map(str, duy_nghia.features.drop_columns(["geom", "geom_wgs84"]).to_pylist()))
+    everything += "".join(map(str, duy_nghia.features().read_all().drop_columns(["geom", "geom_wgs84"]).to_pylist()))
     assert "Hộ gia đình" not in everything
 
 
@@ -94,7 +94,7 @@ def test_a_wgs84_file_is_kept_in_the_deployments_grid_by_its_makers_operation(
 
 def test_the_same_delivery_twice_gives_the_same_ids_and_bytes(shared_data: Folder, duy_nghia: Received) -> None:
     again = parcels(shared_data("vn_cadastre_duynghia") / "duynghia_parcels_redacted.geojson.zip", QUANG_NAM, 5899)
-    assert again.features.equals(duy_nghia.features)
+    assert again.features().read_all().equals(duy_nghia.features().read_all())
     assert again.delivery.sha256 == duy_nghia.delivery.sha256
 
 
@@ -143,8 +143,8 @@ def test_a_layer_in_utm_equals_its_twin_in_wgs84(shared_data: Folder) -> None:
     twin = parcels(folder / "PhanVungKinhte.geojson.zip", QUANG_NGAI, 5898, text.replace("{number}", "{label}"))
     assert utm.delivery.grid == 3405
     assert twin.delivery.grid == 5898
-    ours = dict(zip(utm.features["id"].to_pylist(), shapes(utm, "geom_wgs84"), strict=True))
-    theirs = dict(zip(twin.features["id"].to_pylist(), shapes(twin, "geom_wgs84"), strict=True))
+    ours = dict(zip(utm.features().read_all()["id"].to_pylist(), shapes(utm, "geom_wgs84"), strict=True))
+    theirs = dict(zip(twin.features().read_all()["id"].to_pylist(), shapes(twin, "geom_wgs84"), strict=True))
     assert ours.keys() & theirs.keys()
     for name in ours.keys() & theirs.keys():
         apart = np.abs(np.subtract(shapely.bounds(ours[name]), shapely.bounds(theirs[name]))).max() * 111_000
@@ -184,7 +184,11 @@ def test_legacy_text_is_read_to_the_last_letter(file: str, encoding: str, shared
     assert received.delivery.encoding == encoding
     with (folder / "dn16_truth_utf8.csv").open(encoding="utf-8", newline="") as lines:
         truth = list(csv.DictReader(lines))
-    rows = zip(received.features["source_row"].to_pylist(), received.features.to_pylist(), strict=True)
+    rows = zip(
+        received.features().read_all()["source_row"].to_pylist(),
+        received.features().read_all().to_pylist(),
+        strict=True,
+    )
     checked = 0
     for row, feature in rows:
         for name, column in (("address", "DIACHI"), ("land_use", "LOAIDAT"), ("term", "THOIHAN")):
@@ -214,8 +218,8 @@ def test_a_cpg_that_lies_is_found_and_the_text_is_right(shared_data: Folder) -> 
     received = receive(Request(path=path), contract(text), registry(), grid=2154, extent=(-62, -22, 56, 52))
     told = found(received, "file.encoding")
     assert [(finding.value, finding.limit) for finding in told] == [("CP1252", "UTF-8")]
-    names = received.features["label"].to_pylist() + [
-        json.loads(text)["label"] for text in received.quarantined["attributes"].to_pylist()
+    names = received.features().read_all()["label"].to_pylist() + [
+        json.loads(text)["label"] for text in received.quarantined().read_all()["attributes"].to_pylist()
     ]
     assert {"Ardèche", "Côte-d'Or", "Hérault"} <= set(names)
 
@@ -225,7 +229,7 @@ def test_utf8_without_a_cpg_is_no_mojibake_and_lambert_93_by_another_name_is_215
     text = (ZONES % "quarantine").replace('{number}"', '{number}", duplicates: suffix')
     received = receive(Request(path=path), contract(text), registry(), grid=2154)
     assert (received.delivery.encoding, received.delivery.crs_used) == ("UTF-8", "EPSG:2154")
-    assert "Elément de paysage" in received.features["label"].to_pylist()
+    assert "Elément de paysage" in received.features().read_all()["label"].to_pylist()
     assert not found(received, "file.encoding")
 
 
@@ -233,7 +237,7 @@ def test_an_encoding_said_by_the_steward_goes_before_what_the_content_tells(shar
     path = shared_data("vn_legacy_encoding_derived") / "dn16_tcvn3.shp"
     received = parcels(path, QUANG_NAM, 5899, crs="EPSG:5899", encoding="CP1252")
     assert received.delivery.encoding == "CP1252"
-    assert "Th«n" in received.features["address"][0].as_py()
+    assert "Th«n" in received.features().read_all()["address"][0].as_py()
     with pytest.raises(UsageError):
         parcels(path, QUANG_NAM, 5899, crs="EPSG:5899", encoding="TCVN4")
 

@@ -140,7 +140,7 @@ attributes:
         path = tmp_path / f"again{suffix}"
         write_features(path, "again", table, 9210, "MultiPolygon")
         received = receive(Request(path=path), contract(text), registry(), grid=9210)
-        assert set(received.features["street"].to_pylist()) == {NAME, "=SUM(A1)"}
+        assert set(received.features().read_all()["street"].to_pylist()) == {NAME, "=SUM(A1)"}
         assert received.delivery.grid == 9210
-        bounds = shapely.bounds(shapely.from_wkb(received.features["geom"].to_numpy()))[0]
+        bounds = shapely.bounds(shapely.from_wkb(received.features().read_all()["geom"].to_numpy()))[0]
         np.testing.assert_allclose(bounds, SHAPE.bounds, atol=0.001)

@@ -75,6 +75,6 @@ def test_a_kmz_keeps_the_attributes_of_its_kml(demo_city: DemoCity, tmp_path: Pa
         pipeline.check(None, demo_city.settings, demo_city.registry, "construction_projects", Request(path))
         for path in (kml, tmp_path / "DuAn.kmz")
     ]
-    plain, zipped = (found.features for found in received if isinstance(found, Received))
+    plain, zipped = (found.features().read_all() for found in received if isinstance(found, Received))
     assert plain.num_rows > 0
     assert zipped.drop_columns(["source_row"]).equals(plain.drop_columns(["source_row"]))

@@ -135,7 +135,7 @@ def test_the_operation_of_a_files_maker_moves_it_by_75_cm(country: Deployment, s
         ]
     import shapely
 
-    shapes = [shapely.from_wkb(received.features["geom"].to_numpy()) for received in made]
+    shapes = [shapely.from_wkb(received.features().read_all()["geom"].to_numpy()) for received in made]
     apart = shapely.distance(shapely.centroid(shapes[0]), shapely.centroid(shapes[1]))
     assert 0.69 < apart.min() <= apart.max() < 0.81
 
