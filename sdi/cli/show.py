@@ -121,6 +121,18 @@ def _words(part: Attribute | Item, value: Any, registry: Registry, language: str
     return f"{value}{unit}".rstrip()
 
 
+def waiting() -> Callable[[object], None]:
+    """Tells who is waited for, once for each."""
+    told: set[str] = set()
+
+    def tell(holder: object) -> None:
+        if str(holder) not in told:
+            told.add(str(holder))
+            say(f"· chờ · waiting for {holder}")
+
+    return tell
+
+
 UNITS = {"m2": "m²", "1": ""}
 
 
