@@ -34,6 +34,9 @@ Area = Annotated[
 ]
 Day = Annotated[str | None, typer.Option("--date", help="Ngày của dữ liệu · The data's date, YYYY-MM-DD.")]
 Steward = Annotated[str | None, typer.Option(help="Người nộp · Who hands it in.", envvar="SDI_STEWARD")]
+Wait = Annotated[
+    float, typer.Option(metavar="SECONDS", help="Chờ người đang nạp lớp này · Wait for whoever is loading the layer.")
+]
 Findings = Annotated[Path | None, typer.Option(help="Ghi các phát hiện ra GeoPackage · Write the findings for QGIS.")]
 ControlPoints = Annotated[
     Path | None, typer.Option(help="Điểm khống chế có cả hai hệ tọa độ · Points known in both systems.")
@@ -84,7 +87,7 @@ def load(
     context: typer.Context, layer: LayerId, file: File, layer_in_file: LayerInFile = None, crs: Crs = None,
     encoding: Encoding = None, operation: Operation = 6960, grid: Grid = None, swap: Swap = False,
     map_: Map = None, set_: Set = None, area: Area = None, day: Day = None, steward: Steward = None,
-    findings: Findings = None, json: Json = False,
+    wait: Wait = 0.0, findings: Findings = None, json: Json = False,
 ) -> None:  # fmt: skip
     """Nạp một tệp trong một giao dịch · Load a file in one transaction."""
     from sdi import pipeline
@@ -93,7 +96,16 @@ def load(
     at = desk(context)
     request = _request(file, layer_in_file, crs, encoding, operation, grid, swap, map_, set_, area, day, steward)
     with migrated(at) as connection, show.progress(file.name) as step:
-        outcome = pipeline.deliver(connection, at.settings, at.registry, layer, request, progress=step)
+        outcome = pipeline.deliver(
+            connection,
+            at.settings,
+            at.registry,
+            layer,
+            request,
+            progress=step,
+            wait=wait,
+            waiting=show.waiting(),
+        )
     if findings:
         pipeline.write_findings(findings, outcome.report)
     if json:

@@ -10,10 +10,9 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 import pyarrow as pa
@@ -21,12 +20,15 @@ import pyarrow as pa
 from sdi.contract.delivery import Request
 from sdi.errors import SourceError, UsageError, nearest
 from sdi.ingest import shapefile
+from sdi.ingest.scratch import Scratch
 from sdi.ingest.stage import ArchiveLimits, Staged, staged
 
 log = logging.getLogger(__name__)
 PACKAGE_ROOT = Path(__file__).resolve().parents[2]
 Progress = Callable[[int, int | None], None]
 WKB = "wkb"
+PART = 65_536
+"""Features that are worked on at once."""
 
 
 @dataclass(frozen=True)
@@ -88,12 +90,53 @@ class Facts:
     fields: tuple[tuple[str, str], ...] = field(default=())
 
 
-@dataclass(frozen=True)
 class Source:
-    """`table`: the columns as delivered, and binary column `wkb` (null: no geometry) when the layer has geometry."""
+    """A layer as it was delivered, in parts of at most so many features as were asked for, each read when it is wanted.
 
-    table: pa.Table
-    facts: Facts
+    A part's columns are named as in the file, binary column `wkb` (null: no geometry) comes last when the layer has
+    geometry. What holds them is on disk and has no name there: it is gone when this is closed, or the process is.
+    """
+
+    def __init__(self, path: Path, facts: Facts, geometry_column: str) -> None:
+        self.facts = facts
+        self._geometry = geometry_column
+        self._file = pa.OSFile(str(path), "rb")
+        self._readers: dict[tuple[int, ...], pa.ipc.RecordBatchFileReader] = {(): pa.ipc.open_file(self._file)}
+        lines = path.with_name(path.name + ".lines")
+        self._lines = pa.ipc.open_file(pa.OSFile(str(lines), "rb")) if lines.exists() else None
+        self.columns = _names(self._readers[()].schema, geometry_column)
+
+    @property
+    def parts(self) -> int:
+        return int(self._readers[()].num_record_batches)
+
+    def part(self, number: int, columns: Collection[str] | None = None) -> pa.Table:
+        """The part of this number; `columns`: only these of it. One thread reads at a time."""
+        chosen = [index for index, name in enumerate(self.columns) if columns is None or name in columns]
+        key = () if len(chosen) == len(self.columns) else tuple(chosen)
+        if key not in self._readers:
+            options = pa.ipc.IpcReadOptions(included_fields=list(key))
+            self._readers[key] = pa.ipc.open_file(self._file, options=options)
+        batch = self._readers[key].get_batch(number)
+        table = pa.table([_plain(column) for column in batch.columns], [self.columns[index] for index in chosen])
+        if not self._geometry or WKB not in table.column_names:
+            return table
+        column = table[WKB].cast(pa.large_binary())
+        if self._lines is not None:
+            column = pa.chunked_array([self._lines.get_batch(number).column(0)])
+        return table.drop_columns([WKB]).append_column(WKB, column)
+
+    @property
+    def table(self) -> pa.Table:
+        """All of it at once, for what is known to be small."""
+        made = [self.part(number) for number in range(self.parts)]
+        return pa.concat_tables(made) if made else self._empty()
+
+    def _empty(self) -> pa.Table:
+        return pa.table([pa.nulls(0)] * len(self.columns), self.columns)
+
+    def close(self) -> None:
+        self._file.close()
 
 
 def inspect(path: Path, limits: Limits | None = None, dataset: str | None = None) -> Inspection:
@@ -105,33 +148,44 @@ def inspect(path: Path, limits: Limits | None = None, dataset: str | None = None
         return Inspection(facts["driver"], layers, stage.datasets)
 
 
-def read(request: Request, limits: Limits | None = None, progress: Progress | None = None) -> Source:
-    """Read one layer as it was delivered, in the file's order. Raises NotFound, UsageError, SourceError."""
+def read(
+    request: Request, limits: Limits | None = None, progress: Progress | None = None, part: int = PART
+) -> Source:
+    """Read one layer as it was delivered, in the file's order; `part`: features in a part of it, at most.
+
+    Raises NotFound, UsageError, SourceError.
+    """
     limits = limits or Limits()
     name = request.path.name
     with (
         staged(request.path, request.layer_in_file, limits.archive) as stage,
-        TemporaryDirectory(prefix="sdi-") as folder,
+        Scratch("table") as folder,
     ):
         # Asked first: GDAL reads some files that are cut short as if nothing were missing, others not at all.
         truncated = shapefile.shortfall(stage.main) if stage.suffix == ".shp" else None
         try:
-            order, facts = _read_layer(stage, request, folder, limits, progress)
+            order, facts = _read_layer(stage, request, folder, limits, progress, part)
         except SourceError as error:
             if truncated is None:
                 raise
             raise SourceError(f"{name} is cut short: {truncated[0]} bytes of {truncated[1]}.",
                               hint="Copy the file again and compare its size.") from error  # fmt: skip
-        table = _table(Path(order["out"]), facts)
         shp = stage.main if stage.suffix == ".shp" else None
         declared = (shapefile.declared_encoding(shp), shapefile.code_page(shp)) if shp else (None, None)
-    return Source(table, Facts(
+        return Source(Path(order["out"]), _facts(name, stage, facts, declared, truncated), facts["geometry_column"])
+
+
+def _facts(
+    name: str, stage: Staged, facts: dict[str, Any], declared: tuple[str | None, str | None],
+    truncated: tuple[int, int] | None,
+) -> Facts:  # fmt: skip
+    return Facts(
         file_name=name, sha256=stage.sha256, size=stage.size, suffix=stage.suffix, driver=facts["driver"],
         layer=facts["name"], geometry_type=facts["geometry_type"], crs=facts["crs"], curves=facts["curves"],
         feature_count=facts["feature_count"], latin1=stage.suffix == ".shp",
         encoding=declared[0], code_page=declared[1], truncated=truncated,
         isolated=facts["isolated"], fields=tuple((name, kind) for name, kind in facts["fields"]),
-    ))  # fmt: skip
+    )  # fmt: skip
 
 
 def _order(action: str, stage: Staged, layer: str | None) -> dict[str, Any]:
@@ -150,13 +204,13 @@ def _layer(facts: dict[str, Any]) -> SourceLayer:
 
 
 def _read_layer(
-    stage: Staged, request: Request, folder: str, limits: Limits, progress: Progress | None
+    stage: Staged, request: Request, folder: str, limits: Limits, progress: Progress | None, part: int
 ) -> tuple[dict[str, Any], dict[str, Any]]:
     """Read the layer asked for, else the only one with geometry and features. Returns the child's order and facts."""
     name, wanted = request.path.name, request.layer_in_file
     if len(stage.datasets) > 1 and wanted in (stage.main.stem, stage.main.name):
         wanted = None  # it named a dataset of the archive
-    order = _order("read", stage, wanted) | {"out": str(Path(folder) / "table.arrow")}
+    order = _order("read", stage, wanted) | {"out": str(Path(folder) / "table.arrow"), "part": part}
     facts = _run(order, name, limits, progress)
     if "layers" in facts:
         order["layer"] = _pick([_layer(layer) for layer in facts["layers"]], name, wanted)
@@ -179,29 +233,21 @@ def _pick(layers: list[SourceLayer], name: str, wanted: str | None) -> str:
     raise UsageError(f"{name} has {len(layers)} layers: {listed}.", hint="Pick one with --layer-in-file NAME.")
 
 
-def _table(path: Path, facts: dict[str, Any]) -> pa.Table:
-    """The child's Arrow file, mapped into memory (a mapping outlives the file's name), geometry last, named `wkb`."""
-    table = pa.ipc.open_file(pa.memory_map(str(path))).read_all()
+def _names(schema: pa.Schema, geometry_column: str) -> list[str]:
+    """The columns' names, each once; the geometry's is `wkb`."""
     names: list[str] = []
-    for name in table.column_names:
-        taken = name in names or (name == WKB and name != facts["geometry_column"])
+    for name in schema.names:
+        if name == geometry_column and WKB not in names:
+            names.append(WKB)
+            continue
+        taken = name in names or name == WKB
         names.append(f"{name}_{len(names)}" if taken else name)
-    table = pa.table([_plain(column) for column in table.columns], names)
-    if not facts["geometry_column"]:
-        return table
-    index = names.index(facts["geometry_column"])
-    column = table.column(index).cast(pa.large_binary())
-    lines = path.with_name(path.name + ".lines")
-    if lines.exists():
-        column = pa.ipc.open_file(pa.memory_map(str(lines))).read_all().column(0)
-    return table.remove_column(index).append_column(WKB, column)
+    return names
 
 
-def _plain(column: pa.ChunkedArray) -> pa.ChunkedArray:
+def _plain(column: pa.Array) -> pa.Array:
     """What an extension type (`arrow.json` of GeoJSON properties of mixed types) is stored as."""
-    if not isinstance(column.type, pa.BaseExtensionType):
-        return column
-    return pa.chunked_array([chunk.storage for chunk in column.chunks], column.type.storage_type)
+    return column.storage if isinstance(column.type, pa.BaseExtensionType) else column
 
 
 # --- the child ----------------------------------------------------------------------------------------------------
@@ -215,7 +261,7 @@ def _environment(folder: str) -> dict[str, str]:
 def _run(order: dict[str, Any], name: str, limits: Limits, progress: Progress | None) -> dict[str, Any]:
     """Run the child on an order and return its facts. Raises SourceError in a sentence for every other end."""
     order |= {"memory": limits.memory, "cpu": int(limits.timeout) + 1}
-    with TemporaryDirectory(prefix="sdi-child-") as folder, Path(folder, "stderr").open("wb") as stderr:
+    with Scratch("child") as folder, Path(folder, "stderr").open("wb") as stderr:
         child = subprocess.Popen(
             [sys.executable, "-m", "sdi.ingest.child"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=stderr,
             env=_environment(folder), cwd=folder, start_new_session=True,

@@ -24,8 +24,9 @@ from sdi.ingest.control import Fit, fit_control_points
 from sdi.ingest.deliver import Received, receive
 from sdi.ingest.raster import ReceivedCoverage
 from sdi.ingest.source import Limits
+from sdi.pipeline.turn import Waiting, turn
 from sdi.settings import Settings
-from sdi.store import derived, engine, export, frame, ledger, loader, statistics
+from sdi.store import derived, engine, export, frame, ledger, loader, statistics, stewardship
 from sdi.store.engine import Connection
 from sdi.store.loader import Load
 
@@ -91,14 +92,20 @@ def deliver(
     request: Request,
     *,
     progress: Progress | None = None,
+    wait: float = 0.0,
+    waiting: Waiting | None = None,
 ) -> Outcome:
     """Take a steward's file through the whole way.
 
-    `connection`: a loader's, in autocommit mode, on a migrated database.
-    Raises NotFound, UsageError, SourceError, StoreError; bad data is in the outcome's report.
+    `connection`: a loader's, in autocommit mode, on a migrated database. wait: seconds to wait, telling `waiting` who
+    it is, while another load has the layer.
+    Raises NotFound, UsageError, SourceError, NotAllowed, StoreError; bad data is in the outcome's report.
     """
     layer = registry[layer_id]
-    with closing(_receive(connection, settings, registry, layer, request, progress)) as received:
+    with (
+        turn(connection, layer, request, wait=wait, waiting=waiting),
+        closing(_receive(connection, settings, registry, layer, request, progress)) as received,
+    ):
         delivery, report = received.delivery, received.report
         if report.refused:
             return Outcome(layer, delivery, report, ledger.refuse(connection, layer, delivery, report))
@@ -108,6 +115,7 @@ def deliver(
             connection.transaction(),
         ):
             load = _load(connection, settings, registry, layer, received, load_id)
+            stewardship.examine(connection, layer, load.load_id, request.steward)
             _measure(connection, settings, registry, load_id)
             made = derived.refresh(connection, registry, load_id)
         return Outcome(layer, delivery, report, load_id, load, made)
