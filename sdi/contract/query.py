@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, time
+from datetime import UTC, datetime, time, timedelta, timezone
 from typing import Any, Self
 
 from sdi.errors import BadRequest
@@ -84,6 +84,19 @@ def _instant(text: str, *, last: bool) -> datetime:
     return datetime.combine(moment, time.max, UTC) if whole_day and last else moment
 
 
+def as_of(text: str) -> datetime:
+    """Read a record time: an RFC 3339 date-time, or a full date, which stands for the end of that day in Viet Nam.
+
+    The instant in UTC. Raises BadRequest.
+    """
+    moment, whole_day = instant(text.strip())
+    return datetime.combine(moment, time.max, _VIETNAM).astimezone(UTC) if whole_day else moment
+
+
+_VIETNAM = timezone(timedelta(hours=7))
+"""Since 1975, without summer time."""
+
+
 @dataclass(frozen=True)
 class FeatureQuery:
     """All names are attribute names of the layer, already checked by who built the query."""
@@ -98,6 +111,10 @@ class FeatureQuery:
     """(attribute, value): a value of the attribute's type or its text; None: the attribute is empty."""
     filters: tuple[dict[str, Any], ...] = field(default=(), hash=False)
     """CQL2-JSON expressions, all of which must hold; coordinates in CRS84."""
+    as_of: datetime | None = None
+    """The features as the store knew them at that instant (record time); None: as it knows them now."""
+    latest: tuple[dict[str, Any], ...] = field(default=(), hash=False)
+    """With `as_of`: CQL2-JSON expressions that must also hold of a feature's latest state, whatever it was then."""
     sort: tuple[tuple[str, bool], ...] = ()
     """(attribute or `id`, descending)."""
     crs: int = 4326

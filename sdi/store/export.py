@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import psycopg
@@ -51,17 +51,22 @@ def read_features(
     """
     target = srid if srid is not None else _own_grid(connection, layer)
     known = [layer[name] for name in attributes]
-    columns = [sql.SQL("o.{}").format(sql.Identifier("id")), *map(_column, known)]
+    columns = [sql.Identifier("o", "id"), *(column(attribute) for attribute in known)]
     statement = sql.SQL("SELECT {}, ST_AsBinary({}) FROM {} o ORDER BY o.id").format(
         sql.SQL(", ").join(columns), _shape(connection, layer, target), tables.now(layer)
     )
-    fields = [
-        pa.field("id", pa.string()),
-        *(pa.field(a.name, _ARROW[a.type]) for a in known),
-        pa.field("geom", pa.binary()),
-    ]
-    schema = pa.schema(fields)
-    return pa.RecordBatchReader.from_batches(schema, _batches(connection, statement, schema)), target
+    schema = pa.schema([("id", pa.string()), *fields(known), ("geom", pa.binary())])
+    return stream(connection, statement, schema), target
+
+
+def fields(attributes: Iterable[Attribute]) -> list[pa.Field]:
+    """What comes of `column`: decimals as doubles, lists as JSON text."""
+    return [pa.field(attribute.name, _ARROW[attribute.type]) for attribute in attributes]
+
+
+def stream(connection: Connection, statement: sql.Composed, schema: pa.Schema) -> pa.RecordBatchReader:
+    """A statement's rows; they must be read to their end before the connection is used again."""
+    return pa.RecordBatchReader.from_batches(schema, _batches(connection, statement, schema))
 
 
 def _batches(connection: Connection, statement: sql.Composed, schema: pa.Schema) -> Iterator[pa.RecordBatch]:
@@ -77,13 +82,14 @@ def _batches(connection: Connection, statement: sql.Composed, schema: pa.Schema)
         raise engine.translate(error) from error
 
 
-def _column(attribute: Attribute) -> sql.Composable:
-    column = sql.SQL("o.{}").format(sql.Identifier(attribute.name))
+def column(attribute: Attribute, alias: str = "o") -> sql.Composable:
+    """An attribute of the rows `alias`, in the type that `fields` says."""
+    found = sql.Identifier(alias, attribute.name)
     if attribute.type == "list":
-        return sql.SQL("{}::text").format(column)
+        return sql.SQL("{}::text").format(found)
     if attribute.type == "decimal":
-        return sql.SQL("{}::double precision").format(column)
-    return column
+        return sql.SQL("{}::double precision").format(found)
+    return found
 
 
 def _own_grid(connection: Connection, layer: Layer) -> int:

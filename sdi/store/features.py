@@ -19,6 +19,7 @@ from sdi.contract.layer import Layer
 from sdi.contract.query import Area, FeatureQuery, Interval
 from sdi.errors import BadRequest
 from sdi.national.vn2000 import grid
+from sdi.store import history, tables
 from sdi.store.cql_check import KINDS, Checker, column_kind
 from sdi.store.cql_place import FilterCrs
 from sdi.store.cql_sql import GEOMETRY, condition, has_place, names_value
@@ -54,25 +55,27 @@ _FEATURE = sql.SQL(
     """concat('{{"type":"Feature","id":', to_json(id),
     ',"geometry":', {geometry}, ',"properties":', {properties}, '}}')"""
 )
-_WHOLE = sql.SQL("SELECT {answer} FROM {table} WHERE {where} ORDER BY {order} LIMIT {limit} OFFSET {offset}")
+_ROWS = sql.Identifier("R")
+"""What the layer's rows are called in a statement; no attribute has a capital letter."""
+_WHOLE = sql.SQL("SELECT {answer} FROM {rows} WHERE {where} ORDER BY {order} LIMIT {limit} OFFSET {offset}")
 _GATHERING = sql.SQL(
     """
-WITH found AS MATERIALIZED (SELECT {keys} FROM {table} WHERE {where} LIMIT {gathered} + 1),
+WITH found AS MATERIALIZED (SELECT {keys} FROM {rows} WHERE {where} LIMIT {gathered} + 1),
 page AS (
     (SELECT {keys} FROM found WHERE (SELECT count(*) FROM found) <= {gathered}
      ORDER BY {order} LIMIT {limit} OFFSET {offset})
     UNION ALL
-    (SELECT {keys} FROM {table} WHERE {where} AND (SELECT count(*) FROM found) > {gathered}
+    (SELECT {keys} FROM {rows} WHERE {where} AND (SELECT count(*) FROM found) > {gathered}
      ORDER BY {order} LIMIT {limit} OFFSET {offset})
 )
 SELECT answer.* FROM (SELECT {keys} FROM page ORDER BY {order}) AS page
-CROSS JOIN LATERAL (SELECT {answer} FROM {table} WHERE {table}.id = page.id OFFSET 0) AS answer
+CROSS JOIN LATERAL (SELECT {answer} FROM {rows} WHERE {name}.id = page.id OFFSET 0) AS answer
 ORDER BY {page_order}"""
 )
 _SKIPPING = sql.SQL(
     """
-SELECT answer.* FROM (SELECT {keys} FROM {table} WHERE {where} ORDER BY {order} LIMIT {limit} OFFSET {offset}) AS page
-CROSS JOIN LATERAL (SELECT {answer} FROM {table} WHERE {table}.id = page.id OFFSET 0) AS answer
+SELECT answer.* FROM (SELECT {keys} FROM {rows} WHERE {where} ORDER BY {order} LIMIT {limit} OFFSET {offset}) AS page
+CROSS JOIN LATERAL (SELECT {answer} FROM {rows} WHERE {name}.id = page.id OFFSET 0) AS answer
 ORDER BY {page_order}"""
 )
 
@@ -111,7 +114,7 @@ def select_count(layer: Layer, query: FeatureQuery, at_most: int | None = None) 
     parameters = Parameters()
     bound = sql.SQL("") if at_most is None else sql.SQL(" LIMIT {}").format(parameters.bind(at_most + 1, "bigint"))
     statement = sql.SQL("SELECT count(*) FROM (SELECT FROM {} WHERE {}{}) AS matched").format(
-        _table(layer), _where(layer, query, parameters), bound
+        _rows(layer, query, parameters), _where(layer, query, parameters), bound
     )
     return Statement(statement, parameters.values)
 
@@ -122,7 +125,7 @@ def select_extent(layer: Layer, query: FeatureQuery) -> Statement:
     statement = sql.SQL(
         "SELECT ST_XMin(box), ST_YMin(box), ST_XMax(box), ST_YMax(box)"
         " FROM (SELECT ST_Extent({}) AS box FROM {} WHERE {}) AS matched"
-    ).format(GEOMETRY, _table(layer), _where(layer, query, parameters))
+    ).format(GEOMETRY, _rows(layer, query, parameters), _where(layer, query, parameters))
     return Statement(statement, parameters.values)
 
 
@@ -135,12 +138,21 @@ def select_domain(layer: Layer, query: FeatureQuery, attribute: str, at_most: in
     statement = sql.SQL(
         "SELECT {0} AS value, count(*) AS count FROM {1} WHERE {0} IS NOT NULL AND {2}"
         " GROUP BY {0} ORDER BY {0} LIMIT {3}"
-    ).format(column, _table(layer), _where(layer, query, parameters), parameters.bind(at_most, "bigint"))
+    ).format(
+        column,
+        _rows(layer, query, parameters),
+        _where(layer, query, parameters),
+        parameters.bind(at_most, "bigint"),
+    )
     return Statement(statement, parameters.values)
 
 
-def _table(layer: Layer) -> sql.Identifier:
-    return sql.Identifier(*layer.table)
+def _rows(layer: Layer, query: FeatureQuery, parameters: Parameters) -> sql.Composed:
+    """The layer's rows as they are, or as they were known at an instant; conditions reach the indexes of both."""
+    if query.as_of is None:
+        return sql.SQL("{} AS {}").format(tables.now(layer), _ROWS)
+    moment = history.load_at(parameters.bind(layer.id, "text"), parameters.bind(query.as_of, "timestamptz"))
+    return sql.SQL("({}) AS {}").format(history.as_of(layer, moment, tables.grants(layer).columns), _ROWS)
 
 
 def _page(layer: Layer, query: FeatureQuery, answer: sql.Composable, parameters: Parameters) -> Statement:
@@ -159,7 +171,8 @@ def _page(layer: Layer, query: FeatureQuery, answer: sql.Composable, parameters:
     limit = sql.SQL("ALL") if query.limit is None else parameters.bind(_bounded(query.limit), "bigint")
     statement = shape.format(
         answer=answer,
-        table=_table(layer),
+        rows=_rows(layer, query, parameters),
+        name=_ROWS,
         where=where,
         keys=sql.SQL(", ").join(map(sql.Identifier, keys)),
         order=_order(query, sql.SQL("")),
@@ -245,7 +258,23 @@ def _where(layer: Layer, query: FeatureQuery, parameters: Parameters) -> sql.Com
     for name, value in query.equals:
         conditions.append(condition(_equality(layer, name, value), layer, parameters))
     conditions += [condition(expression, layer, parameters) for expression in query.filters]
+    if query.as_of is not None and query.latest:
+        conditions.append(_still(layer, query.latest, parameters))
     return sql.SQL(" AND ").join(conditions) if conditions else sql.SQL("true")
+
+
+def _still(layer: Layer, expressions: tuple[dict[str, Any], ...], parameters: Parameters) -> sql.Composable:
+    """Conditions on a feature's latest state: the one of now, or the one in which it ended."""
+    holds = sql.SQL(" AND ").join(condition(expression, layer, parameters) for expression in expressions)
+    shown = tables.grants(layer).columns
+    return sql.SQL(
+        "(SELECT coalesce({holds}, false) FROM (SELECT {columns}, 'infinity'::float8 AS load_to FROM {now} WHERE"
+        " id = {rows}.id UNION ALL SELECT {columns}, load_to FROM {past} WHERE id = {rows}.id) AS state"
+        " ORDER BY load_to DESC LIMIT 1)"
+    ).format(
+        holds=holds, columns=sql.SQL(", ").join(map(sql.Identifier, shown)), rows=_ROWS,
+        now=tables.now(layer), past=tables.past(layer),
+    )  # fmt: skip
 
 
 def _inside(area: Area, parameters: Parameters) -> sql.Composable:
