@@ -43,8 +43,8 @@ def changes(connection: Connection, registry: Registry) -> Iterator[Step]:
         yield from _loader_rights(connection, table)
     for layer in registry:
         if layer.kind != "coverage":
-            for wanted in (tables.grants(layer), tables.grants_past(layer)):
-                yield from _reader_rights(wanted, found.get((wanted.schema, wanted.table)), connection)
+            for shown in (tables.grants(layer), tables.grants_past(layer)):
+                yield from _reader_rights(shown, found.get((shown.schema, shown.table)), connection)
 
 
 def _key(table: Table) -> tuple[str, str]:
