@@ -231,6 +231,7 @@ def _of_derived(layer: Layer, context: Context) -> Found:
         if read is not None and subject is not None:
             yield from _unknown(source.key, read.by_name, (*place, "key"), "attribute", read.id)
             yield from _unknown(source.key.values(), subject.by_name, (*place, "key"), "attribute", subject.id)
+            yield from _unknown(source.reads or [], read.by_name, (*place, "reads"), "attribute", read.id)
     path = context.folder / derived.sql
     if not path.is_file():
         near = nearest(derived.sql, sorted(found.name for found in context.folder.glob("*.sql")))

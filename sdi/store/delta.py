@@ -3,7 +3,8 @@
 A row's hash is over its content, attribute by attribute by name and without the empty ones, so that neither the order
 of the columns nor a column that a later contract adds makes an old row look changed. What is replaced moves to the
 layer's past. The boxes of the old and new shapes of what changed are left in the temporary table `sdi_changed`, from
-which derived layers find what they have to make anew; it ends with the transaction.
+which derived layers find what they have to make anew; it ends with the transaction. A table that was empty before is
+entered there as one row without id, and row by row only when somebody asks (`each_changed`).
 """
 
 from __future__ import annotations
@@ -20,7 +21,13 @@ from sdi.store.ledger import Counts
 STAGED = sql.Identifier("sdi_staged")
 """The temporary table of the rows that should be."""
 CHANGED = sql.Identifier("sdi_changed")
-"""Temporary: layer, id, box (EPSG:4326; NULL without geometry), load_id; a row for each old and each new shape."""
+"""Temporary: layer, id, box (EPSG:4326; NULL without geometry), load_id; a row for each old and each new shape.
+
+Without id: the whole layer. A coverage has no features, and the box is its own; of features it is NULL, and stands for
+all rows that the layer has (`each_changed`).
+"""
+NEXT = sql.Identifier("sdi_next")
+"""Temporary: id, row_hash (and what else the caller needs) of every row that should be."""
 
 Values = Mapping[str, sql.Composable]
 """Column -> its expression over alias `s` of STAGED, in the column's own type."""
@@ -41,6 +48,19 @@ def values(layer: Layer) -> Values:
     return {name: sql.SQL("s.{}").format(sql.Identifier(name)) for name in tables.content(layer)}
 
 
+def first_of(layer: Layer, load_id: int) -> tuple[sql.Composed, sql.Composed]:
+    """Head and tail of a statement that fills an empty table from a query of the layer's content, put between them."""
+    names, made = tables.content(layer), values(layer)
+    head = sql.SQL("INSERT INTO {} ({}, row_hash, load_id) SELECT {}, {}, {} FROM (").format(
+        tables.now(layer),
+        sql.SQL(", ").join(map(sql.Identifier, names)),
+        sql.SQL(", ").join(made[name] for name in names),
+        row_hash(layer, made),
+        sql.Literal(load_id),
+    )
+    return head, sql.SQL("{} AS s").format(sql.SQL(")"))
+
+
 def is_empty(connection: Connection, layer: Layer) -> bool:
     row = connection.execute(sql.SQL("SELECT NOT EXISTS (SELECT FROM {})").format(tables.now(layer))).fetchone()
     return bool(row and row[0])
@@ -49,64 +69,110 @@ def is_empty(connection: Connection, layer: Layer) -> bool:
 def write_first(connection: Connection, layer: Layer, load_id: int, values: Values) -> Counts:
     """Fill an empty table from STAGED; nothing to compare."""
     inserted = _insert(connection, layer, load_id, values, sql.SQL(""))
-    _note(connection, layer, load_id, sql.SQL(""))
+    note_all(connection, layer, load_id)
     return Counts(inserted=inserted)
 
 
 def write(connection: Connection, layer: Layer, load_id: int, values: Values, *, gone: sql.Composable | None) -> Counts:
     """Bring a layer to STAGED: insert what is new, replace what differs, end what is absent.
 
-    gone: SQL condition over alias `o`, the layer's rows, that says which of those absent from STAGED have ended; None:
+    gone: as `compare` takes it.
+    """
+    make_next(connection, layer, values)
+    counts = compare(connection, layer, gone=gone)
+    if counts.written:
+        apply(connection, layer, load_id, values)
+    connection.execute(sql.SQL("DROP TABLE {}, sdi_delta").format(NEXT))
+    return counts
+
+
+def make_next(connection: Connection, layer: Layer, values: Values) -> None:
+    """Make NEXT of STAGED."""
+    connection.execute(
+        sql.SQL("CREATE TEMPORARY TABLE {} ON COMMIT DROP AS SELECT {} AS id, {} AS row_hash FROM {} s").format(
+            NEXT, values["id"], _hash_of(layer, values), STAGED
+        )
+    )
+
+
+def compare(connection: Connection, layer: Layer, *, gone: sql.Composable | None) -> Counts:
+    """Hold NEXT against a layer; leave the difference in the temporary table `sdi_delta` (id, was, stays).
+
+    gone: SQL condition over alias `o`, the layer's rows, that says which of those absent from NEXT have ended; None:
     none. Everything it does not cover stays.
     """
     connection.execute(
         sql.SQL(
-            "CREATE TEMPORARY TABLE sdi_next ON COMMIT DROP AS SELECT {} AS id, {} AS row_hash FROM {} s;"
-            " CREATE UNIQUE INDEX ON sdi_next (id); ANALYZE sdi_next;"
+            "CREATE UNIQUE INDEX ON {0} (id); ANALYZE {0};"
             " CREATE TEMPORARY TABLE sdi_delta ON COMMIT DROP AS"
-            " SELECT n.id, o.id IS NOT NULL AS was, true AS stays FROM sdi_next n LEFT JOIN {} o USING (id)"
+            " SELECT n.id, o.id IS NOT NULL AS was, true AS stays FROM {0} n LEFT JOIN {1} o USING (id)"
             " WHERE o.row_hash IS DISTINCT FROM n.row_hash"
-        ).format(values["id"], row_hash(layer, values), STAGED, tables.now(layer))
+        ).format(NEXT, tables.now(layer))
     )
     if gone is not None:
         connection.execute(
             sql.SQL(
                 "INSERT INTO sdi_delta SELECT o.id, true, false FROM {} o"
-                " WHERE ({}) AND NOT EXISTS (SELECT FROM sdi_next n WHERE n.id = o.id)"
-            ).format(tables.now(layer), gone)
+                " WHERE ({}) AND NOT EXISTS (SELECT FROM {} n WHERE n.id = o.id)"
+            ).format(tables.now(layer), gone, NEXT)
         )
     connection.execute("CREATE UNIQUE INDEX ON sdi_delta (id); ANALYZE sdi_delta")
-    counts = _counts(connection)
-    if counts.written:
-        _note(connection, layer, load_id, sql.SQL("JOIN sdi_delta d ON d.id = o.id AND d.was"))
-        _retire(connection, layer, load_id)
-        _insert(
-            connection,
-            layer,
-            load_id,
-            values,
-            sql.SQL("JOIN sdi_delta d ON d.id = {} AND d.stays").format(values["id"]),
-        )
-        _note(connection, layer, load_id, sql.SQL("JOIN sdi_delta d ON d.id = o.id AND d.stays"))
-    connection.execute("DROP TABLE sdi_next, sdi_delta")
-    return counts
+    return _counts(connection)
+
+
+def apply(connection: Connection, layer: Layer, load_id: int, values: Values) -> None:
+    """Write what `compare` found; of STAGED only the rows that are new or differ are read."""
+    _note(connection, layer, load_id, sql.SQL("JOIN sdi_delta d ON d.id = o.id AND d.was"))
+    _retire(connection, layer, load_id)
+    chosen = sql.SQL("JOIN sdi_delta d ON d.id = {} AND d.stays").format(values["id"])
+    _insert(connection, layer, load_id, values, chosen)
+    _note(connection, layer, load_id, sql.SQL("JOIN sdi_delta d ON d.id = o.id AND d.stays"))
+
+
+def note_all(connection: Connection, layer: Layer, load_id: int) -> None:
+    """Enter a table that was empty into `sdi_changed`, in one row."""
+    connection.execute("INSERT INTO sdi_changed VALUES (%s, NULL, NULL, %s)", [layer.id, load_id])
+
+
+def is_noted_whole(connection: Connection, layer: Layer) -> bool:
+    """Whether all that a layer has is new."""
+    row = connection.execute(
+        "SELECT EXISTS (SELECT FROM sdi_changed WHERE layer = %s AND id IS NULL AND box IS NULL)", [layer.id]
+    ).fetchone()
+    return bool(row and row[0])
+
+
+def each_changed(connection: Connection, layer: Layer) -> None:
+    """Replace a layer's entry of `note_all` by one for each of its rows."""
+    noted = connection.execute(
+        "DELETE FROM sdi_changed WHERE layer = %s AND id IS NULL AND box IS NULL RETURNING load_id", [layer.id]
+    ).fetchone()
+    if noted is not None:
+        _note(connection, layer, noted[0], sql.SQL(""))
 
 
 def row_hash(layer: Layer, values: Values) -> sql.Composable:
     """SQL of a row's hash: 16 bytes of SHA-256 over `name=value` of what is not NULL, and the shape in its own grid."""
-    texts = [
-        sql.SQL("{} || {}").format(sql.Literal(f"{attribute.name}="), _text(attribute, values[attribute.name]))
+    texts: list[sql.Composable] = [
+        sql.SQL("{} || {}").format(sql.Literal(f"{attribute.name}="), text_of(attribute, values[attribute.name]))
         for attribute in sorted(layer.stored, key=lambda attribute: attribute.name)
     ]  # fmt: skip
     if layer.kind == "derived":
         texts.append(sql.SQL("'subject_id=' || {}").format(values["subject_id"]))
+    # concat_ws() is the faster of the two and takes 100 arguments.
+    joined = "concat_ws(chr(31), {})" if len(texts) < 99 else "array_to_string(ARRAY[{}]::text[], chr(31))"
     return sql.SQL(
-        "substr(sha256(convert_to(array_to_string(ARRAY[{}]::text[], chr(31)), 'UTF8')"
-        " || coalesce(ST_AsEWKB({}, 'NDR'), ''::bytea)), 1, 16)"
-    ).format(sql.SQL(", ").join(texts), values["geom"])
+        f"substr(sha256(convert_to({joined}, 'UTF8') || coalesce(ST_AsEWKB({{}}, 'NDR'), ''::bytea)), 1, 16)"
+    ).format(sql.SQL(", ").join(texts or [sql.SQL("NULL")]), values["geom"])
 
 
-def _text(attribute: Attribute, value: sql.Composable) -> sql.Composable:
+def _hash_of(layer: Layer, values: Values) -> sql.Composable:
+    """The hash that is staged already, else its making."""
+    return values["row_hash"] if "row_hash" in values else row_hash(layer, values)
+
+
+def text_of(attribute: Attribute, value: sql.Composable) -> sql.Composable:
+    """SQL of the text that a value is in the content hash."""
     if attribute.type in ("text", "code"):
         return value
     if attribute.type == "decimal":
@@ -125,12 +191,12 @@ def _counts(connection: Connection) -> Counts:
 
 
 def _insert(connection: Connection, layer: Layer, load_id: int, values: Values, which: sql.Composable) -> int:
-    names = [name for name in tables.columns(layer) if name in values]
+    names = [name for name in tables.columns(layer) if name in values and name != "row_hash"]
     statement = sql.SQL("INSERT INTO {} ({}, row_hash, load_id) SELECT {}, {}, {} FROM {} s {}").format(
         tables.now(layer),
         sql.SQL(", ").join(map(sql.Identifier, names)),
         sql.SQL(", ").join(values[name] for name in names),
-        row_hash(layer, values),
+        _hash_of(layer, values),
         sql.Literal(load_id),
         STAGED,
         which,

@@ -20,8 +20,8 @@ from psycopg.pq import TransactionStatus
 from sdi.contract.layer import Derived, Input, Layer
 from sdi.contract.registry import Registry
 from sdi.errors import ContractError, Fault
-from sdi.store import delta, engine, ledger, tables
-from sdi.store.delta import STAGED
+from sdi.store import bulk, delta, engine, ledger, tables
+from sdi.store.delta import NEXT, STAGED
 from sdi.store.engine import Connection
 from sdi.store.ledger import Counts
 from sdi.store.loader import Load
@@ -77,38 +77,74 @@ def fingerprint(layer: Layer, registry: Registry) -> str:
 def _refresh(connection: Connection, layer: Layer, registry: Registry, cause: int | None, rebuild: bool) -> Load | None:
     begun = perf_counter()
     assert layer.derived is not None
-    subject = registry[layer.derived.subject]
     mark = fingerprint(layer, registry)
-    empty = delta.is_empty(connection, layer)
-    whole = rebuild or _built(connection, layer) != mark or _is_upheaval(connection, layer.derived, subject)
-    _make_subject(connection)
+    built = _built(connection, layer)
+    whole = rebuild or built != mark or _is_upheaval(connection, layer.derived, registry)
     _gather(connection, layer, registry, whole)
-    if not whole and _is_idle(connection, layer):
-        connection.execute("DROP TABLE subject, sdi_gone")
+    made = None
+    if whole or not _is_idle(connection, layer):
+        if delta.is_empty(connection, layer):
+            made = _make_first(connection, layer, registry, cause, whole)
+        else:
+            made = _make_anew(connection, layer, registry, cause, whole)
+        if built != mark:
+            connection.execute("UPDATE sdi.contract SET built_sha256 = %s WHERE layer = %s", [mark, layer.id])
+    connection.execute(f"DROP {'VIEW' if whole else 'TABLE'} subject; DROP TABLE sdi_gone")
+    if made is None:
         return None
-    load_id = ledger.start(connection, layer, None, cause=cause)
-    connection.execute("CREATE INDEX ON subject USING gist (geom_wgs84); ANALYZE subject")
-    _run(connection, sql.SQL("CREATE TEMPORARY TABLE {} ON COMMIT DROP AS ").format(STAGED), layer, registry)
-    counts = _write(connection, layer, load_id, whole=whole, empty=empty)
-    connection.execute("DROP TABLE subject, sdi_gone, sdi_staged")
+    load_id, counts = made
     ledger.finish(connection, load_id, counts)
-    connection.execute("UPDATE sdi.contract SET built_sha256 = %s WHERE layer = %s", [mark, layer.id])
-    if counts.written > 0:
+    if counts.written:
         connection.execute("SELECT sdi.analyse(%s::regclass)", [tables.now(layer).as_string(connection)])
-    if counts.written > 0 or not delta.is_empty(connection, subject):
-        ledger.renew(connection, layer, load_id, changed=counts.written > 0)
-    return Load(
-        load_id, layer.id, counts.inserted, counts.updated, counts.deleted, counts.unchanged, 0, 0,
-        perf_counter() - begun,
-    )  # fmt: skip
+    ledger.renew(connection, layer, load_id, changed=counts.written > 0)
+    return Load.of(load_id, layer, counts, seconds=perf_counter() - begun)
 
 
-def _write(connection: Connection, layer: Layer, load_id: int, *, whole: bool, empty: bool) -> Counts:
-    if empty:
-        return delta.write_first(connection, layer, load_id, delta.values(layer))
+Made = tuple[int, Counts]
+"""Under which load, and what was written. None stands for no difference: that leaves no entry in the ledger."""
+
+
+def _make_first(
+    connection: Connection, layer: Layer, registry: Registry, cause: int | None, whole: bool
+) -> Made | None:
+    """Fill an empty layer straight from its SQL."""
+    assert layer.derived is not None
+    made = None
+    with connection.transaction():
+        load_id = ledger.start(connection, layer, None, cause=cause)
+        head, tail = delta.first_of(layer, load_id)
+        expected = _count(connection, registry[layer.derived.subject]) if whole else 0
+        with bulk.filling(connection, layer, expected):
+            inserted = _run(connection, head, layer, registry, tail)
+        if inserted:
+            delta.note_all(connection, layer, load_id)
+        if not inserted and not _becomes_known(connection, layer, registry):
+            raise psycopg.Rollback
+        made = load_id, Counts(inserted=inserted)
+    return made
+
+
+def _make_anew(connection: Connection, layer: Layer, registry: Registry, cause: int | None, whole: bool) -> Made | None:
+    """Bring a layer to what its SQL gives for the subjects."""
+    _run(connection, sql.SQL("CREATE TEMPORARY TABLE {} ON COMMIT DROP AS ").format(STAGED), layer, registry)
     made_anew = "o.subject_id IN (SELECT id FROM subject UNION ALL SELECT id FROM sdi_gone)"
-    gone = sql.SQL("true" if whole else made_anew)
-    return delta.write(connection, layer, load_id, delta.values(layer), gone=gone)
+    values = delta.values(layer)
+    delta.make_next(connection, layer, values)
+    counts = delta.compare(connection, layer, gone=sql.SQL("true" if whole else made_anew))
+    made = None
+    if counts.written:
+        load_id = ledger.start(connection, layer, None, cause=cause)
+        delta.apply(connection, layer, load_id, values)
+        made = load_id, counts
+    connection.execute(sql.SQL("DROP TABLE {}, {}, sdi_delta").format(STAGED, NEXT))
+    return made
+
+
+def _becomes_known(connection: Connection, layer: Layer, registry: Registry) -> bool:
+    """Whether an empty result is to be published: for the first time, and its subjects are there."""
+    assert layer.derived is not None
+    row = connection.execute("SELECT 1 FROM sdi.publication WHERE layer = %s", [layer.id]).fetchone()
+    return row is None and not delta.is_empty(connection, registry[layer.derived.subject])
 
 
 # --- which subjects -----------------------------------------------------------------------------------------------
@@ -119,17 +155,28 @@ def _built(connection: Connection, layer: Layer) -> str | None:
     return row[0] if row else None
 
 
-def _is_upheaval(connection: Connection, made: Derived, subject: Layer) -> bool:
+def _is_upheaval(connection: Connection, made: Derived, registry: Registry) -> bool:
     """Whether so much changed that making all anew is less work than searching for what it touches."""
-    layers = [subject.id, *(source.layer for source in made.inputs)]
+    layers = _read(made, registry)
     row = connection.execute(
-        "SELECT count(DISTINCT (layer, id)) FROM sdi_changed WHERE layer = ANY (%s) AND id IS NOT NULL", [layers]
+        "SELECT count(DISTINCT (layer, id)) FROM sdi_changed WHERE layer = ANY (%s) AND id IS NOT NULL",
+        [[layer.id for layer in layers]],
     ).fetchone()
-    changes = row[0] if row else 0
-    if changes < _SEARCHED:
-        return False
-    row = connection.execute(sql.SQL("SELECT count(*) FROM {}").format(tables.now(subject))).fetchone()
-    return row is not None and 2 * changes >= row[0]
+    changes = (row[0] if row else 0) + sum(
+        _count(connection, layer) for layer in layers if delta.is_noted_whole(connection, layer)
+    )
+    return changes >= _SEARCHED and 2 * changes >= _count(connection, registry[made.subject])
+
+
+def _read(made: Derived, registry: Registry) -> list[Layer]:
+    """The subject and the inputs that are features."""
+    names = dict.fromkeys([made.subject, *(source.layer for source in made.inputs)])
+    return [registry[name] for name in names if registry[name].coverage is None]
+
+
+def _count(connection: Connection, layer: Layer) -> int:
+    row = connection.execute(sql.SQL("SELECT count(*) FROM {}").format(tables.now(layer))).fetchone()
+    return int(row[0]) if row else 0
 
 
 def _make_subject(connection: Connection) -> None:
@@ -150,13 +197,20 @@ def _is_idle(connection: Connection, layer: Layer) -> bool:
 
 
 def _gather(connection: Connection, layer: Layer, registry: Registry, whole: bool) -> None:
-    """Fill `subject` with what is to be made anew and `sdi_gone` with the subjects that are no more."""
+    """Make `subject` of what is to be made anew, and `sdi_gone` of the subjects that are no more."""
     assert layer.derived is not None
     subject = registry[layer.derived.subject]
-    fill = "INSERT INTO subject SELECT s.id, s.geom, s.geom_wgs84 FROM {} s"
     if whole:
-        connection.execute(sql.SQL(fill).format(tables.now(subject)))
+        connection.execute(
+            sql.SQL(
+                "CREATE TEMPORARY VIEW subject AS SELECT id, geom, geom_wgs84 FROM {};"
+                " CREATE TEMPORARY TABLE sdi_gone (id text PRIMARY KEY) ON COMMIT DROP"
+            ).format(tables.now(subject))
+        )
         return
+    _make_subject(connection)
+    for read in _read(layer.derived, registry):
+        delta.each_changed(connection, read)
     connection.execute(
         sql.SQL(
             "INSERT INTO sdi_gone SELECT DISTINCT c.id FROM sdi_changed c WHERE c.layer = {} AND c.id IS NOT NULL"
@@ -164,7 +218,9 @@ def _gather(connection: Connection, layer: Layer, registry: Registry, whole: boo
         ).format(sql.Literal(subject.id), tables.now(subject))
     )
     touched = sql.SQL(" UNION ").join(_touched(layer.derived, registry))
-    connection.execute(sql.SQL(fill + " WHERE s.id IN ({})").format(tables.now(subject), touched))
+    fill = "INSERT INTO subject SELECT s.id, s.geom, s.geom_wgs84 FROM {} s WHERE s.id IN ({})"
+    connection.execute(sql.SQL(fill).format(tables.now(subject), touched))
+    connection.execute("CREATE INDEX ON subject USING gist (geom_wgs84); ANALYZE subject")
 
 
 def _touched(made: Derived, registry: Registry) -> Iterator[sql.Composable]:
@@ -195,17 +251,32 @@ def _by_place(source: Input, subject: Layer, layer: Layer) -> sql.Composable:
         up = sql.Literal(source.reach / _METRES_PER_DEGREE)
         latitude = sql.SQL("least(89, greatest(abs(ST_YMin(c.box)), abs(ST_YMax(c.box))) + {})").format(up)
         box = sql.SQL("ST_Expand(c.box, {0} / cos(radians({1})), {0})").format(up, latitude)
-    return sql.SQL("SELECT s.id FROM sdi_changed c JOIN {} s ON s.geom_wgs84 && {} WHERE c.layer = {} {}").format(
-        tables.now(subject), box, sql.Literal(layer.id), lacking
+    return sql.SQL("SELECT s.id FROM {} c JOIN {} s ON s.geom_wgs84 && {} WHERE true {}").format(
+        _changes(source, layer), tables.now(subject), box, lacking
     )
 
 
 def _by_key(source: Input, subject: Layer, layer: Layer) -> Iterator[sql.Composable]:
     """By the values an input has now, and by those it had, which stand in its past, ended by the present load."""
     same = sql.SQL(" AND ").join(_matches(layer, mine, subject, theirs) for mine, theirs in source.key.items())
-    query = "SELECT s.id FROM sdi_changed c JOIN {} i ON i.id = c.id{} JOIN {} s ON {} WHERE c.layer = {}"
+    query = "SELECT s.id FROM {} c JOIN {} i ON i.id = c.id{} JOIN {} s ON {}"
     for table, version in ((tables.now(layer), ""), (tables.past(layer), " AND i.load_to = c.load_id")):
-        yield sql.SQL(query).format(table, sql.SQL(version), tables.now(subject), same, sql.Literal(layer.id))
+        yield sql.SQL(query).format(_changes(source, layer), table, sql.SQL(version), tables.now(subject), same)
+
+
+def _changes(source: Input, layer: Layer) -> sql.Composable:
+    """The entries of `sdi_changed` that concern a derived layer: not those of features whose shape and whose attributes
+    that its SQL reads are what they were."""
+    entries = sql.SQL("SELECT c.* FROM sdi_changed c WHERE c.layer = {}").format(sql.Literal(layer.id))
+    if source.reads is not None and layer.coverage is None:
+        same: list[sql.Composable] = [sql.SQL("ST_AsEWKB(n.geom) IS NOT DISTINCT FROM ST_AsEWKB(p.geom)")]
+        for name in source.reads:
+            same.append(sql.SQL("n.{0} IS NOT DISTINCT FROM p.{0}").format(sql.Identifier(name)))
+        entries += sql.SQL(
+            " AND NOT EXISTS (SELECT FROM {} n JOIN {} p ON p.id = n.id AND p.load_to = c.load_id"
+            " WHERE n.id = c.id AND {})"
+        ).format(tables.now(layer), tables.past(layer), sql.SQL(" AND ").join(same))
+    return sql.SQL("({})").format(entries)
 
 
 def _matches(layer: Layer, mine: str, subject: Layer, theirs: str) -> sql.Composable:
@@ -241,11 +312,14 @@ def _body(layer: Layer, registry: Registry) -> str:
     return registry.sql(layer).rstrip().removesuffix(";")
 
 
-def _run(connection: Connection, before: sql.Composable, layer: Layer, registry: Registry) -> None:
-    """Run a layer's SQL behind some words of ours. Raises ContractError naming file and line when the SQL is wrong."""
-    statement = (before + _select(layer, registry)).as_string(connection)
+def _run(
+    connection: Connection, head: sql.Composable, layer: Layer, registry: Registry, tail: sql.Composable | None = None
+) -> int:
+    """Run a layer's SQL between words of ours and return the count of rows. Raises ContractError naming file and line
+    when the SQL is wrong."""
+    statement = (head + _select(layer, registry) + (tail or sql.SQL(""))).as_string(connection)
     try:
-        connection.execute(statement.encode())
+        return connection.execute(statement.encode()).rowcount
     except psycopg.OperationalError:
         raise  # the connection, a timeout or the disk: not the layer's fault
     except psycopg.Error as error:

@@ -1,21 +1,22 @@
 """A received delivery into its layer's table, inside the caller's transaction.
 
-Arrow → binary COPY → a temporary table → the difference. Readers see the old layer until the caller commits; whatever
+An empty layer is filled by binary COPY straight from Arrow. One that holds rows is sent ids and hashes first, and of
+the features themselves only those that are new or differ. Readers see the old layer until the caller commits; whatever
 fails before leaves the old layer and nothing else, for all that lies beside the layer is temporary.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass, replace
 from time import perf_counter
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import shapely
-from pgpq import ArrowToPostgresBinaryEncoder
-from pgpq.encoders import StringEncoderBuilder
-from pgpq.schema import Jsonb
+from numpy.typing import NDArray
 from psycopg import sql
 from psycopg.pq import TransactionStatus
 
@@ -24,37 +25,21 @@ from sdi.contract.layer import Layer
 from sdi.contract.registry import Registry
 from sdi.contract.report import Report
 from sdi.errors import StoreError, UsageError
-from sdi.store import delta, engine, ledger, tables
-from sdi.store.delta import STAGED, Values
+from sdi.store import bulk, delta, ending, engine, ledger, quarantine, sending, tables
+from sdi.store.content import row_hashes
+from sdi.store.delta import NEXT, STAGED, Values
 from sdi.store.engine import Connection
 from sdi.store.ledger import Counts
 
-_ARROW: dict[str, Any] = {
-    "text": pa.string(),
-    "code": pa.string(),
-    "integer": pa.int64(),
-    "number": pa.float64(),
-    "boolean": pa.bool_(),
-    "date": pa.date32(),
-    "datetime": pa.timestamp("us", "UTC"),
-    "list": pa.string(),
-}
-_STAGED = {
-    pa.string(): "text",
-    pa.int32(): "integer",
-    pa.int64(): "bigint",
-    pa.float64(): "double precision",
-    pa.bool_(): "boolean",
-    pa.date32(): "date",
-    pa.timestamp("us", "UTC"): "timestamptz",
-}
 _HELD = pa.schema({
     "load_id": pa.int64(), "source_row": pa.int64(), "layer": pa.string(), "id": pa.string(),
     "findings": pa.string(), "attributes": pa.string(), "geom": pa.binary(), "geom_wgs84": pa.binary(),
 })  # fmt: skip
 """What is copied into `sdi.quarantine`."""
-_CHUNK = 20_000
-"""Rows encoded at a time."""
+_POSITION = "sdi_position"
+"""Column of NEXT: the place of a row in the delivery, from 0."""
+type Features = pa.Table | Callable[[], pa.RecordBatchReader]
+"""What was received, at hand or to be read as often as wanted."""
 _WORTH_ANALYSING = 0.05
 """Share of a table whose change makes the planner's statistics stale."""
 
@@ -74,6 +59,10 @@ class Load:
     quarantined: int
     seconds: float
 
+    @classmethod
+    def of(cls, load_id: int, layer: Layer, counts: Counts, *, quarantined: int = 0, seconds: float) -> Load:
+        return cls(load_id, layer.id, **asdict(counts), quarantined=quarantined, seconds=seconds)
+
     @property
     def written(self) -> int:
         return self.inserted + self.updated + self.deleted
@@ -83,7 +72,7 @@ def load(
     connection: Connection,
     layer: Layer,
     registry: Registry,
-    features: pa.Table | pa.RecordBatchReader,
+    features: Features,
     quarantined: pa.Table | pa.RecordBatchReader | None,
     delivery: Delivery,
     report: Report,
@@ -97,7 +86,8 @@ def load(
     caller commits.
 
     Leaves the temporary table `sdi_changed` to `derived.refresh`. Raises StoreError when another load holds the layer,
-    UsageError when a full delivery without any good feature would end the whole layer.
+    UsageError when a full delivery without any good feature would end the whole layer, and ledger.Refused when what the
+    store knows refuses it: then the report says why, and the caller rolls back and enters it by `ledger.refuse`.
     """
     if connection.info.transaction_status != TransactionStatus.INTRANS:
         raise RuntimeError("load() runs inside the caller's transaction")
@@ -105,24 +95,30 @@ def load(
         raise RuntimeError("a refused delivery is entered by ledger.refuse(), not loaded")
     begun = perf_counter()
     with engine.translated():
-        _hold(connection, layer)
+        hold(connection, layer)
         if load_id is None:
             load_id = ledger.start(connection, layer, delivery)
+        load_id = ledger.in_order(connection, layer, load_id)
         ledger.end_abandoned(connection, layer.id, load_id)
         delta.prepare(connection)
         _quarantine(connection, layer, load_id, quarantined)
-        values = _stage(connection, layer, features)
-        counts = _write(connection, layer, load_id, values)
-        connection.execute("DROP TABLE sdi_staged, sdi_held")
-        _forget_statistics(connection, layer, registry)
+        counts, delivered = _write(connection, layer, load_id, features, delivery, report)
+        quarantine.settle(connection, layer, load_id, delivered=delivered, mode=delivery.mode)
+        connection.execute("DROP TABLE IF EXISTS sdi_next, sdi_delta, sdi_staged; DROP TABLE sdi_held")
         ledger.write_findings(connection, load_id, report)
-        ledger.finish(connection, load_id, counts, report)
-        _analyse(connection, layer, counts)
-        ledger.renew(connection, layer, load_id, changed=counts.written > 0)
-    return Load(
-        load_id, layer.id, counts.inserted, counts.updated, counts.deleted, counts.unchanged, counts.kept,
-        report.quarantined, perf_counter() - begun,
-    )  # fmt: skip
+        settle(connection, layer, registry, load_id, counts, report)
+    return Load.of(load_id, layer, counts, quarantined=report.quarantined, seconds=perf_counter() - begun)
+
+
+def settle(
+    connection: Connection, layer: Layer, registry: Registry, load_id: int, counts: Counts, report: Report | None = None
+) -> None:
+    """What follows when a layer's rows are written: its statistics, its entry in the ledger, its publication."""
+    _forget_statistics(connection, layer, registry)
+    ledger.finish(connection, load_id, counts, report)
+    _analyse(connection, layer, counts)
+    ledger.renew(connection, layer, load_id, changed=counts.written > 0)
+    quarantine.sum_up(connection, layer, load_id)
 
 
 def enter_coverage(
@@ -142,9 +138,10 @@ def enter_coverage(
     """
     begun = perf_counter()
     with engine.translated():
-        _hold(connection, layer)
+        hold(connection, layer)
         if load_id is None:
             load_id = ledger.start(connection, layer, delivery)
+        load_id = ledger.in_order(connection, layer, load_id)
         ledger.end_abandoned(connection, layer.id, load_id)
         delta.prepare(connection)
         same = connection.execute(
@@ -153,6 +150,7 @@ def enter_coverage(
             [layer.id, delivery.sha256, tables.fingerprint(layer)],
         ).fetchone()
         counts = Counts(unchanged=1) if same else Counts(inserted=1)
+        quarantine.settle_coverage(connection, layer, load_id)
         ledger.write_findings(connection, load_id, report)
         ledger.finish(connection, load_id, counts, report)
         if same:
@@ -163,13 +161,13 @@ def enter_coverage(
                 "INSERT INTO sdi_changed VALUES (%s, NULL, ST_MakeEnvelope(%s, %s, %s, %s, 4326), %s)",
                 [layer.id, *extent, load_id],
             )
-    return Load(load_id, layer.id, counts.inserted, 0, 0, counts.unchanged, 0, 0, perf_counter() - begun)
+    return Load.of(load_id, layer, counts, seconds=perf_counter() - begun)
 
 
 # --- one load at a time -------------------------------------------------------------------------------------------
 
 
-def _hold(connection: Connection, layer: Layer) -> None:
+def hold(connection: Connection, layer: Layer) -> None:
     """Take the layer's lock to the transaction's end, or say who has it."""
     key = f"sdi.load.{layer.id}"
     row = connection.execute("SELECT pg_try_advisory_xact_lock(hashtextextended(%s, 0))", [key]).fetchone()
@@ -187,74 +185,7 @@ def _hold(connection: Connection, layer: Layer) -> None:
     raise StoreError(f"'{layer.id}' is being loaded: {who}.", hint="Wait until it has ended, then load again.")
 
 
-# --- staging ------------------------------------------------------------------------------------------------------
-
-
-def _stage(connection: Connection, layer: Layer, features: pa.Table | pa.RecordBatchReader) -> Values:
-    """COPY the features into STAGED; return the expressions that give its columns the layer's types."""
-    schema = _schema(layer, features.schema)
-    kinds = {attribute.name: attribute.type for attribute in layer.stored}
-    columns = sql.SQL(", ").join(
-        sql.SQL("{} {}").format(sql.Identifier(field.name), sql.SQL(_staged_type(field, kinds.get(field.name))))
-        for field in schema
-    )
-    connection.execute(sql.SQL("CREATE TEMPORARY TABLE {} ({}) ON COMMIT DROP").format(STAGED, columns))
-    batches = features if isinstance(features, pa.RecordBatchReader) else features.to_batches(max_chunksize=_CHUNK)
-    copy_arrow(
-        connection,
-        sql.SQL("COPY {} FROM STDIN (FORMAT binary)").format(STAGED),
-        schema,
-        batches,
-        {n for n in kinds if kinds[n] == "list"},
-    )
-    connection.execute("ANALYZE sdi_staged")
-    values = {name: sql.SQL("s.{}").format(sql.Identifier(name)) for name in (*tables.content(layer), "source_row")}
-    for attribute in layer.stored:
-        if attribute.type == "decimal":
-            values[attribute.name] = sql.SQL("s.{}::numeric").format(sql.Identifier(attribute.name))
-    return values
-
-
-def _schema(layer: Layer, delivered: pa.Schema) -> pa.Schema:
-    """What is staged, in order. A decimal that comes as a float stays one; PostgreSQL makes it numeric."""
-    fields = [pa.field("id", pa.string())]
-    for attribute in layer.stored:
-        kind = _ARROW.get(attribute.type)
-        if kind is None:
-            come = delivered.field(attribute.name).type
-            kind = pa.decimal128(38, max(0, come.scale)) if pa.types.is_decimal(come) else pa.float64()
-        fields.append(pa.field(attribute.name, kind))
-    binary = pa.binary()
-    return pa.schema(
-        [*fields, pa.field("geom", binary), pa.field("geom_wgs84", binary), pa.field("source_row", pa.int32())]
-    )
-
-
-def _staged_type(field: pa.Field, kind: str | None) -> str:
-    if field.name in ("geom", "geom_wgs84"):
-        return "geometry"
-    if kind == "list":
-        return "jsonb"
-    if pa.types.is_decimal(field.type):
-        return "numeric"
-    return _STAGED[field.type]
-
-
-def copy_arrow(
-    connection: Connection, statement: sql.Composed, schema: pa.Schema, batches: Any, json: set[str]
-) -> None:
-    """Stream Arrow batches as binary COPY. PostGIS takes the EWKB of a binary column as a geometry's binary form."""
-    encoders = {field.name: ArrowToPostgresBinaryEncoder.infer_encoder(field) for field in schema}
-    for name in json:
-        encoders[name] = StringEncoderBuilder.new_with_output(schema.field(name), Jsonb())
-    encoder = ArrowToPostgresBinaryEncoder.new_with_encoders(schema, encoders)
-    with connection.cursor().copy(statement) as copy:
-        copy.write(encoder.write_header())
-        for batch in batches:
-            fitted = pa.Table.from_batches([batch]).select(schema.names).cast(schema)
-            for part in fitted.to_batches(max_chunksize=_CHUNK):
-                copy.write(encoder.write_batch(part))
-        copy.write(encoder.finish())
+# --- quarantine -------------------------------------------------------------------------------------------------------
 
 
 def _quarantine(
@@ -264,11 +195,9 @@ def _quarantine(
     connection.execute("CREATE TEMPORARY TABLE sdi_held (id text) ON COMMIT DROP")
     if rows is None:
         return
-    names = sql.SQL(", ").join(map(sql.Identifier, _HELD.names))
-    statement = sql.SQL("COPY sdi.quarantine ({}) FROM STDIN (FORMAT binary)").format(names)
-    batches = rows if isinstance(rows, pa.RecordBatchReader) else rows.to_batches(max_chunksize=_CHUNK)
+    batches = rows if isinstance(rows, pa.RecordBatchReader) else rows.to_batches(max_chunksize=sending.CHUNK)
     held = (_held(layer, load_id, batch) for batch in batches if batch.num_rows)
-    copy_arrow(connection, statement, _HELD, held, {"findings", "attributes"})
+    sending.copy_arrow(connection, sql.Identifier("sdi", "quarantine"), _HELD, held, ["findings", "attributes"])
     connection.execute(
         "INSERT INTO sdi_held SELECT DISTINCT id FROM sdi.quarantine WHERE load_id = %s AND id IS NOT NULL", [load_id]
     )
@@ -302,35 +231,128 @@ def _readable(column: pa.Array) -> pa.Array:
 # --- writing ------------------------------------------------------------------------------------------------------
 
 
-def _write(connection: Connection, layer: Layer, load_id: int, values: Values) -> Counts:
-    row = connection.execute("SELECT EXISTS (SELECT FROM sdi_staged)").fetchone()
-    delivered = bool(row and row[0])
+def _write(
+    connection: Connection, layer: Layer, load_id: int, features: Features, delivery: Delivery, report: Report
+) -> tuple[Counts, sql.Composable]:
+    """Bring the layer to the features; return what was written, and a table that has the delivered ones' ids."""
     if delta.is_empty(connection, layer):
-        return delta.write_first(connection, layer, load_id, values)
-    if not delivered and layer.load.mode == "full" and layer.load.scope is None:
+        return _fill(connection, layer, load_id, features, report.kept), tables.now(layer)
+    mode = ending.mode_of(layer, delivery)
+    sent = sending.schema(layer, _batches(features).schema)
+    _send_heads(connection, layer, features, sent)
+    if not _exists(connection, NEXT) and mode == "full" and layer.load.scope is None:
         raise UsageError(
             f"The delivery has no good feature; as a full delivery it would end all of '{layer.id}'.",
             hint="Correct the file, or withdraw the layer if that is meant.",
         )
-    counts = delta.write(connection, layer, load_id, values, gone=_gone(layer))
+    ending.name(connection, delivery)
+    counts = delta.compare(connection, layer, gone=ending.gone(layer, mode))
+    for finding in ending.examine(connection, layer, delivery, counts):
+        report.findings.insert(0, finding)
+    ending.forget(connection)
+    if report.refused:
+        raise ledger.Refused
+    if counts.written:
+        values = _stage(connection, layer, features, sent, _differing(connection))
+        delta.apply(connection, layer, load_id, values)
     held = connection.execute(
-        sql.SQL("SELECT count(*) FROM {} o JOIN sdi_held h USING (id) WHERE NOT EXISTS"
-                " (SELECT FROM sdi_staged s WHERE s.id = o.id)").format(tables.now(layer))
-    ).fetchone()  # fmt: skip
-    return Counts(counts.inserted, counts.updated, counts.deleted, counts.unchanged, kept=held[0] if held else 0)
+        sql.SQL(
+            "SELECT count(*) FROM {} o JOIN sdi_held h USING (id) WHERE NOT EXISTS (SELECT FROM {} n WHERE n.id = o.id)"
+        ).format(tables.now(layer), NEXT)
+    ).fetchone()
+    return replace(counts, kept=held[0] if held else 0), NEXT
 
 
-def _gone(layer: Layer) -> sql.Composable | None:
-    """Which of the layer's rows have ended when the delivery lacks them. One in quarantine is not lacking."""
-    if layer.load.mode == "partial":
-        return None
-    held = sql.SQL("NOT EXISTS (SELECT FROM sdi_held h WHERE h.id = o.id)")
-    if layer.load.scope is None:
-        return held
-    scope = sql.Identifier(layer.load.scope)
-    return sql.SQL("o.{} IN (SELECT s.{} FROM {} s WHERE s.{} IS NOT NULL) AND {}").format(
-        scope, scope, STAGED, scope, held
+def _fill(connection: Connection, layer: Layer, load_id: int, features: Features, expected: int) -> Counts:
+    """Send all features into an empty layer."""
+    sent = sending.schema(layer, _batches(features).schema)
+    with bulk.filling(connection, layer, expected):
+        if any(pa.types.is_floating(sent.field(each.name).type) for each in layer.stored if each.type == "decimal"):
+            values = _stage(connection, layer, features, sent)
+            return delta.write_first(connection, layer, load_id, values)
+        written = pa.schema([*sent, pa.field("row_hash", pa.binary()), pa.field("load_id", pa.int64())])
+        batches = (
+            pa.RecordBatch.from_arrays(
+                [*rows.columns, row_hashes(layer, rows), pa.repeat(pa.scalar(load_id, pa.int64()), len(rows))],
+                schema=written,
+            )
+            for rows in sending.fitted(_batches(features), sent)
+        )
+        count = sending.copy_arrow(connection, tables.now(layer), written, batches, _lists(layer))
+    delta.note_all(connection, layer, load_id)
+    return Counts(inserted=count)
+
+
+def _send_heads(connection: Connection, layer: Layer, features: Features, sent: pa.Schema) -> None:
+    """Make NEXT: id, hash, position and scope of each feature."""
+    scope = [sent.field(layer.load.scope)] if layer.load.scope else []
+    head = pa.schema([sent.field("id"), pa.field("row_hash", pa.binary()), pa.field(_POSITION, pa.int32()), *scope])
+    connection.execute(
+        sql.SQL("CREATE TEMPORARY TABLE {} ({}) ON COMMIT DROP").format(NEXT, sending.columns(layer, head))
     )
+
+    def heads() -> Iterator[pa.RecordBatch]:
+        position = 0
+        for rows in sending.fitted(_batches(features), sent):
+            places = pa.array(range(position, position + len(rows)), pa.int32())
+            more = [rows[field.name] for field in scope]
+            yield pa.RecordBatch.from_arrays([rows["id"], row_hashes(layer, rows), places, *more], schema=head)
+            position += len(rows)
+
+    sending.copy_arrow(connection, NEXT, head, heads())
+
+
+def _differing(connection: Connection) -> NDArray[np.bool_]:
+    """Which features, by position, are new or differ from what the layer has."""
+    row = connection.execute(sql.SQL("SELECT count(*) FROM {}").format(NEXT)).fetchone()
+    chosen = np.zeros(row[0] if row else 0, bool)
+    query = sql.SQL("SELECT n.{} FROM sdi_delta d JOIN {} n USING (id) WHERE d.stays")
+    with connection.cursor(name="sdi_differing") as cursor:
+        cursor.execute(query.format(sql.Identifier(_POSITION), NEXT))
+        while rows := cursor.fetchmany(sending.CHUNK):
+            chosen[[row[0] for row in rows]] = True
+    return chosen
+
+
+def _stage(
+    connection: Connection, layer: Layer, features: Features, sent: pa.Schema, chosen: NDArray[np.bool_] | None = None
+) -> Values:
+    """Send features, all or the chosen ones, into STAGED; return the expressions that give its columns the layer's
+    types."""
+    staged = pa.schema([*sent, pa.field("row_hash", pa.binary())])
+    connection.execute(
+        sql.SQL("CREATE TEMPORARY TABLE {} ({}) ON COMMIT DROP").format(STAGED, sending.columns(layer, staged))
+    )
+
+    def batches() -> Iterator[pa.RecordBatch]:
+        position = 0
+        for rows in sending.fitted(_batches(features), sent):
+            wanted = rows if chosen is None else rows.filter(pa.array(chosen[position : position + len(rows)]))
+            position += len(rows)
+            if len(wanted):
+                yield pa.RecordBatch.from_arrays([*wanted.columns, row_hashes(layer, wanted)], schema=staged)
+
+    sending.copy_arrow(connection, STAGED, staged, batches(), _lists(layer))
+    connection.execute("ANALYZE sdi_staged")
+    names = (*tables.content(layer), "source_row", "row_hash")
+    values = {name: sql.SQL("s.{}").format(sql.Identifier(name)) for name in names}
+    for attribute in layer.stored:
+        if attribute.type == "decimal":
+            values[attribute.name] = sql.SQL("s.{}::numeric").format(sql.Identifier(attribute.name))
+    return values
+
+
+def _batches(features: Features) -> pa.RecordBatchReader:
+    return features.to_reader() if isinstance(features, pa.Table) else features()
+
+
+def _lists(layer: Layer) -> list[str]:
+    return [attribute.name for attribute in layer.stored if attribute.type == "list"]
+
+
+def _exists(connection: Connection, table: sql.Composable) -> bool:
+    row = connection.execute(sql.SQL("SELECT EXISTS (SELECT FROM {})").format(table)).fetchone()
+    return bool(row and row[0])
 
 
 def _forget_statistics(connection: Connection, layer: Layer, registry: Registry) -> None:

@@ -16,7 +16,7 @@ from sdi.contract.layer import Layer, Statistic
 from sdi.contract.registry import Registry
 from sdi.store import delta, engine, ledger, tables
 from sdi.store.engine import Connection
-from sdi.store.loader import copy_arrow
+from sdi.store.sending import copy_arrow, fitted
 
 
 @dataclass(frozen=True)
@@ -27,7 +27,7 @@ class Due:
     layer: Layer
     operations: tuple[str, ...]
     ids: tuple[str, ...] | None
-    """Features whose shape changed; None: all, the coverage itself is another."""
+    """Features whose shape changed; None: all, the coverage itself is another or the layer was empty before."""
 
 
 def due(connection: Connection, registry: Registry) -> list[Due]:
@@ -76,8 +76,8 @@ def write(
                 columns, table
             )
         )
-        copy = sql.SQL("COPY sdi_figures ({}) FROM STDIN (FORMAT binary)").format(columns)
-        copy_arrow(connection, copy, pa.schema(fields), figures.to_batches(), set())
+        wanted = pa.schema(fields)
+        copy_arrow(connection, sql.Identifier("sdi_figures"), wanted, fitted(figures.to_batches(), wanted))
         _write(connection, coverage, layer, names, whole, load_id)
         row = connection.execute("SELECT count(*) FROM sdi_differing").fetchone()
         connection.execute("DROP TABLE sdi_figures, sdi_differing")
@@ -96,7 +96,7 @@ def _due(connection: Connection, coverage: Layer, layer: Layer, statistic: Stati
     row = connection.execute(
         "SELECT EXISTS (SELECT FROM sdi_changed WHERE layer = %s AND id IS NULL)", [coverage.id]
     ).fetchone()
-    if row and row[0]:
+    if (row and row[0]) or delta.is_noted_whole(connection, layer):
         return Due(coverage, layer, operations, None)
     changed = sql.SQL("SELECT DISTINCT c.id FROM sdi_changed c JOIN {} o ON o.id = c.id WHERE c.layer = {} ORDER BY 1")
     rows = connection.execute(changed.format(tables.now(layer), sql.Literal(layer.id))).fetchall()
