@@ -15,7 +15,7 @@ from starlette.staticfiles import StaticFiles
 from sdi.access import PUBLIC, Agency
 from sdi.contract.registry import Registry, read_registry
 from sdi.errors import SdiError
-from sdi.service import observe, ogc, problems, routes
+from sdi.service import agencies, observe, ogc, problems, routes
 from sdi.service.pages import Pages
 from sdi.service.publications import Publications
 from sdi.service.reader import Reader
@@ -31,15 +31,18 @@ def create_app(settings: Settings, registry: Registry, *, url: str | None = None
     ogc.prepare()
     observe.set_up_logs()
     reader = Reader(url or engine.database_url(settings), settings)
+    stewards = Reader(url or engine.database_url(settings), settings, role=engine.STEWARD, at_hand=0)
     metrics = observe.Metrics()
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         await reader.open()
+        await stewards.open()
         try:
             yield
         finally:
             await reader.close()
+            await stewards.close()
 
     app = FastAPI(
         title=settings.title_en, lifespan=lifespan, openapi_url=None, docs_url=None, redoc_url=None,
@@ -49,9 +52,11 @@ def create_app(settings: Settings, registry: Registry, *, url: str | None = None
             Middleware(observe.Observe, metrics=metrics),
             Middleware(CORSMiddleware, allow_origins=["*"], allow_methods=["GET", "HEAD", "OPTIONS"],
                        expose_headers=["Link", "Content-Crs", "Content-Language", "X-Request-Id"]),
+            Middleware(agencies.Doorkeeper),
         ],
     )  # fmt: skip
     app.state.service = Service(settings, agency, reader, Publications(settings, registry, agency, reader))
+    app.state.agencies = agencies.Agencies(app.state.service, stewards)
     app.state.pages = Pages(settings)
     app.state.metrics = metrics
     app.mount("/static", StaticFiles(directory=STATIC), name="static")

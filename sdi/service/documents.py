@@ -8,10 +8,12 @@ from pygeoapi.api import describe_collections, landing_page
 
 from sdi.access import visible
 from sdi.catalog import schema
+from sdi.contract.elements import STANDARD, element
 from sdi.contract.layer import Layer
 from sdi.service import links, ogc, words
 from sdi.service.publications import Snapshot
 from sdi.service.state import Service
+from sdi.store.quality import Rate
 
 REL = "http://www.opengis.net/def/rel/ogc/1.0"
 
@@ -143,8 +145,27 @@ def _complete(document: dict[str, Any], service: Service, snapshot: Snapshot, la
             f"{REL}/sortables", links.address(service.url, "collections", layer.id, "sortables"),
             "application/schema+json", words.translator(language)("Sortables of the collection"),
         ))  # fmt: skip
+    if rates := snapshot.rates.get(layer.id):
+        document["quality"] = quality(rates, language)
     document["attribution"] = layer.steward.name.in_language(language)
     return document
+
+
+def quality(rates: list[Rate], language: str) -> dict[str, Any]:
+    """How good a layer is after its last load: rates by data quality element, and no word of which feature or whose."""
+    return {
+        "standard": STANDARD,
+        "evaluated": rates[0].evaluated_at.isoformat(timespec="seconds").replace("+00:00", "Z"),
+        "load": rates[0].load_id,
+        "elements": [
+            {
+                "element": each.element, "title": known.title.in_language(language),
+                "measure": known.measure.in_language(language), "measureId": known.measure_id,
+                "rate": round(each.rate, 6),
+            }
+            for each in rates for known in [element(each.element)]
+        ],
+    }  # fmt: skip
 
 
 def _translated(given: list[dict[str, Any]], service: Service, language: str) -> list[dict[str, Any]]:

@@ -27,7 +27,7 @@ from sdi.service.pages import Pages
 from sdi.service.parameters import row_filters
 from sdi.service.publications import Publications, Snapshot
 from sdi.service.reader import Reader
-from sdi.service.state import Service
+from sdi.service.state import Service, service_of
 from sdi.settings import Settings
 from sdi.store import engine
 
@@ -80,7 +80,7 @@ async def page(
     request: Request, snapshot: Snapshot, derived: Layer, document: dict[str, Any], asked: Asked
 ) -> Response:
     """The dossier to be read and printed on A4, with a plan of the subject, its neighbours and its relations."""
-    service: Service = request.app.state.service
+    service = service_of(request)
     subject, _ = snapshot[document["subject"]["collection"]]
     feature = document["subject"]["feature"]
     window = plan.window(feature["geometry"])

@@ -19,6 +19,7 @@ from sdi.service.asked import Asked
 from sdi.service.crs import Crs
 from sdi.service.parameters import Question, row_filters
 from sdi.service.publications import Snapshot
+from sdi.service.state import service_of
 
 CHUNK = 64 * 1024
 """Characters gathered before they are sent."""
@@ -28,7 +29,7 @@ async def feature_collection(
     request: Request, asked: Asked, layer: Layer, question: Question, snapshot: Snapshot
 ) -> Response:
     """A page of features, streamed. The first row is fetched before the answer begins, so a fault has its status."""
-    service = request.app.state.service
+    service = service_of(request)
     matched = await service.matched(snapshot, layer, question)
     answered = page_links(service.settings.url, asked, layer, question, matched)
     headers = {
@@ -69,7 +70,7 @@ async def feature(
     request: Request, asked: Asked, layer: Layer, feature_id: str, crs: Crs, snapshot: Snapshot
 ) -> Response:
     """One feature with its links. Raises NotFound."""
-    service = request.app.state.service
+    service = service_of(request)
     row = await one(service, layer, feature_id, crs)
     answered = item_links(service, asked, layer, feature_id, snapshot)
     headers = {

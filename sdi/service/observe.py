@@ -16,8 +16,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from sdi.service import problems
 
-_VARY = (b"vary", b"Accept, Accept-Language")
-"""A cache in front keeps a page and its JSON, and the two languages, apart."""
+_VARY = (b"vary", b"Accept, Accept-Language, Authorization")
+"""A cache in front keeps a page and its JSON, the two languages, and who asks, apart."""
 _ID = re.compile(r"[A-Za-z0-9._-]{8,64}")
 QUIET = ("/health", "/metrics", "/static/{path:path}")
 """Routes that are counted but not logged when they succeed."""

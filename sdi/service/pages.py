@@ -18,7 +18,7 @@ from sdi.catalog.style import coded, map_style
 from sdi.contract.codelist import CodeList
 from sdi.contract.layer import Attribute, Item, Layer
 from sdi.service import asked, links, words
-from sdi.service.state import Service
+from sdi.service.state import Service, service_of
 from sdi.settings import Settings
 
 TEMPLATES = Path(__file__).parent / "templates"
@@ -39,7 +39,7 @@ class Pages:
 
     def render(self, template: str, language: str, request: Request, **content: Any) -> str:
         """A page; templates find the translator as `_`, the asker's writer of values as `write`, addresses by `to`."""
-        service: Service = request.app.state.service
+        service = service_of(request)
         navigation = Navigation(request, urlsplit(self._settings.url).path.rstrip("/"), service.url)
         return self._environment.get_template(template).render(
             **content, request=request, service=service, settings=self._settings, url=service.url, version=__version__,
@@ -48,6 +48,7 @@ class Pages:
             in_language=navigation.in_language, in_format=navigation.in_format,
             side=side, is_list=is_list, used_attributes=used_attributes,
             unit=lambda code: words.unit(code or None, language), day=lambda text: words.day(text or "", language),
+            percent=lambda rate: words.percent(rate, language),
         )  # fmt: skip
 
 

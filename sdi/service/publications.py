@@ -15,7 +15,8 @@ from typing import Any
 import structlog
 from starlette.concurrency import run_in_threadpool
 
-from sdi.access import Agency, sees
+from sdi.access import PUBLIC, Agency, sees
+from sdi.contract import quality
 from sdi.contract.layer import Layer
 from sdi.contract.registry import Registry, read_registry
 from sdi.errors import ContractError, NotFound, StoreError, nearest
@@ -24,6 +25,7 @@ from sdi.service.parameters import row_filters
 from sdi.service.reader import Reader
 from sdi.settings import Settings
 from sdi.store.ledger import Publication
+from sdi.store.quality import Rate
 
 EVERY = 0.5
 """Seconds between two looks at the ledger's version."""
@@ -38,6 +40,7 @@ class Snapshot:
     version: int
     layers: dict[str, Layer] = field(default_factory=dict)
     publications: Mapping[str, Publication] = field(default_factory=dict)
+    rates: Mapping[str, list[Rate]] = field(default_factory=dict)
     api: Any = None
     openapi: dict[str, Any] = field(default_factory=dict)
 
@@ -93,7 +96,10 @@ class Publications:
             if version != self._snapshot.version:
                 await run_in_threadpool(self._read_contracts)
                 published = await self._public(await self._reader.published())
-                self._snapshot = await run_in_threadpool(self._build, version, published)
+                own = self._own()
+                published |= await self._reader.quality_collections(own) if own else {}
+                rates = await self._reader.rates()
+                self._snapshot = await run_in_threadpool(self._build, version, published, rates)
                 log.info("published", version=version, layers=len(self._snapshot.layers))
         except StoreError as error:
             if self._snapshot.version < 0:
@@ -128,13 +134,22 @@ class Publications:
             seen[name] = publication
         return seen
 
-    def _build(self, version: int, published: Mapping[str, Publication]) -> Snapshot:
-        layers = {name: self.registry.layers[name] for name in sorted(published)
-                  if name in self.registry.layers and sees(self._agency, self.registry.layers[name])}  # fmt: skip
+    def _own(self) -> dict[str, Layer]:
+        """The layers that who asks collects, and of which they see the quality collections."""
+        if self._agency == PUBLIC:
+            return {}
+        return {name: layer for name, layer in self.registry.layers.items() if layer.steward.id == self._agency.id}
+
+    def _build(
+        self, version: int, published: Mapping[str, Publication], rates: Mapping[str, list[Rate]]
+    ) -> Snapshot:  # fmt: skip
+        beside = {view.id: view for layer in self._own().values() for view in quality.beside(layer)}
+        known = {**self.registry.layers, **beside}
+        layers = {name: known[name] for name in sorted(published) if name in known and sees(self._agency, known[name])}
         folder = Path(self._settings.data)
         config = ogc.configuration(self._settings, layers, published, self._agency, self._reader, folder)
         document = openapi.document(config, self._settings, layers, self._agency)
-        return Snapshot(version, layers, published, ogc.api(config, document), document)
+        return Snapshot(version, layers, published, rates, ogc.api(config, document), document)
 
 
 def _contracts(folder: Path) -> dict[str, int]:

@@ -13,8 +13,9 @@ from sdi.contract.layer import Layer
 from sdi.contract.query import FeatureQuery
 from sdi.errors import BadRequest, Overloaded, SdiError, StoreError
 from sdi.settings import Settings
-from sdi.store import engine, features, ledger
+from sdi.store import agency, engine, features, ledger, quality
 from sdi.store.ledger import Publication
+from sdi.store.quality import Rate
 from sdi.store.statement import Statement
 
 PATIENCE = 2.0
@@ -24,10 +25,15 @@ PATIENCE = 2.0
 class Reader:
     """Reading connections of one worker process; open it before use, close it after."""
 
-    def __init__(self, url: str, settings: Settings) -> None:
-        self._rows = engine.async_pool(url, size=settings.pool_size, statement_timeout=settings.statement_timeout)
+    def __init__(self, url: str, settings: Settings, *, role: str = engine.READER, at_hand: int = 1) -> None:
+        """`role`: the public's or the stewards'. `at_hand`: connections that are open even when nobody asks."""
+        self._rows = engine.async_pool(
+            url, size=settings.pool_size, statement_timeout=settings.statement_timeout, role=role, at_hand=at_hand
+        )
         # The ledger has its own connection, so that slow filters never delay a look at what is published.
-        self._ledger = engine.pool(url, size=1, statement_timeout=5.0, application="sdi-service-ledger")
+        self._ledger = engine.pool(
+            url, size=1, statement_timeout=5.0, application="sdi-service-ledger", role=role, at_hand=at_hand
+        )
 
     async def open(self) -> None:
         """Open the pools without waiting: a service whose database is away starts, says 503, and recovers."""
@@ -86,6 +92,18 @@ class Reader:
 
     async def published(self) -> Mapping[str, Publication]:
         return await run_in_threadpool(self._ask, ledger.published)
+
+    async def rates(self) -> Mapping[str, list[Rate]]:
+        """How good each layer is, by data quality element."""
+        return await run_in_threadpool(self._ask, quality.rates)
+
+    async def quality_collections(self, layers: Mapping[str, Layer]) -> Mapping[str, Publication]:
+        """The quality collections of these layers; only the stewards' role reads them."""
+        return await run_in_threadpool(self._ask, lambda connection: quality.publications(connection, layers))
+
+    async def holders(self) -> list[tuple[str, str]]:
+        """(agency, digest) of every key that opens something now; only the stewards' role reads them."""
+        return await run_in_threadpool(self._ask, agency.holders)
 
     def _ask(self, question: Callable[[Any], Any]) -> Any:
         try:

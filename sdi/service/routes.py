@@ -11,12 +11,15 @@ from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from pygeoapi.api.coverages import get_collection_coverage
 from pygeoapi.api.itemtypes import get_collection_item, get_collection_items
 from starlette.requests import Request
-from starlette.responses import FileResponse, HTMLResponse, JSONResponse, Response
+from starlette.responses import FileResponse, HTMLResponse, JSONResponse, RedirectResponse, Response
 
+from sdi.access import PUBLIC
+from sdi.contract.elements import element
 from sdi.contract.layer import Layer
 from sdi.errors import NotFound, SdiError, nearest
 from sdi.national import vn2000
-from sdi.service import coverage, crs, documents, dossier, items, links, maps, ogc
+from sdi.service import coverage, crs, documents, dossier, items, links, maps, ogc, problems
+from sdi.service.agencies import CHALLENGE
 from sdi.service.asked import Asked, asked, checked_path
 from sdi.service.pages import Pages
 from sdi.service.parameters import known, question
@@ -46,7 +49,7 @@ def router() -> APIRouter:
         ("/collections/{collection}/sortables", sortables), ("/collections/{collection}/items", features),
         ("/collections/{collection}/items/{feature:path}", feature),
         ("/collections/{collection}/coverage", coverage_data), ("/code-lists/{code_list}", code_list),
-        ("/health", health), ("/metrics", metrics), ("/{path}/{feature:path}/dossier", dossier_of),
+        ("/agency", sign_in), ("/health", health), ("/metrics", metrics), ("/{path}/{feature:path}/dossier", dossier_of),
     ):  # fmt: skip
         routes.add_api_route(path, endpoint, methods=["GET", "HEAD"], include_in_schema=False, response_model=None)
     return routes
@@ -94,6 +97,7 @@ async def collection(request: Request, collection: str) -> Response:
         if layer.coverage is not None:
             shown["corners"] = maps.corners(publication)
         return _page(request, ask, "collection.html", layer=layer, publication=publication, map=shown,
+                     rates=snapshot.rates.get(layer.id), element=element,
                      grids=[vn2000.grid(epsg) for epsg in publication.grids])  # fmt: skip
     return _document(ask, await documents.collection(service, snapshot, layer.id, ask.language, ask.format))
 
@@ -197,6 +201,14 @@ async def dossier_of(request: Request, path: str, feature: str) -> Response:
     if ask.format == "html":
         return await dossier.page(request, snapshot, derived, document, ask)
     return _document(ask, document)
+
+
+async def sign_in(request: Request) -> Response:
+    service = service_of(request)
+    if service.agency == PUBLIC:
+        asks = "Give the agency as user name and its key as password."
+        return problems.answer(request, 401, "Unauthorized", asks, CHALLENGE)
+    return RedirectResponse(links.address(service.url, "collections"), 303)
 
 
 async def health(request: Request) -> Response:

@@ -1,4 +1,4 @@
-"""What one application holds: made by `create_app`, found at `request.app.state.service`."""
+"""What one application holds for one agency; `service_of` finds it: the public's, or that of who showed a key."""
 
 from __future__ import annotations
 
@@ -40,5 +40,5 @@ class Service:
 
 
 def service_of(request: Request) -> Service:
-    service: Service = request.app.state.service
+    service: Service = getattr(request.state, "service", None) or request.app.state.service
     return service

@@ -43,6 +43,12 @@ def number(value: float | Decimal, language: str) -> str:
     return format_decimal(value, format="#,##0.###", locale=language)
 
 
+def percent(rate: float, language: str) -> str:
+    """A share of 1 as percent; what is not nothing is never shown as 0: `0,04 %`, `< 0,01 %`."""
+    shown = format_decimal(rate * 100, format="0.##", locale=language)
+    return f"< {format_decimal(0.01, locale=language)} %" if rate and shown in ("0", "-0") else f"{shown} %"
+
+
 def day(value: str, language: str) -> str:
     """An ISO date as people read it; anything else stays as it is."""
     try:

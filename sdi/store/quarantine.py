@@ -6,11 +6,13 @@ the delivery is whole, no longer. Findings stand likewise until a later delivery
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+import pyarrow as pa
 from psycopg import sql
 from psycopg.rows import class_row
 
@@ -58,6 +60,29 @@ def held(
         yield from cursor.execute(statement, parameters)
 
 
+def table(connection: Connection, layer: Layer, load_id: int | None = None) -> pa.Table:
+    """The features of a layer that stand in quarantine, or all that a load put there: the marks of
+    `contract.quality`, every stored attribute as the text that was delivered, and `geom` (EWKB, as delivered)."""
+    rows = list(held(connection, layer.id, load_id=load_id))
+    marks: dict[str, list[Any]] = {
+        "qa_state": [row.state for row in rows], "qa_rules": [row.rules for row in rows],
+        "qa_sentence_vi": [row.vi for row in rows], "qa_sentence_en": [row.en for row in rows],
+        "qa_feature": [row.id for row in rows], "qa_row": [row.source_row for row in rows],
+        "qa_load": [row.load_id for row in rows], "qa_file_name": [row.file_name for row in rows],
+        "qa_delivered_at": [row.delivered_at.isoformat(timespec="seconds") for row in rows],
+    }  # fmt: skip
+    numbers = ("qa_row", "qa_load")
+    columns = {name: pa.array(values, pa.int64() if name in numbers else pa.string()) for name, values in marks.items()}
+    for attribute in layer.stored:
+        columns[attribute.name] = pa.array([_text(row.attributes.get(attribute.name)) for row in rows], pa.string())
+    columns["geom"] = pa.array([row.geom for row in rows], pa.binary())
+    return pa.table(columns)
+
+
+def _text(value: Any) -> str | None:
+    return value if value is None or isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+
+
 def count(connection: Connection, layer: str | None = None) -> dict[tuple[str, str], int]:
     """(layer, state) -> how many rows of the quarantine are in it."""
     statement = (
@@ -65,6 +90,13 @@ def count(connection: Connection, layer: str | None = None) -> dict[tuple[str, s
     )
     with engine.translated():
         return {(row[0], row[1]): row[2] for row in connection.execute(statement, {"layer": layer})}
+
+
+def states(connection: Connection, load_id: int) -> dict[str, int]:
+    """What has become by now of the features that a load put in quarantine: state -> count."""
+    statement = "SELECT state, count(*) FROM sdi.held WHERE load_id = %s GROUP BY 1 ORDER BY 2 DESC, 1"
+    with engine.translated():
+        return {row[0]: row[1] for row in connection.execute(statement, [load_id])}
 
 
 def settle(
@@ -83,6 +115,15 @@ def settle(
     for statement in (_REPEATED, _TAKEN, _ABSENT, _FINDINGS):
         connection.execute(sql.SQL(statement).format(**parts), {"layer": layer.id, "load_id": load_id})
     settle_refusals(connection, layer.id, load_id)
+
+
+def settle_coverage(connection: Connection, layer: Layer, load_id: int) -> None:
+    """A coverage is delivered whole: what was found in the one before is past."""
+    connection.execute(
+        "UPDATE sdi.finding SET ended_by = %(load_id)s"
+        " WHERE layer = %(layer)s AND ended_by IS NULL AND load_id < %(load_id)s",
+        {"layer": layer.id, "load_id": load_id},
+    )
 
 
 def settle_refusals(connection: Connection, layer: str, load_id: int) -> None:
@@ -180,6 +221,4 @@ INSERT INTO sdi.quality (layer, load_id, element, evaluated, faulty, waived, rat
 SELECT %(layer)s, %(load_id)s, e.element, all_of_them, coalesce(faulty, 0), coalesce(waived, 0),
     least(1, coalesce(coalesce(faulty, 0)::double precision / nullif(all_of_them, 0), 0))
 FROM (SELECT DISTINCT element FROM unnest(%(elements)s::text[]) AS each (element)) AS e
-CROSS JOIN handed_in LEFT JOIN counted USING (element)
-ON CONFLICT (layer, load_id, element) DO UPDATE SET
-    evaluated = excluded.evaluated, faulty = excluded.faulty, waived = excluded.waived, rate = excluded.rate"""
+CROSS JOIN handed_in LEFT JOIN counted USING (element)"""

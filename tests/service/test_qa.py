@@ -1,0 +1,261 @@
+"""The quality collections: a steward's agency sees the findings and the quarantine of its own layers, nobody else."""
+
+from __future__ import annotations
+
+import base64
+import json
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from sdi.store import agency, engine
+from tests.deployment import Deployment, serving
+from tests.service.conftest import Answer, Town
+
+STEWARD, OTHER = "so_nnmt", "so_xay_dung"
+LAYER = "cadastral_parcels"
+PLOT = """{"type": "Feature", "properties": {"maXa": "00070", "soTo": "7", "soThua": "%s", "mdsd": "%s",
+ "dienTichPhapLy": 111.5, "nguonGoc": "Công nhận quyền", "tenChu": "Nguyễn Văn Chủ", "soPhatHanh": "BX 123456"},
+ "geometry": {"type": "Polygon", "coordinates": [[[105.%s5,21.0287],[105.%s6,21.0287],[105.%s6,21.0288],
+ [105.%s5,21.0288],[105.%s5,21.0287]]]}}"""
+
+
+def parcels(path: Path, *uses: str) -> Path:
+    """Parcels 1, 2, … with these use codes, side by side."""
+    features = [PLOT % (n, use, *[f"85{n}"] * 5) for n, use in enumerate(uses, start=1)]
+    path.write_text('{"type": "FeatureCollection", "features": [' + ",".join(features) + "]}", encoding="utf-8")
+    return path
+
+
+@dataclass
+class Office:
+    """A served deployment in which one parcel of three is in quarantine."""
+
+    at: Deployment
+    url: str
+    key: str
+    other: str
+
+    def ask(self, path: str, **headers: str) -> Answer:
+        return Town(self.url, "", self.at.registry, self.at.settings).ask(path, **headers)
+
+    def collections(self, **headers: str) -> set[str]:
+        return {each["id"] for each in self.ask("/collections?f=json", **headers).json["collections"]}
+
+
+def basic(user: str, key: str) -> str:
+    return "Basic " + base64.b64encode(f"{user}:{key}".encode()).decode()
+
+
+@pytest.fixture(scope="module")
+def office(new_deployment: Callable[..., Deployment], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Office]:
+    at = new_deployment()
+    at.deliver(LAYER, parcels(tmp_path_factory.mktemp("desk") / "thua.geojson", "ODT", "XYZ", "CLN"))
+    with engine.connect(engine.database_url(at.settings), engine.OWNER) as connection:
+        key, other = agency.make_key(connection, STEWARD), agency.make_key(connection, OTHER)
+    with serving(at) as url:
+        yield Office(at, url, key, other)
+
+
+@pytest.fixture
+def own(office: Office) -> dict[str, str]:
+    return {"Authorization": basic(STEWARD, office.key)}
+
+
+QA = [f"{LAYER}__findings", f"{LAYER}__quarantine"]
+
+
+def test_the_steward_finds_its_quality_collections_beside_the_public_ones(office: Office, own: dict[str, str]) -> None:
+    assert office.collections(**own) - office.collections() == set(QA)
+
+
+def test_a_key_may_also_come_as_a_bearer(office: Office) -> None:
+    assert set(QA) <= office.collections(Authorization=f"Bearer {office.key}")
+
+
+@pytest.mark.parametrize("name", QA)
+@pytest.mark.parametrize("path", ["", "/items", "/items/1.2", "/schema", "/queryables", "/sortables"])
+def test_to_everybody_else_they_do_not_exist(office: Office, name: str, path: str) -> None:
+    address = f"/collections/{name}{path}?f=json"
+    unknown = office.ask(f"/collections/{LAYER}__nothing{path}?f=json").json["detail"].replace(f"{LAYER}__nothing", "?")
+    for headers in ({}, {"Authorization": basic(OTHER, office.other)}):
+        answer = office.ask(address, **headers)
+        assert answer.status == 404
+        # Not even the suggestion of a nearer name tells that they are there.
+        assert answer.json["detail"].replace(name, "?") == unknown
+    assert not any("__" in each for each in office.collections())
+    assert "__" not in office.ask("/openapi").text
+    assert "__findings" not in office.ask("/?f=html").text + office.ask("/collections?f=html").text
+
+
+def test_a_finding_tells_rule_feature_row_and_place(office: Office, own: dict[str, str]) -> None:
+    found = office.ask(f"/collections/{QA[0]}/items?f=json&rule=code.unknown&feature=00070.7.2", **own).json
+    told = found["features"][0]
+    assert (told["properties"]["row"], told["properties"]["action"]) == (2, "quarantine")
+    assert "XYZ" in told["properties"]["sentence_vi"]
+    lon, lat = told["geometry"]["coordinates"]
+    assert 105.8 < lon < 105.9
+    assert 21.028 < lat < 21.029
+
+
+def test_the_quarantine_holds_the_values_as_delivered_and_the_reason(office: Office, own: dict[str, str]) -> None:
+    found = office.ask(f"/collections/{QA[1]}/items?f=json", **own).json
+    assert (found["numberMatched"], len(found["features"])) == (1, 1)
+    told = found["features"][0]["properties"]
+    assert (told["land_use_code"], told["qa_state"], told["qa_feature"]) == ("XYZ", "open", "00070.7.2")
+    assert "code.unknown" in told["qa_rules"]
+    # What other agencies may not see yet is the steward's own.
+    assert told["origin"] == "Công nhận quyền"
+    assert found["features"][0]["geometry"]["type"] == "Polygon"
+
+
+def test_nothing_personal_is_in_the_quarantine(office: Office, own: dict[str, str]) -> None:
+    stored = office.at.rows("SELECT attributes::text, findings::text FROM sdi.quarantine")
+    served = office.ask(f"/collections/{QA[1]}/items?f=json", **own).text
+    for text in (*stored[0], served, office.ask(f"/collections/{QA[1]}/schema?f=json", **own).text):
+        assert "Nguyễn" not in text
+        assert "BX 123456" not in text
+        assert "holder" not in text
+
+
+@pytest.mark.parametrize("format_", ["html", "csv", "jsonld"])
+def test_they_are_ordinary_collections(office: Office, own: dict[str, str], format_: str) -> None:
+    answer = office.ask(f"/collections/{QA[1]}/items?f={format_}", **own)
+    assert answer.status == 200
+    assert "XYZ" in answer.text or format_ == "jsonld"
+    page = office.ask(f"/collections/{QA[1]}?f=html&lang=vi", **own)
+    assert "đối tượng bị cách ly" in page.text
+
+
+def test_a_place_and_a_filter_choose_among_them(office: Office, own: dict[str, str]) -> None:
+    count = [
+        office.ask(f"/collections/{QA[1]}/items?f=json&{asked}", **own).json["numberMatched"]
+        for asked in ("bbox=105,21,106,22", "bbox=106,21,107,22", "filter=qa_state='open'", "filter=qa_state='waived'")
+    ]
+    assert count == [1, 0, 1, 0]
+
+
+@pytest.mark.parametrize(
+    "shown",
+    [
+        lambda office: basic(STEWARD, "wrong"),
+        lambda office: basic(OTHER, office.key),
+        lambda office: basic("public", office.key),
+        lambda office: "Bearer wrong",
+        lambda office: "Basic not-base64!",
+        lambda office: "Basic " + base64.b64encode(b"\xff\xfe:x").decode(),
+        lambda office: "Digest something",
+        lambda office: "Bearer ",
+    ],
+)
+def test_a_wrong_key_is_told_so_and_asked_for_another(office: Office, shown: Callable[[Office], str]) -> None:
+    answer = office.ask("/collections?f=json", Authorization=shown(office))
+    assert answer.status == 401
+    assert answer.headers["WWW-Authenticate"].startswith("Basic realm=")
+    assert answer.json["status"] == 401
+
+
+def test_what_an_agency_is_answered_stays_out_of_shared_caches(office: Office, own: dict[str, str]) -> None:
+    for path in ("/collections?f=json", f"/collections/{LAYER}/items?f=json", "/?f=html"):
+        assert office.ask(path, **own).headers["Cache-Control"] == "private"
+        assert office.ask(path).headers["Cache-Control"] != "private"
+        assert any("Authorization" in each for each in office.ask(path).headers.get_all("Vary", []))
+
+
+def test_an_agency_sees_of_public_layers_what_the_public_sees(office: Office, own: dict[str, str]) -> None:
+    mine = office.ask(f"/collections/{LAYER}/items?f=json", **own).json["features"]
+    assert mine == office.ask(f"/collections/{LAYER}/items?f=json").json["features"]
+    assert "legal_area" not in mine[0]["properties"]
+
+
+def test_a_browser_is_asked_for_a_key_where_it_signs_in_and_nowhere_else(office: Office, own: dict[str, str]) -> None:
+    assert office.ask("/agency").status == 401
+    assert office.ask("/agency", **own).status == 303
+
+
+def test_a_revoked_key_opens_nothing_from_then_on(office: Office) -> None:
+    with engine.connect(engine.database_url(office.at.settings), engine.OWNER) as connection:
+        key = agency.make_key(connection, STEWARD, "for a day")
+        headers = {"Authorization": basic(STEWARD, key)}
+        assert set(QA) <= office.collections(**headers)
+        newest = agency.keys(connection)[-1]
+        assert agency.revoke(connection, STEWARD, newest.key_id) == 1
+    assert office.ask("/collections?f=json", **headers).status == 401
+    assert office.ask("/collections?f=json", Authorization=basic(STEWARD, office.key)).status == 200
+
+
+def test_no_key_stands_in_the_database_or_in_the_log(office: Office, capfd: pytest.CaptureFixture[str]) -> None:
+    office.ask("/collections?f=json", Authorization=basic(STEWARD, office.key))
+    office.ask("/collections?f=json", Authorization=basic(STEWARD, office.key + "x"))
+    logged = capfd.readouterr()
+    assert "wrong key" in logged.err
+    stored = office.at.rows("SELECT agency_key::text FROM sdi.agency_key")
+    encoded = base64.b64encode(f"{STEWARD}:{office.key}".encode()).decode()
+    for text in (logged.err, logged.out, *(row[0] for row in stored)):
+        assert office.key not in text
+        assert encoded not in text
+
+
+@pytest.mark.parametrize(
+    "table", ["sdi.finding", "sdi.quarantine", "sdi.held", "sdi.agency_key", "sdi.waiver", f"qa.{LAYER}__findings"]
+)
+def test_the_public_role_cannot_read_what_is_the_stewards(office: Office, table: str) -> None:
+    query = f"SELECT has_table_privilege('sdi_reader', '{table}', 'SELECT')"
+    if table.startswith("sdi."):
+        query = f"{query} OR has_any_column_privilege('sdi_reader', '{table}', 'SELECT')"
+    assert office.at.rows(query) == [(False,)]
+    assert office.at.rows("SELECT has_schema_privilege('sdi_reader', 'qa', 'USAGE')") == [(False,)]
+    assert office.at.rows(f"SELECT has_table_privilege('sdi_steward', 'qa.{QA[1]}', 'SELECT')") == [(True,)]
+
+
+def test_a_delivery_that_is_refused_shows_its_findings_to_the_steward(
+    office: Office, own: dict[str, str], tmp_path: Path
+) -> None:
+    path = parcels(tmp_path / "trong.geojson", "ODT")
+    path.write_text(path.read_text(encoding="utf-8").replace('"maXa": "00070", ', ""), encoding="utf-8")
+    assert office.at.deliver(LAYER, path).report.refused
+    asked = f"/collections/{QA[0]}/items?f=json&action=refuse"
+    assert office.ask(asked, **own).json["numberMatched"] >= 1
+    assert {each["id"] for each in office.ask("/collections?f=json", **own).json["collections"]} >= set(QA)
+
+
+def test_gdal_reads_them_with_a_key_and_not_without(office: Office) -> None:
+    script = (
+        "import json, sys, pyogrio\n"
+        "names = pyogrio.list_layers(sys.argv[1])[:, 0].tolist()\n"
+        "wanted = [name for name in names if name.endswith('__quarantine')]\n"
+        "rows = [pyogrio.raw.read(sys.argv[1], layer=name)[0]['fields'].tolist() for name in wanted]\n"
+        "counts = [pyogrio.read_info(sys.argv[1], layer=name, force_feature_count=True)['features'] for name in wanted]\n"
+        "print(json.dumps([wanted, rows, counts]))\n"
+    )
+
+    def read(**environment: str) -> Any:
+        done = subprocess.run(
+            [sys.executable, "-c", script, f"OAPIF:{office.url}/"], capture_output=True, text=True, check=True,
+            env={"PATH": "/usr/bin:/bin", **environment},
+        )  # fmt: skip
+        return json.loads(done.stdout)
+
+    assert read() == [[], [], []]
+    names, fields, counts = read(GDAL_HTTP_USERPWD=f"{STEWARD}:{office.key}")
+    assert names == [QA[1]]
+    assert {"qa_state", "qa_rules", "land_use_code"} <= set(fields[0])
+    assert counts == [1]
+
+
+def test_the_public_reads_rates_by_iso_19157_and_no_word_of_whose(office: Office) -> None:
+    told = office.ask(f"/collections/{LAYER}?f=json&lang=en").json["quality"]
+    rates = {each["element"]: each["rate"] for each in told["elements"]}
+    assert told["standard"] == "ISO 19157-1"
+    assert rates["domain consistency"] == pytest.approx(1 / 3, abs=1e-6)
+    assert rates["completeness commission"] == 0
+    assert set(told["elements"][0]) == {"element", "title", "measure", "measureId", "rate"}
+    page = office.ask(f"/collections/{LAYER}?f=html&lang=vi").text
+    assert "Chất lượng dữ liệu" in page
+    assert "33,33 %" in page
+    assert "Data quality" in office.ask(f"/collections/{LAYER}?f=html&lang=en").text
