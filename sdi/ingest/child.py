@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import json
 import os
-import resource
 import sys
 from collections.abc import Iterator
-from contextlib import suppress
+from pathlib import Path
 from typing import Any
+
+from sdi.ingest import confinement
 
 ALLOWED = frozenset({
     "ESRI Shapefile", "GPKG", "GeoJSON", "GeoJSONSeq", "ESRIJSON", "TopoJSON", "OpenFileGDB", "MapInfo File", "DXF",
@@ -71,30 +72,12 @@ def main() -> None:
 
 
 def _confine(order: dict[str, Any]) -> None:
-    """Bound memory (bytes), processor time (s) and file size, and leave the network."""
-    for limit, value in (
-        (resource.RLIMIT_AS, order["memory"]),
-        (resource.RLIMIT_CPU, order["cpu"]),
-        (resource.RLIMIT_FSIZE, order["memory"]),
-        (resource.RLIMIT_CORE, 0),
-    ):
-        with suppress(ValueError, OSError):
-            resource.setrlimit(limit, (value, value))
+    """Give up what reading the file does not need. A process that was started over has given it up already."""
+    confinement.bound(order["memory"], order["cpu"], order["memory"])
     if "isolated" not in order:
-        order["isolated"] = _leave_network()
-
-
-def _leave_network() -> bool:
-    """Enter an empty network namespace where the kernel allows it; the drivers' shutting out holds without it."""
-    if not hasattr(os, "unshare"):
-        return False
-    for flags in (os.CLONE_NEWNET, os.CLONE_NEWUSER | os.CLONE_NEWNET):
-        try:
-            os.unshare(flags)
-            return True
-        except OSError:
-            continue
-    return False
+        folders = [Path(order[name]).parent for name in ("path", "out") if name in order]
+        order["isolated"] = confinement.leave_network()
+        confinement.leave_files([Path.cwd(), *folders])
 
 
 def _shut_out_drivers(order: dict[str, Any]) -> None:
@@ -154,28 +137,31 @@ def _read(order: dict[str, Any]) -> dict[str, Any]:
             return _inspect(order)
         order["layer"] = names[0]
     facts = _info(order, order["layer"], force=False)
-    geometry, count, curves = "", 0, 0
+    geometry, curves = "", 0
+    lengths: list[int] = []
     options = {"encoding": order["encoding"]} if order.get("encoding") else {}
     with _stream(order, options) as (meta, reader):
         geometry = (meta["geometry_name"] or "wkb_geometry") if meta["geometry_type"] else ""
         with pa.OSFile(order["out"], "wb") as sink, pa.ipc.new_file(sink, reader.schema) as writer:
             for batch in reader:
                 writer.write_batch(batch)
-                count += batch.num_rows
+                lengths.append(batch.num_rows)
                 if geometry in batch.schema.names:
                     curves += _curves(batch.column(geometry))
-                _say({"done": count, "total": max(facts["feature_count"], count)})
+                _say({"done": sum(lengths), "total": max(facts["feature_count"], sum(lengths))})
             names = reader.schema.names
     if curves:
-        _linearise(order)
+        _linearise(order, lengths)
     geometry = geometry if geometry in names else ""
-    return facts | {"feature_count": count, "geometry_column": geometry, "curves": curves}
+    return facts | {"feature_count": sum(lengths), "geometry_column": geometry, "curves": curves}
 
 
 def _stream(order: dict[str, Any], options: dict[str, Any]) -> Any:
     import pyogrio
 
-    return pyogrio.open_arrow(order["path"], layer=order["layer"], use_pyarrow=True, batch_size=65_536, **options)
+    return pyogrio.open_arrow(
+        order["path"], layer=order["layer"], use_pyarrow=True, batch_size=order.get("part", 65_536), **options
+    )
 
 
 def _curves(column: Any) -> int:
@@ -183,11 +169,14 @@ def _curves(column: Any) -> int:
 
 
 def wkb_codes(column: Any) -> Iterator[int]:
-    """The geometry codes of a WKB column without dimension flags (ISO 1000s and the older high bits)."""
+    """The geometry codes of a WKB column without dimension flags (ISO 1000s and the older high bits); what is too short
+    to have one is left out."""
     import numpy as np
     import pyarrow as pa
+    import pyarrow.compute as pc
 
     column = column.drop_null().cast(pa.large_binary())
+    column = column.filter(pc.greater_equal(pc.binary_length(column), 5))
     if not len(column):
         return
     offsets = np.frombuffer(column.buffers()[1], np.int64)[column.offset : column.offset + len(column)]
@@ -199,15 +188,21 @@ def wkb_codes(column: Any) -> Iterator[int]:
     yield from (codes % 1000).tolist()
 
 
-def _linearise(order: dict[str, Any]) -> None:
-    """pyogrio's row interface makes curves into lines by GDAL's arc step; the Arrow interface hands them on."""
+def _linearise(order: dict[str, Any], lengths: list[int]) -> None:
+    """pyogrio's row interface makes curves into lines by GDAL's arc step; the Arrow interface hands them on.
+
+    lengths: of the batches that the geometries are written beside.
+    """
     import pyarrow as pa
     import pyogrio
 
     _, _, geometries, _ = pyogrio.raw.read(order["path"], layer=order["layer"], columns=[])
-    table = pa.table({"wkb": pa.array(list(geometries), pa.large_binary())})
-    with pa.OSFile(order["out"] + ".lines", "wb") as sink, pa.ipc.new_file(sink, table.schema) as writer:
-        writer.write_table(table)
+    column = pa.array(list(geometries), pa.large_binary())
+    schema, start = pa.schema({"wkb": pa.large_binary()}), 0
+    with pa.OSFile(order["out"] + ".lines", "wb") as sink, pa.ipc.new_file(sink, schema) as writer:
+        for length in lengths:
+            writer.write_batch(pa.record_batch([column.slice(start, length)], schema=schema))
+            start += length
 
 
 def _say(message: dict[str, Any]) -> None:

@@ -10,14 +10,12 @@ from __future__ import annotations
 import json
 import math
 import os
-import resource
 import sys
 from collections.abc import Iterator
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from sdi.ingest.child import _leave_network
+from sdi.ingest import confinement
 
 ALLOWED = frozenset({"GTiff", "COG", "MEM"})
 KNOWN = (
@@ -63,17 +61,12 @@ def main() -> None:
 
 
 def _confine(order: dict[str, Any]) -> None:
-    """Bound memory (bytes), processor time (s) and the size of a file (bytes), and leave the network."""
-    for limit, value in (
-        (resource.RLIMIT_AS, order["memory"]),
-        (resource.RLIMIT_CPU, order["cpu"]),
-        (resource.RLIMIT_FSIZE, order["file_size"]),
-        (resource.RLIMIT_CORE, 0),
-    ):
-        with suppress(ValueError, OSError):
-            resource.setrlimit(limit, (value, value))
+    """Give up what reading the file does not need. A process that was started over has given it up already."""
+    confinement.bound(order["memory"], order["cpu"], order["file_size"])
     if not os.environ.get("SDI_CHILD_AGAIN"):
-        _leave_network()
+        confinement.leave_network()
+        out = [Path(order["out"]).parent] if "out" in order else []
+        confinement.leave_files([Path.cwd(), order["path"], *out])
 
 
 def _shut_out_drivers(order: dict[str, Any]) -> None:

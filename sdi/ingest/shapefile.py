@@ -42,6 +42,14 @@ def _dbf_shortfall(dbf: Path) -> tuple[int, int] | None:
     return (size, promised) if size < promised else None
 
 
+def records(shp: Path) -> tuple[int, int]:
+    """How many shapes .shx lists (8 bytes each after a header of 100) and how many rows .dbf promises."""
+    with shp.with_suffix(".dbf").open("rb") as file:
+        head = file.read(8)
+    rows = struct.unpack("<I", head[4:8])[0] if len(head) == 8 else 0
+    return (shp.with_suffix(".shx").stat().st_size - 100) // 8, rows
+
+
 def declared_encoding(shp: Path) -> str | None:
     """The encoding that the .cpg declares; None without one or where it names none that is known."""
     cpg = shp.with_suffix(".cpg")

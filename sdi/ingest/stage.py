@@ -2,28 +2,22 @@
 
 from __future__ import annotations
 
-import bz2
 import errno
-import gzip
 import hashlib
-import lzma
 import os
 import re
 import shutil
 import stat
-import struct
-import tarfile
 import tempfile
 import unicodedata
-import zipfile
-import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
-from typing import IO, Any, cast
+from pathlib import Path
 
 from sdi.errors import NotFound, SourceError, UsageError, nearest
+from sdi.ingest.archive import UNSHOWN, safe, shown, unpack, zip_entries
+from sdi.ingest.archive import ArchiveLimits as ArchiveLimits
 from sdi.ingest.scratch import Scratch
 
 COMPANIONS: dict[str, tuple[str, ...]] = {
@@ -40,28 +34,19 @@ COMPANIONS: dict[str, tuple[str, ...]] = {
 NEEDED = {".shp": (".shx", ".dbf"), ".tab": (".dat", ".map", ".id"), ".mif": (".mid",)}
 FOLDERS = (".gdb",)
 TARS = (".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".tar.xz")
-NESTED = (".zip", ".7z", ".rar", ".gz", ".bz2", ".xz", ".tar", ".tgz")
 PARTS_OF_SHAPEFILE = (".dbf", ".shx", ".prj", ".cpg")
 FOREIGN = {
     ".dwg": "Save the drawing as DXF (AutoCAD: SAVEAS, DXF R2010).",
     ".itf": "Convert the INTERLIS transfer to GeoPackage (ili2gpkg).",
     ".xtf": "Convert the INTERLIS transfer to GeoPackage (ili2gpkg).",
     ".rar": "Unpack it and pack it again as .zip.", ".7z": "Unpack it and pack it again as .zip.",
-    ".gz": "Unpack it and pack it again as .zip.", ".xls": "Save the table as .xlsx.", ".ods": "Save the table as .xlsx.",
+    ".gz": "Unpack it and pack it again as .zip.",
+    ".xls": "Save the table as .xlsx.", ".ods": "Save the table as .xlsx.",
     ".mdb": "Export the layers as a file geodatabase (.gdb) or as GeoPackage.",
     ".qgz": "A project holds no data; hand in its layers.", ".qgs": "A project holds no data; hand in its layers.",
     ".mxd": "A project holds no data; hand in its layers.", ".aprx": "A project holds no data; hand in its layers.",
 }  # fmt: skip
 """Suffix of what stewards have besides -> how they make of it what can be read."""
-
-UNSHOWN = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})
-"""Unicode categories of control and format characters, lone surrogates (a name that is not UTF-8), line ends."""
-PACKED = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA)
-WRAPPERS: dict[bytes, Any] = {b"\x1f\x8b": gzip.open, b"BZh": bz2.open, b"\xfd7zXZ\x00": lzma.open}
-SMALL = 10_000_000
-"""Bytes below which no ratio is asked for."""
-NAME = 1024
-"""Bytes that a file takes at most, on the average, in a zip's table of contents."""
 
 
 @dataclass(frozen=True)
@@ -80,15 +65,6 @@ class Staged:
         return self.main.suffix.lower()
 
 
-@dataclass(frozen=True)
-class ArchiveLimits:
-    files: int = 2000
-    size: int = 8 * 1024**3
-    """Bytes of all files together."""
-    ratio: int = 200
-    """Unpacked to packed size, for files over 10 MB."""
-
-
 @contextmanager
 def staged(path: Path, wanted: str | None, limits: ArchiveLimits) -> Iterator[Staged]:
     """Yield a private copy of the dataset at `path`; it is gone when the block ends. `wanted` picks one by its stem
@@ -101,9 +77,7 @@ def staged(path: Path, wanted: str | None, limits: ArchiveLimits) -> Iterator[St
         yield Staged(main, digest, size, tuple(main.name for main in mains))
 
 
-def _stage(
-    path: Path, folder: Path, wanted: str | None, limits: ArchiveLimits
-) -> tuple[Path, list[Path], str, int]:
+def _stage(path: Path, folder: Path, wanted: str | None, limits: ArchiveLimits) -> tuple[Path, list[Path], str, int]:
     """Copy, unpack, choose. Returns the dataset, all datasets, and the digest and size of what was handed in."""
     if not _is_archive(path):
         main, digest, size = _copy(path, _parts(path), folder)
@@ -114,14 +88,17 @@ def _stage(
         archive, digest, size = _copy(path, [path], packed)
         unpacked = folder / "unpacked"
         unpacked.mkdir()
-        _unpack(archive, path.name, unpacked, limits)
+        unpack(archive, path.name, unpacked, limits)
         archive.unlink()
         _name_geodatabases(unpacked, path.name.split(".")[0])
         mains = _datasets(unpacked)
         main = _choose(path, mains, wanted)
-        _parts(main)
+        main = _respell(main, _parts(main))
+        for template in (".csvt", ".gfs"):  # they say which columns and types there are, and what does not fit is lost
+            main.with_suffix(template).unlink(missing_ok=True)
+    _check_content(main)
     if main.suffix.lower() == ".xlsx":
-        _zip_entries(main, main.name, limits)
+        zip_entries(main, main.name, limits)
     _to_utf8(main)
     return main, mains, digest, size
 
@@ -129,7 +106,7 @@ def _stage(
 def _there(path: Path) -> Path:
     """The absolute path of a file that is there and is a file of its own. Raises NotFound, SourceError."""
     if any(unicodedata.category(letter) in UNSHOWN for letter in path.name):
-        raise SourceError(f"The name {_shown(path.name)} holds characters that cannot be shown.",
+        raise SourceError(f"The name {shown(path.name)} holds characters that cannot be shown.",
                           hint="Rename the file.")  # fmt: skip
     try:
         link, path = path.is_symlink(), path.parent.resolve() / path.name
@@ -141,10 +118,6 @@ def _there(path: Path) -> Path:
     if not there:
         raise NotFound(f"There is no file {path.name}.", hint=_neighbour(path))
     return path
-
-
-def _shown(name: str) -> str:
-    return "".join("\ufffd" if unicodedata.category(letter) in UNSHOWN else letter for letter in name)
 
 
 @contextmanager
@@ -214,6 +187,20 @@ def _companions(path: Path) -> dict[str, Path]:
     return {entry.suffix.lower(): entry for entry in entries}
 
 
+def _check_content(main: Path) -> None:
+    """Say of some files what they are: nothing, a web page instead of a download, a drawing of the next version."""
+    if main.is_dir():
+        return
+    with main.open("rb") as file:
+        head = file.read(512)
+    if not head:
+        raise SourceError(f"{main.name} is empty.", hint="Copy it again and compare its size.")
+    if re.match(rb"(\xef\xbb\xbf)?\s*<(!doctype\s+html|html)\b", head, re.IGNORECASE):
+        raise SourceError(f"{main.name} is a web page.", hint="Download the file again; the server sent a message.")
+    if main.suffix.lower() == ".dgn" and head.startswith(b"\xd0\xcf\x11\xe0"):
+        raise SourceError(f"{main.name} is a drawing of MicroStation V8.", hint="Save it as DXF, or as DGN V7.")
+
+
 def _check_unfinished(path: Path) -> None:
     """SQLite keeps what a program has not finished writing beside the file; without it the newest edits are lost."""
     for ending in ("-wal", "-journal"):
@@ -231,30 +218,39 @@ def _is_native_tab(path: Path) -> bool:
     """A .tab may be a view, a mosaic, or a link to a raster or a database; only a native table holds its own data."""
     with path.open("rb") as file:
         text = file.read(100_000).lower()
-    foreign = (rb"create\s+view", rb"open\s+table", rb"isseamless", rb"type\s+(?!native|decimal)\w*\s*(linked|raster)")
+    foreign = (
+        rb"create\s+view",
+        rb"open\s+table",
+        rb'isseamless"\s*=\s*"true',
+        rb'type\s+"?(linked|raster|odbc|access)',
+    )
     return re.search(rb"type\s+native", text) is not None and not any(re.search(word, text) for word in foreign)
-
-
-def _safe(name: str) -> str:
-    """A file name without the characters that GDAL gives a meaning (`!`, `:`, `?`, `#`, `,`)."""
-    return re.sub(r"[^\w.\- ()\[\]]", "_", name)
 
 
 def _copy(path: Path, parts: list[Path], folder: Path) -> tuple[Path, str, int]:
     """Copy the parts. Returns the main file's copy, and digest and size of what was copied: nobody writes there."""
     if path.is_dir():
-        folder = folder / _safe(path.name)
+        folder = folder / safe(path.name)
         folder.mkdir()
     digest, size = hashlib.sha256(), 0
     for part in parts:
         # One spelling of the stem and small suffixes: GDAL finds companions by both on a case-sensitive disk.
         exact = path.is_dir() or path.suffix.lower() == ".thf"
         name = part.name if exact else path.stem + part.suffix.lower()
-        size += _take(part, folder / _safe(name), digest)
+        size += _take(part, folder / safe(name), digest)
     if path.is_dir():
         return folder, digest.hexdigest(), size
-    main = folder / _safe(path.name if path.suffix.lower() == ".thf" else path.stem + path.suffix.lower())
+    main = folder / safe(path.name if path.suffix.lower() == ".thf" else path.stem + path.suffix.lower())
     return main, digest.hexdigest(), size
+
+
+def _respell(main: Path, parts: list[Path]) -> Path:
+    """Give the unpacked parts of a dataset one stem and small suffixes, as `_copy` does. Returns the main one."""
+    if main.is_dir() or main.suffix.lower() == ".thf":
+        return main
+    for part in parts:
+        part.rename(main.with_suffix(part.suffix.lower()))
+    return main.with_suffix(main.suffix.lower())
 
 
 def _take(part: Path, target: Path, digest: hashlib._Hash) -> int:
@@ -278,185 +274,7 @@ def _take(part: Path, target: Path, digest: hashlib._Hash) -> int:
     return before.st_size
 
 
-# --- archives -----------------------------------------------------------------------------------------------------
-
-
-BROKEN = (
-    zipfile.BadZipFile, tarfile.TarError, zlib.error, lzma.LZMAError, EOFError, NotImplementedError, RuntimeError,
-    ValueError, struct.error, OverflowError, IndexError, KeyError,
-)  # fmt: skip
-"""What the standard library says of archives that are none."""
-
-
-def _unpack(path: Path, name: str, folder: Path, limits: ArchiveLimits) -> None:
-    """Unpack the archive at `path`, which the steward calls `name`. Raises SourceError; OSError is the disk's."""
-    try:
-        if name.lower().endswith((".zip", ".kmz")):
-            _unpack_zip(path, name, folder, limits)
-        else:
-            _unpack_tar(path, name, folder, limits)
-    except BROKEN:
-        raise _unreadable(name) from None
-    except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise
-        raise _unreadable(name) from None
-
-
-def _unreadable(name: str) -> SourceError:
-    return SourceError(f"{name} is not a readable archive.", hint="Pack it again as .zip and compare the size.")
-
-
-def _zip_entries(path: Path, name: str, limits: ArchiveLimits) -> list[zipfile.ZipInfo]:
-    """The files of a zip that keeps the rules. Raises SourceError."""
-    _check_directory(path, name, limits)
-    try:
-        with zipfile.ZipFile(path) as archive:
-            entries = [entry for entry in archive.infolist() if not entry.is_dir()]
-    except (*BROKEN, OSError):
-        raise _unreadable(name) from None
-    if any(entry.flag_bits & 1 for entry in entries):
-        raise SourceError(f"{name} is encrypted.", hint="Pack it without a password.")
-    if any(stat.S_ISLNK(entry.external_attr >> 16) for entry in entries):
-        raise SourceError(f"{name} holds a symbolic link.", hint="Pack the files themselves.")
-    if any(entry.compress_type not in PACKED for entry in entries):
-        raise SourceError(f"{name} is packed in a way that cannot be unpacked here.",
-                          hint="Pack it with the usual method (Deflate).")  # fmt: skip
-    _check_names(name, [entry.filename for entry in entries])
-    _check_sizes(name, [(entry.file_size, entry.compress_size) for entry in entries], path.stat().st_size, limits)
-    return entries
-
-
-def _check_directory(path: Path, name: str, limits: ArchiveLimits) -> None:
-    """Refuse a table of contents that is longer than the allowed number of files can need, before it is read."""
-    size = path.stat().st_size
-    with path.open("rb") as file:
-        file.seek(max(0, size - (1 << 16) - 22))
-        tail = file.read()
-    end = tail.rfind(b"PK\x05\x06")
-    if end < 0 or len(tail) < end + 22:
-        return  # zipfile says that it is none
-    contents = int.from_bytes(tail[end + 12 : end + 16], "little")
-    wide = tail.rfind(b"PK\x06\x06", 0, end)
-    if contents == 0xFFFFFFFF or wide >= 0:
-        contents = max(contents if contents != 0xFFFFFFFF else 0, int.from_bytes(tail[wide + 40 : wide + 48], "little"))
-    if min(contents, size) > NAME * (limits.files + 1):
-        raise SourceError(f"{name} holds more files than is allowed.", hint=f"Allowed: {limits.files} files.")
-
-
-def _check_names(archive: str, names: list[str]) -> None:
-    for name in names:
-        parts = PurePosixPath(name.replace("\\", "/"))
-        if not parts.parts or parts.is_absolute() or ".." in parts.parts or ":" in parts.parts[0] or "\0" in name:
-            raise SourceError(f"{archive} holds a file outside its own folder: {_shown(name[:200])!r}.",
-                              hint="Pack it again.")  # fmt: skip
-
-
-def _check_sizes(name: str, sizes: list[tuple[int, int]], packed: int, limits: ArchiveLimits) -> None:
-    """sizes: (unpacked, packed) bytes of each file as the archive says; packed: bytes of the archive itself."""
-    total = sum(size for size, _ in sizes)
-    bloated = any(size > SMALL and size > limits.ratio * max(inside, 1) for size, inside in sizes)
-    bloated |= total > 10 * SMALL and total > limits.ratio * packed
-    if len(sizes) > limits.files or total > limits.size or bloated:
-        raise SourceError(f"{name} unpacks to {len(sizes)} files and {total} bytes, more than is allowed.",
-                          hint=f"Allowed: {limits.files} files, {limits.size} bytes, {limits.ratio} to 1.")  # fmt: skip
-    if any(size < 0 for size, _ in sizes):
-        raise _unreadable(name)
-
-
-def _hidden(name: str) -> bool:
-    parts = PurePosixPath(name.replace("\\", "/")).parts
-    return any(part.startswith((".", "__MACOSX")) for part in parts)
-
-
-def _unpack_zip(path: Path, name: str, folder: Path, limits: ArchiveLimits) -> None:
-    entries = [entry for entry in _zip_entries(path, name, limits) if not _hidden(entry.filename)]
-    _check_nested(name, [entry.filename for entry in entries])
-    _check_room(folder, sum(entry.file_size for entry in entries))
-    with zipfile.ZipFile(path) as archive:
-        for entry in entries:
-            with archive.open(entry) as file:
-                _write(file, folder, entry.filename, entry.file_size)
-
-
-def _check_room(folder: Path, size: int) -> None:
-    if size > shutil.disk_usage(folder).free:
-        raise OSError(errno.ENOSPC, "no room")
-
-
-def _unpack_tar(path: Path, name: str, folder: Path, limits: ArchiveLimits) -> None:
-    packed = path.stat().st_size
-    with _unwrapped(path, name, limits) as stream, tarfile.open(fileobj=stream, mode="r:") as archive:
-        sizes: list[tuple[int, int]] = []
-        for entry in archive:
-            archive.members = []  # or it keeps them all
-            sizes.append((entry.size if entry.isreg() else 0, packed))
-            _check_sizes(name, [(sum(size for size, _ in sizes), packed)] + [(0, 0)] * (len(sizes) - 1), packed, limits)
-            if entry.isdir() or _hidden(entry.name.removeprefix("./")):
-                continue
-            if not entry.isreg():
-                raise SourceError(f"{name} holds a link or a device: {_shown(entry.name[:200])!r}.",
-                                  hint="Pack the files themselves.")  # fmt: skip
-            _check_names(name, [entry.name])
-            _check_nested(name, [entry.name])
-            _check_room(folder, entry.size)
-            file = archive.extractfile(entry)
-            assert file is not None
-            _write(file, folder, entry.name, entry.size)
-
-
-@contextmanager
-def _unwrapped(path: Path, name: str, limits: ArchiveLimits) -> Iterator[IO[bytes]]:
-    """The bytes of a tar, unpacked as they are asked for and no more of them than is allowed."""
-    with path.open("rb") as file:
-        head = file.read(6)
-    opened: Any = next((way for mark, way in WRAPPERS.items() if head.startswith(mark)), Path.open)
-    with opened(path, "rb") as stream:
-        yield cast(IO[bytes], _Bounded(stream, name, min(limits.size, limits.ratio * path.stat().st_size) + SMALL))
-
-
-class _Bounded:
-    """A stream that ends with a sentence where a bomb would go on, and gives no more than a header at once."""
-
-    def __init__(self, stream: IO[bytes], name: str, most: int) -> None:
-        self.stream, self.name, self.most = stream, name, most
-        self.tell = stream.tell
-
-    def seek(self, target: int, whence: int = 0) -> int:
-        self._reach(target if whence == 0 else 0)
-        return self.stream.seek(target, whence)
-
-    def read(self, size: int = -1) -> bytes:
-        if not 0 <= size <= SMALL:
-            raise tarfile.ReadError("a header of this length is none")
-        self._reach(self.stream.tell() + size)
-        return self.stream.read(size)
-
-    def _reach(self, target: int) -> None:
-        if target > self.most:
-            raise SourceError(f"{self.name} unpacks to more than {self.most} bytes.", hint="Pack fewer files in one.")
-
-
-def _check_nested(archive: str, names: list[str]) -> None:
-    for name in names:
-        if name.lower().endswith(NESTED):
-            raise SourceError(
-                f"{archive} holds another archive: {_shown(PurePosixPath(name).name)}.", hint="Pack it once only."
-            )
-
-
-def _write(file: IO[bytes], folder: Path, name: str, size: int) -> None:
-    """Write one unpacked file; what is longer than the archive said is not believed."""
-    parts = [_safe(part) for part in PurePosixPath(name.replace("\\", "/")).parts if part not in (".", "")]
-    target = folder.joinpath(*parts)
-    target.parent.mkdir(parents=True, exist_ok=True)
-    with target.open("xb") as out:
-        left = size
-        while block := file.read(min(1 << 20, left + 1)):
-            left -= len(block)
-            if left < 0:
-                raise ValueError("longer than the archive says")
-            out.write(block)
+# --- what an archive holds --------------------------------------------------------------------------------------------
 
 
 def _name_geodatabases(folder: Path, stem: str) -> None:
@@ -464,7 +282,7 @@ def _name_geodatabases(folder: Path, stem: str) -> None:
     for table in sorted(folder.rglob("a00000001.gdbtable")):
         inner = table.parent
         if inner == folder:
-            inner = folder / f"{_safe(stem)}.gdb"
+            inner = folder / f"{safe(stem)}.gdb"
             files = [path for path in folder.iterdir() if path.is_file()]
             inner.mkdir()
             for path in files:
