@@ -17,7 +17,7 @@ from sdi.errors import NotFound
 from sdi.service import links, words
 from sdi.service.asked import Asked
 from sdi.service.crs import Crs
-from sdi.service.parameters import Question, row_filters
+from sdi.service.parameters import Question, record_time, row_filters
 from sdi.service.publications import Snapshot
 from sdi.service.state import service_of
 
@@ -41,7 +41,7 @@ async def feature_collection(
         return Response(None, headers=headers, media_type=links.GEOJSON)
     rows = service.reader.geojson(layer, question.query)
     first = await anext(rows, None)
-    tail = {"numberMatched": matched, "timeStamp": now(), "links": answered}
+    tail = {"numberMatched": matched, "timeStamp": now(), **told(question.query.as_of), "links": answered}
     body = _body(request, rows, first, tail)
     return StreamingResponse(body, headers=headers, media_type=links.GEOJSON)
 
@@ -71,7 +71,8 @@ async def feature(
 ) -> Response:
     """One feature with its links. Raises NotFound."""
     service = service_of(request)
-    row = await one(service, layer, feature_id, crs)
+    known_at = record_time(asked.parameters)
+    row = await one(service, layer, feature_id, crs, known_at)
     answered = item_links(service, asked, layer, feature_id, snapshot)
     headers = {
         "Link": links.header(answered),
@@ -79,25 +80,32 @@ async def feature(
         "Content-Language": asked.language,
     }
     request.state.rows = 1
-    tail = json.dumps({"links": answered}, ensure_ascii=False, separators=(",", ":"))
+    tail = json.dumps({**told(known_at), "links": answered}, ensure_ascii=False, separators=(",", ":"))
     return Response(f"{row[:-1]},{tail[1:]}", headers=headers, media_type=links.GEOJSON)
 
 
-async def one(service: Any, layer: Layer, feature_id: str, crs: Crs) -> str:
-    """The text of one feature that exists for who asks. Raises NotFound."""
-    row: str | None = await anext(service.reader.geojson(layer, by_ids(service, layer, (feature_id,), crs)), None)
+async def one(service: Any, layer: Layer, feature_id: str, crs: Crs, known_at: datetime | None = None) -> str:
+    """The text of one feature that exists, or was known at an instant, for who asks. Raises NotFound."""
+    query = by_ids(service, layer, (feature_id,), crs, known_at)
+    row: str | None = await anext(service.reader.geojson(layer, query), None)
     if row is None:
-        raise NotFound(f"Collection '{layer.id}' has no feature '{feature_id[:100]}'.")
+        had = f"had, as of {instant(known_at)}," if known_at else "has"
+        raise NotFound(f"Collection '{layer.id}' {had} no feature '{feature_id[:100]}'.")
     return row
 
 
-def by_ids(service: Any, layer: Layer, ids: tuple[str, ...], crs: Crs) -> FeatureQuery:
+def by_ids(
+    service: Any, layer: Layer, ids: tuple[str, ...], crs: Crs, known_at: datetime | None = None
+) -> FeatureQuery:
     """The features with these ids, as far as they exist for who asks."""
+    filters = row_filters(service.agency, layer)
     return FeatureQuery(
         layer=layer.id,
         attributes=visible(service.agency, layer),
         ids=ids,
-        filters=row_filters(service.agency, layer),
+        filters=filters,
+        as_of=known_at,
+        latest=filters if known_at else (),
         crs=crs.epsg,
         north_first=crs.north_first,
         limit=len(ids),
@@ -162,3 +170,13 @@ def item_links(service: Any, asked: Asked, layer: Layer, feature_id: str, snapsh
 def now() -> str:
     """The time of an answer, RFC 3339 in UTC."""
     return datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def told(known_at: datetime | None) -> dict[str, str]:
+    """The member that says as of when an answer is; nothing for one of now."""
+    return {"asOf": instant(known_at)} if known_at else {}
+
+
+def instant(moment: datetime) -> str:
+    """RFC 3339 in UTC, to the microsecond where there are any."""
+    return moment.isoformat().replace("+00:00", "Z")

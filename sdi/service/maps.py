@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import urlencode, urlsplit
 
 import numpy as np
 
@@ -35,10 +35,17 @@ def of_collection(service: Service, layer: Layer, publication: Publication, lang
 
 
 def of_features(
-    service: Service, layer: Layer, publication: Publication, language: str, source: str
+    service: Service, layer: Layer, publication: Publication, asked: Asked, source: str
 ) -> dict[str, Any]:  # fmt: skip
-    """The features of one document, in CRS84."""
-    return {**_common(service, layer, publication, language), "kind": "page", "source": _root(service) + source}
+    """The features of one document, in CRS84; as of an instant, if that was asked, what they lead to as well."""
+    told = _common(service, layer, publication, asked.language)
+    return {**told, "kind": "page", "source": _root(service) + source, "item": told["item"] + kept(asked)}
+
+
+def kept(asked: Asked) -> str:
+    """The part of a query that links to other features repeat: `?as-of=…`, or nothing."""
+    at = asked.parameters.get("as-of")
+    return f"?{urlencode({'as-of': at})}" if at is not None else ""
 
 
 def page_source(layer: Layer, asked: Asked, question: Question) -> str:
@@ -48,8 +55,9 @@ def page_source(layer: Layer, asked: Asked, question: Question) -> str:
     return links.address("", "collections", layer.id, "items", parameters={**kept, **needed})
 
 
-def item_source(service: Service, layer: Layer, feature_id: str) -> str:
-    return links.address("", "collections", layer.id, "items", feature_id, parameters={"f": "json"})
+def item_source(layer: Layer, feature_id: str, asked: Asked) -> str:
+    kept = {name: value for name, value in asked.parameters.items() if name == "as-of"}
+    return links.address("", "collections", layer.id, "items", feature_id, parameters={**kept, "f": "json"})
 
 
 def corners(publication: Publication) -> list[list[float]]:

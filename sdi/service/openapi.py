@@ -55,6 +55,10 @@ def _components(pygeoapi: dict[str, Any], settings: Settings) -> dict[str, Any]:
     )
     parameters["items-f"] = _parameter("f", {"type": "string", "enum": ITEM_FORMATS, "default": "json"})
     parameters["datetime"] = _parameter("datetime", {"type": "string"})
+    parameters["as-of"] = _parameter("as-of", {"type": "string"}) | {
+        "description": "Record time: the features as the store knew them at this instant (RFC 3339), or at the end of "
+        "this day in Viet Nam; 'datetime' filters by the time in which they hold in the world."
+    }
     parameters["sortby"] = _parameter("sortby", {"type": "array", "minItems": 1, "items": {"type": "string"}})
     parameters["filter"] = _parameter("filter", {"type": "string"})
     parameters["filter-lang"] = _parameter(
@@ -83,14 +87,13 @@ def _of_layer(name: str, layer: Layer, agency: Agency) -> dict[str, Any]:
         schema = {word: value for word, value in field(attribute).items() if word in ("type", "format")}
         compared.append(_parameter(attribute.name, schema) | {"description": attribute.title.vi})
     time = ["datetime"] if layer.temporal else []
-    items = _refs("items-f", "lang", "limit", "offset", "bbox", "bbox-crs", "crs", *time,
+    items = _refs("items-f", "lang", "limit", "offset", "bbox", "bbox-crs", "crs", *time, "as-of",
                   "properties", "sortby", "skipGeometry", "filter", "filter-lang", "filter-crs")  # fmt: skip
+    item = _refs("featureId", "items-f", "lang", "crs", "as-of")
     word = "".join(part.capitalize() for part in name.split("_"))
     paths = {
         f"{collection}/items": _get(f"get{word}Features", layer.title.vi, "Features", items + compared, common),
-        f"{collection}/items/{{featureId}}": _get(
-            f"get{word}Feature", layer.title.vi, "Feature", _refs("featureId", "items-f", "lang", "crs"), common
-        ),
+        f"{collection}/items/{{featureId}}": _get(f"get{word}Feature", layer.title.vi, "Feature", item, common),
         f"{collection}/sortables": _get(f"get{word}Sortables", layer.title.vi, "Schema", _refs("f", "lang"), common),
     }
     if layer.dossier is not None:
@@ -169,6 +172,7 @@ _SCHEMAS: dict[str, Any] = {
             "features": {"type": "array", "items": {"$ref": "#/components/schemas/featureGeoJSON"}},
             "numberMatched": {"type": "integer", "minimum": 0}, "numberReturned": {"type": "integer", "minimum": 0},
             "timeStamp": {"type": "string", "format": "date-time"},
+            "asOf": {"type": "string", "format": "date-time", "description": "As of when the features are."},
             "links": {"type": "array", "items": {"$ref": "#/components/schemas/link"}},
         },
     },

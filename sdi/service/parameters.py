@@ -5,11 +5,12 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any, cast
 
 from sdi.access import Agency, row_filter, visible
 from sdi.contract.layer import Attribute, Layer
-from sdi.contract.query import Area, FeatureQuery, Interval
+from sdi.contract.query import Area, FeatureQuery, Interval, as_of
 from sdi.errors import BadRequest, nearest
 from sdi.service import crs
 from sdi.settings import Settings
@@ -17,7 +18,7 @@ from sdi.store import cql
 from sdi.store.ledger import Publication
 
 RESERVED = (
-    "limit", "offset", "bbox", "bbox-crs", "crs", "datetime", "properties", "sortby", "filter", "filter-lang",
+    "limit", "offset", "bbox", "bbox-crs", "crs", "datetime", "as-of", "properties", "sortby", "filter", "filter-lang",
     "filter-crs", "skipGeometry",
 )  # fmt: skip
 """Parameters of `items` besides f, lang and the queryables."""
@@ -58,6 +59,7 @@ def question(
     equals = _equals(layer, agency, parameters)
     ids = (parameters["id"],) if "id" in parameters else None
     interval = _interval(layer, parameters)
+    known_at = record_time(parameters)
     query = FeatureQuery(
         layer=layer.id,
         attributes=_properties(parameters, names),
@@ -66,6 +68,8 @@ def question(
         interval=interval,
         equals=equals,
         filters=(*row_filters(agency, layer), *filters),
+        as_of=known_at,
+        latest=row_filters(agency, layer) if known_at else (),
         sort=_sort(layer, agency, parameters),
         crs=answered.epsg,
         north_first=answered.north_first,
@@ -73,7 +77,12 @@ def question(
         limit=_limit(parameters, default_limit or settings.default_limit, settings.max_limit),
         offset=_whole(parameters, "offset", 0, minimum=0),
     )
-    return Question(query, answered, filtered=bool(ids or area or interval or equals or filters))
+    return Question(query, answered, filtered=bool(ids or area or interval or equals or filters or known_at))
+
+
+def record_time(parameters: Mapping[str, str]) -> datetime | None:
+    """`as-of`: the instant whose knowledge is asked for; None: now. Raises BadRequest."""
+    return as_of(parameters["as-of"]) if "as-of" in parameters else None
 
 
 def row_filters(agency: Agency, layer: Layer) -> tuple[dict[str, Any], ...]:

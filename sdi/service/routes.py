@@ -22,7 +22,7 @@ from sdi.service import coverage, crs, documents, dossier, items, links, maps, o
 from sdi.service.agencies import CHALLENGE
 from sdi.service.asked import Asked, asked, checked_path
 from sdi.service.pages import Pages
-from sdi.service.parameters import known, question
+from sdi.service.parameters import known, question, record_time
 from sdi.service.publications import Snapshot
 from sdi.service.state import Service, service_of
 from sdi.store.ledger import Publication
@@ -49,7 +49,8 @@ def router() -> APIRouter:
         ("/collections/{collection}/sortables", sortables), ("/collections/{collection}/items", features),
         ("/collections/{collection}/items/{feature:path}", feature),
         ("/collections/{collection}/coverage", coverage_data), ("/code-lists/{code_list}", code_list),
-        ("/agency", sign_in), ("/health", health), ("/metrics", metrics), ("/{path}/{feature:path}/dossier", dossier_of),
+        ("/agency", sign_in), ("/health", health), ("/metrics", metrics),
+        ("/{path}/{feature:path}/dossier", dossier_of),
     ):  # fmt: skip
         routes.add_api_route(path, endpoint, methods=["GET", "HEAD"], include_in_schema=False, response_model=None)
     return routes
@@ -131,7 +132,7 @@ async def features(request: Request, collection: str) -> Response:
         matched = await service.matched(snapshot, layer, wanted)
         found = await service.reader.features(layer, wanted.query, str)
         answered = items.page_links(service.url, ask, layer, wanted, matched)
-        shown = maps.of_features(service, layer, publication, ask.language, maps.page_source(layer, ask, wanted))
+        shown = maps.of_features(service, layer, publication, ask, maps.page_source(layer, ask, wanted))
         return _page(request, ask, "items.html", layer=layer, features=found, matched=matched, links=answered,
                      question=wanted, map=shown)  # fmt: skip
     headers, content = await ogc.call(
@@ -142,21 +143,20 @@ async def features(request: Request, collection: str) -> Response:
 
 async def feature(request: Request, collection: str, feature: str) -> Response:
     service, snapshot, layer, publication = await _layer(request, collection, kind="features")
-    ask = asked(request, ("json", "html", "jsonld"), ("crs",))
+    ask = asked(request, ("json", "html", "jsonld"), ("crs", "as-of"))
     feature_id = checked_path(feature)
     uri = ask.parameters.get("crs")
     answered = crs.resolve(uri, publication.grids, "crs") if uri is not None else crs.DEFAULT
     if ask.format == "json":
         return await items.feature(request, ask, layer, feature_id, answered, snapshot)
-    row = await items.one(service, layer, feature_id, answered)
+    known_at = record_time(ask.parameters)
+    row = await items.one(service, layer, feature_id, answered, known_at)
     if ask.format == "html":
         found = json.loads(row, parse_float=str)
-        shown = maps.of_features(
-            service, layer, publication, ask.language, maps.item_source(service, layer, feature_id)
-        )
-        return _page(request, ask, "item.html", layer=layer, feature=found, map=shown,
+        shown = maps.of_features(service, layer, publication, ask, maps.item_source(layer, feature_id, ask))
+        return _page(request, ask, "item.html", layer=layer, feature=found, map=shown, known_at=known_at,
                      links=items.item_links(service, ask, layer, feature_id, snapshot))  # fmt: skip
-    query = items.by_ids(service, layer, (feature_id,), answered)
+    query = items.by_ids(service, layer, (feature_id,), answered, known_at)
     address = links.address("", feature_id).lstrip("/")
     headers, content = await ogc.call(
         snapshot.api, get_collection_item, ask.language, "jsonld", layer.id, address, query=query
@@ -204,6 +204,7 @@ async def dossier_of(request: Request, path: str, feature: str) -> Response:
 
 
 async def sign_in(request: Request) -> Response:
+    """Where a person's browser asks for an agency's key: other addresses never ask, they do not tell what they hide."""
     service = service_of(request)
     if service.agency == PUBLIC:
         asks = "Give the agency as user name and its key as password."
