@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from sdi.contract.delivery import Request
 from sdi.contract.layer import Layer
 from sdi.errors import StoreError
-from sdi.store import hold, stewardship
+from sdi.store import hold, ledger, stewardship
 from sdi.store.engine import Connection
 from sdi.store.hold import Holder
 
@@ -40,6 +40,7 @@ def turn(
             waiting(holder)
         time.sleep(min(_PAUSE, left))
     try:
+        ledger.end_abandoned(connection, layer.id, 0)  # whoever ran before us and was killed
         with room():
             yield
     finally:

@@ -50,6 +50,25 @@ def find(major: int | None = None) -> Binaries:
     return ready[0]
 
 
+def client(program: str, server: int) -> Path:
+    """`pg_dump` or `pg_restore` for a server of a major version: of that version, else the next newer one.
+
+    An older pg_dump refuses a newer server. Raises StoreError naming the Debian package to install.
+    """
+    folders = [path / "bin" for path in _DEBIAN.glob("*")] if _DEBIAN.is_dir() else []
+    on_path = shutil.which(program)
+    found = {folder / program for folder in folders} | ({Path(on_path)} if on_path else set())
+    versions = sorted((_major(path), str(path)) for path in found if path.is_file())
+    fitting = [path for major, path in versions if major >= server]
+    if not fitting:
+        newest = f"is of version {versions[-1][0]}" if versions else "is not installed"
+        raise StoreError(
+            f"{program} {newest}; the server is PostgreSQL {server}.",
+            hint=f"Run 'apt-get install postgresql-client-{server}' on this machine.",
+        )
+    return Path(fitting[0])
+
+
 def _installed() -> list[Binaries]:
     """Every PostgreSQL with `initdb` and `pg_ctl`, newest first."""
     folders = [path / "bin" for path in _DEBIAN.glob("*")] if _DEBIAN.is_dir() else []
@@ -64,9 +83,13 @@ def _installed() -> list[Binaries]:
 
 
 def _describe(folder: Path) -> Binaries:
-    version = re.search(r"\)\s+(\d+)", _output(folder / "postgres", "--version"))
-    major = int(version.group(1)) if version else 0
+    major = _major(folder / "postgres")
     return Binaries(folder, major, _has_postgis(folder, major))
+
+
+def _major(program: Path) -> int:
+    version = re.search(r"\)\s+(\d+)", _output(program, "--version"))
+    return int(version.group(1)) if version else 0
 
 
 def _has_postgis(folder: Path, major: int) -> bool:

@@ -76,6 +76,16 @@ def status(connection: Connection, registry: Registry) -> Status:
     return Status([f"{source} {name}" for source, _, name, _ in applied], plan(connection, registry))
 
 
+def prepare(connection: Connection) -> None:
+    """Make what a database has before any schema of ours, in the caller's transaction: roles, PostGIS, its grids."""
+    _require_postgis_files(connection)
+    text = (PACKAGE / "0001_foundation.sql").read_text(encoding="utf-8")
+    connection.execute(text.partition("CREATE SCHEMA sdi ")[0].encode())
+    engine.require_postgis(connection)
+    for change in _reference_systems(connection):
+        connection.execute(change.statement.encode())
+
+
 def _work(connection: Connection, registry: Registry) -> list[Change]:
     changes: list[Change] = []
 
