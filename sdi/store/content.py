@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from collections.abc import Callable
 from decimal import Decimal
 from itertools import pairwise
@@ -25,6 +26,8 @@ _SEPARATOR = chr(31)
 _LITTLE_ENDIAN = b"\x01"
 _PLAIN = (1e-4, 1e6)
 """Magnitudes that Arrow writes as PostgreSQL does: without an exponent."""
+_HALVES = 2.0**53
+"""From here on what lies halfway between two doubles is a whole number."""
 
 
 def row_hashes(layer: Layer, rows: pa.RecordBatch) -> pa.Array:
@@ -124,7 +127,7 @@ def _numbers(column: pa.Array) -> pa.Array:
 
 def _number(value: float) -> str:
     """The shortest digits that give the double again; with an exponent below 1e-4 and from 1e15."""
-    exact = Decimal(repr(value))
+    exact = Decimal(repr(value)) if not _HALVES <= abs(value) < math.inf else _strictly(value)
     if exact.is_nan():
         return "NaN"
     if exact.is_infinite():
@@ -135,6 +138,23 @@ def _number(value: float) -> str:
         return _trimmed(format(exact, "f"))
     mantissa = f"{digits[0]}." + "".join(map(str, digits[1:]))
     return f"{'-' if sign else ''}{mantissa.rstrip('.')}e{power:+03d}"
+
+
+def _strictly(value: float) -> Decimal:
+    """The shortest decimal nearer to a double than to its neighbours. Python also takes one that lies halfway between
+    two doubles and is read as the even one; that needs doubles that are whole numbers."""
+    if value < 0:
+        return -_strictly(-value)
+    exact, half = Decimal(value), Decimal(math.ulp(value)) / 2
+    low = exact - (half / 2 if math.frexp(value)[0] == 0.5 else half)  # below a power of two doubles lie closer
+    high = exact + half
+    for digits in range(1, 18):
+        step = Decimal(1).scaleb(exact.adjusted() - digits + 1)
+        near = exact.quantize(step)
+        inside = [each for each in (near, near - step, near + step) if low < each < high]
+        if inside:
+            return min(inside, key=lambda each: abs(each - exact))
+    return exact
 
 
 def _jsonb(value: Any) -> str:

@@ -68,7 +68,7 @@ def is_empty(connection: Connection, layer: Layer) -> bool:
 
 def write_first(connection: Connection, layer: Layer, load_id: int, values: Values) -> Counts:
     """Fill an empty table from STAGED; nothing to compare."""
-    inserted = _insert(connection, layer, load_id, values, sql.SQL(""))
+    inserted = insert(connection, layer, load_id, values)
     note_all(connection, layer, load_id)
     return Counts(inserted=inserted)
 
@@ -120,13 +120,17 @@ def compare(connection: Connection, layer: Layer, *, gone: sql.Composable | None
     return _counts(connection)
 
 
-def apply(connection: Connection, layer: Layer, load_id: int, values: Values) -> None:
-    """Write what `compare` found; of STAGED only the rows that are new or differ are read."""
+def apply(connection: Connection, layer: Layer, load_id: int, values: Values | None) -> None:
+    """Write what `compare` found; of STAGED only the rows that are new or differ are read.
+
+    values: None where nothing is staged, for there are only ends.
+    """
     _note(connection, layer, load_id, sql.SQL("JOIN sdi_delta d ON d.id = o.id AND d.was"))
     _retire(connection, layer, load_id)
-    chosen = sql.SQL("JOIN sdi_delta d ON d.id = {} AND d.stays").format(values["id"])
-    _insert(connection, layer, load_id, values, chosen)
-    _note(connection, layer, load_id, sql.SQL("JOIN sdi_delta d ON d.id = o.id AND d.stays"))
+    if values is not None:
+        chosen = sql.SQL("JOIN sdi_delta d ON d.id = {} AND d.stays").format(values["id"])
+        insert(connection, layer, load_id, values, chosen)
+        _note(connection, layer, load_id, sql.SQL("JOIN sdi_delta d ON d.id = o.id AND d.stays"))
 
 
 def note_all(connection: Connection, layer: Layer, load_id: int) -> None:
@@ -190,7 +194,14 @@ def _counts(connection: Connection) -> Counts:
     return Counts(inserted, updated, deleted, unchanged=delivered - inserted - updated)
 
 
-def _insert(connection: Connection, layer: Layer, load_id: int, values: Values, which: sql.Composable) -> int:
+def insert(
+    connection: Connection,
+    layer: Layer,
+    load_id: int,
+    values: Values,
+    which: sql.Composable | None = None,
+) -> int:
+    """Insert the rows of STAGED, or those that `which` joins to it; return the count."""
     names = [name for name in tables.columns(layer) if name in values and name != "row_hash"]
     statement = sql.SQL("INSERT INTO {} ({}, row_hash, load_id) SELECT {}, {}, {} FROM {} s {}").format(
         tables.now(layer),
@@ -199,7 +210,7 @@ def _insert(connection: Connection, layer: Layer, load_id: int, values: Values, 
         _hash_of(layer, values),
         sql.Literal(load_id),
         STAGED,
-        which,
+        which or sql.SQL(""),
     )
     return connection.execute(statement).rowcount
 

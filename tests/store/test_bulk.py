@@ -1,0 +1,93 @@
+"""A large first load builds its indexes behind its rows, and nothing of that is seen afterwards."""
+
+from __future__ import annotations
+
+import psycopg
+import pyarrow as pa
+import pytest
+
+from sdi.contract.report import Report
+from sdi.errors import StoreError
+from sdi.store import bulk, engine, loader
+from tests.store.town import Town, delivery, features, plot
+
+
+@pytest.fixture(autouse=True)
+def _few_are_many(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bulk, "_WORTH", 30)
+
+
+def indexes(town: Town) -> list[str]:
+    query = "SELECT indexdef FROM pg_indexes WHERE schemaname = 'town' ORDER BY indexname"
+    keys = "SELECT conname || pg_get_constraintdef(oid) FROM pg_constraint WHERE contype = 'p' ORDER BY 1"
+    return [row[0] for row in town.rows(query) + town.rows(keys)]
+
+
+def load(town: Town, rows: pa.Table) -> loader.Load:
+    layer = town.registry["plots"]
+    with engine.connect(town.url, engine.LOADER) as connection, connection.transaction():
+        report = Report("plots", "1.0.0", rows.num_rows, rows.num_rows)
+        return loader.load(connection, layer, town.registry, rows, None, delivery(layer), report)
+
+
+def files(town: Town) -> dict[str, int]:
+    """The file of each index: another one when it was built again."""
+    query = "SELECT indexrelid::regclass::text, pg_relation_filenode(indexrelid) FROM pg_index"
+    return dict(town.rows(query + " WHERE indrelid = 'town.plots'::regclass"))
+
+
+def test_a_large_first_load_leaves_the_same_indexes_built_anew(town: Town) -> None:
+    before, old = indexes(town), files(town)
+    assert load(town, features(town.registry["plots"], [plot(n) for n in range(40)])).inserted == 40
+    assert indexes(town) == before
+    assert all(old[name] != file for name, file in files(town).items())
+    assert town.one("SELECT count(*) FROM sdi.unindexed") == 0
+
+
+def test_whoever_reads_the_empty_table_is_not_waited_for(town: Town) -> None:
+    old = files(town)
+    with engine.connect(town.url, engine.READER) as other, other.transaction():
+        assert other.execute("SELECT count(id) FROM town.plots").fetchone() == (0,)
+        assert load(town, features(town.registry["plots"], [plot(n) for n in range(40)])).inserted == 40
+    assert files(town) == old
+
+
+def test_a_first_load_that_fails_leaves_the_table_and_its_indexes(town: Town) -> None:
+    before, old = indexes(town), files(town)
+    twice = [plot(n % 39) for n in range(40)]
+    with pytest.raises(StoreError):
+        load(town, features(town.registry["plots"], twice))
+    assert (indexes(town), files(town)) == (before, old)
+    assert town.ids("plots") == set()
+
+
+def test_a_layer_that_is_served_keeps_its_indexes_during_a_load(town: Town) -> None:
+    town.load("plots", [plot(n) for n in range(5)])
+    town.connection.execute("DELETE FROM town.plots")
+    old = files(town)
+    assert load(town, features(town.registry["plots"], [plot(n) for n in range(40)])).inserted == 40
+    assert files(town) == old
+
+
+def test_no_transaction_commits_a_layer_without_its_indexes(town: Town) -> None:
+    before = indexes(town)
+    with (
+        engine.connect(town.url, engine.LOADER) as connection,
+        pytest.raises(psycopg.errors.IntegrityConstraintViolation),
+        connection.transaction(),
+    ):
+        assert connection.execute("SELECT sdi.unindex('town.plots')").fetchone() == (True,)
+    assert indexes(town) == before
+
+
+def test_the_loader_may_take_indexes_only_off_empty_layers(town: Town) -> None:
+    town.load("plots", [plot(1)])
+    before = indexes(town)
+    with engine.connect(town.url, engine.LOADER) as connection:
+        assert connection.execute("SELECT sdi.unindex('town.plots')").fetchone() == (False,)
+        for table in ("sdi.load", "sdi.finding", "town.plots__past"):
+            with pytest.raises(psycopg.errors.InsufficientPrivilege):
+                connection.execute("SELECT sdi.unindex(%s::text::regclass)", [table])
+        with pytest.raises(psycopg.errors.InsufficientPrivilege):
+            connection.execute("INSERT INTO sdi.unindexed VALUES ('town.plots', 1, 'SELECT 1')")
+    assert indexes(town) == before
