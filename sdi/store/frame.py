@@ -23,16 +23,17 @@ def extent_of(connection: Connection, layer: Layer, code: str, day: date) -> Box
         "SELECT ST_XMin(box), ST_YMin(box), ST_XMax(box), ST_YMax(box)"
         " FROM (SELECT {} AS current, ST_Extent(geom_wgs84) AS box FROM {} WHERE {} = %(code)s GROUP BY 1) found"
         " ORDER BY current DESC LIMIT 1"
-    ).format(_in_force(layer), tables.now(layer), sql.Identifier(layer.frame))
+    ).format(in_force(layer, sql.Placeholder("day")), tables.now(layer), sql.Identifier(layer.frame))
     row = connection.execute(statement, {"code": code, "day": day}).fetchone()
     return None if row is None or row[0] is None else (row[0], row[1], row[2], row[3])
 
 
-def _in_force(layer: Layer) -> sql.Composable:
+def in_force(layer: Layer, day: sql.Composable) -> sql.Composed:
+    """SQL of whether a row of the layer holds on a day; an open end holds for ever."""
     temporal = layer.temporal
     conditions: list[sql.Composable] = [sql.SQL("true")]
     if temporal is not None and temporal.start is not None:
-        conditions.append(sql.SQL("coalesce({} <= %(day)s, true)").format(sql.Identifier(temporal.start)))
+        conditions.append(sql.SQL("coalesce({} <= {}, true)").format(sql.Identifier(temporal.start), day))
     if temporal is not None and temporal.end is not None:
-        conditions.append(sql.SQL("coalesce({} > %(day)s, true)").format(sql.Identifier(temporal.end)))
+        conditions.append(sql.SQL("coalesce({} > {}, true)").format(sql.Identifier(temporal.end), day))
     return sql.SQL(" AND ").join(conditions)
