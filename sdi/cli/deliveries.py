@@ -1,11 +1,13 @@
-"""`sdi check`, `load`, `publish`, `withdraw`, `history`, `export`, `parcel`: a steward's day."""
+"""`sdi check`, `load`, `publish`, `withdraw`, `export`, `parcel`: a steward's day."""
 
 from __future__ import annotations
 
 import getpass
+import unicodedata
+from dataclasses import replace
 from datetime import date
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 
@@ -37,7 +39,21 @@ Steward = Annotated[str | None, typer.Option(help="Người nộp · Who hands i
 Wait = Annotated[
     float, typer.Option(metavar="SECONDS", help="Chờ người đang nạp lớp này · Wait for whoever is loading the layer.")
 ]
+LoadMode = Annotated[
+    Literal["full", "partial"] | None,
+    typer.Option("--mode", help="full: vắng mặt là kết thúc; partial: chỉ thêm và sửa · full: the absent has ended."),
+]
+EndedIds = Annotated[
+    Path | None,
+    typer.Option("--ended-ids", metavar="FILE.txt", help="Mã các đối tượng đã kết thúc, mỗi dòng một mã · Ended ids."),
+]
+AllowShrink = Annotated[
+    bool, typer.Option("--allow-shrink", help="Cho phép kết thúc nhiều đối tượng · Let many features end.")
+]
 Findings = Annotated[Path | None, typer.Option(help="Ghi các phát hiện ra GeoPackage · Write the findings for QGIS.")]
+ReportTo = Annotated[
+    Path | None, typer.Option("--report", help="Biên bản HTML để xem và in · A page to read and to print.")
+]
 ControlPoints = Annotated[
     Path | None, typer.Option(help="Điểm khống chế có cả hai hệ tọa độ · Points known in both systems.")
 ]
@@ -52,7 +68,8 @@ def check(
     context: typer.Context, layer: LayerId, file: File, layer_in_file: LayerInFile = None, crs: Crs = None,
     encoding: Encoding = None, operation: Operation = 6960, grid: Grid = None, swap: Swap = False,
     map_: Map = None, set_: Set = None, area: Area = None, day: Day = None, findings: Findings = None,
-    control_points: ControlPoints = None, control_grid: ControlGrid = None, json: Json = False,
+    control_points: ControlPoints = None, control_grid: ControlGrid = None, report_to: ReportTo = None,
+    json: Json = False,
 ) -> None:  # fmt: skip
     """Kiểm tra một tệp, không ghi gì · Check a file; writes nothing."""
     from sdi import pipeline
@@ -69,6 +86,8 @@ def check(
         report.findings.insert(0, wrong_operation)
     if findings:
         pipeline.write_findings(findings, report)
+    if account is not None and report_to is not None:
+        quality.write_report(report_to, account, at.language)
     if json:
         facts = {"points": fit.points, "grid": fit.grid, "operations": fit.operations} if fit else None
         show.machine(report.to_json() | {"delivery": checked.delivery.to_json(), "control_points": facts})
@@ -87,7 +106,8 @@ def load(
     context: typer.Context, layer: LayerId, file: File, layer_in_file: LayerInFile = None, crs: Crs = None,
     encoding: Encoding = None, operation: Operation = 6960, grid: Grid = None, swap: Swap = False,
     map_: Map = None, set_: Set = None, area: Area = None, day: Day = None, steward: Steward = None,
-    wait: Wait = 0.0, findings: Findings = None, json: Json = False,
+    mode: LoadMode = None, ended_ids: EndedIds = None, allow_shrink: AllowShrink = False, wait: Wait = 0.0,
+    findings: Findings = None, report_to: ReportTo = None, json: Json = False,
 ) -> None:  # fmt: skip
     """Nạp một tệp trong một giao dịch · Load a file in one transaction."""
     from sdi import pipeline
@@ -95,6 +115,7 @@ def load(
 
     at = desk(context)
     request = _request(file, layer_in_file, crs, encoding, operation, grid, swap, map_, set_, area, day, steward)
+    request = replace(request, mode=mode, ended=_ids(ended_ids), allow_shrink=allow_shrink)
     with migrated(at) as connection, show.progress(file.name) as step:
         outcome = pipeline.deliver(
             connection,
@@ -140,42 +161,6 @@ def _switch(context: typer.Context, layer: str, verb: str) -> None:
     show.say(f"✓ {verb} {layer}")
 
 
-@app.command("history")
-def history(
-    context: typer.Context,
-    layer: Annotated[str | None, typer.Argument(metavar="[LAYER]", help="Mã lớp · Layer id.")] = None,
-    limit: Annotated[int, typer.Option(help="Số dòng · Rows.")] = 30,
-    json: Json = False,
-) -> None:
-    """Sổ các lần nạp · The ledger of loads."""
-    from sdi import pipeline
-    from sdi.store import ledger
-
-    at = desk(context)
-    if layer is not None:
-        layer = at.registry[layer].id
-    with pipeline.reading(at.settings, needed=True) as connection:
-        assert connection is not None
-        entries = ledger.history(connection, layer, limit)
-    if json:
-        show.machine([entry.__dict__ for entry in entries])
-        return
-    rows = [
-        (entry.load_id, entry.layer, entry.status, f"{entry.started_at:%Y-%m-%d %H:%M}", entry.steward,
-         entry.file_name or f"← {entry.cause}", entry.encoding, entry.crs_used, entry.operation, *_counts(entry))
-        for entry in entries
-        # A derived layer that was looked at and did not change is no news; --json has it.
-        if entry.cause is None or any(_counts(entry)[1:4])
-    ]  # fmt: skip
-    counts = ["read", "+", "~", "-", "=", "held"]
-    names = ["load", "layer", "status", "started UTC", "steward", "file", "text", "crs", "op"]
-    show.table([*names, *counts], rows, right=["load", *counts])
-
-
-def _counts(entry: Any) -> tuple[int, ...]:
-    return entry.read, entry.inserted, entry.updated, entry.deleted, entry.unchanged, entry.quarantined
-
-
 @app.command("export")
 def export(context: typer.Context, layer: LayerId, file: File, crs: Target = None) -> None:
     """Xuất một lớp ra tệp · Write a layer to a file (.gpkg .geojson .fgb .shp .csv .tab .mif)."""
@@ -215,8 +200,22 @@ def _request(
     return Request(
         path=file, layer_in_file=layer_in_file, crs=crs, encoding=encoding, operation=operation, grid=grid,
         swapped=swap, mapping=_pairs(mapping, "--map"), constants=_pairs(constants, "--set"), area=area, day=when,
-        steward=steward or _login(),
+        steward=steward or login(),
     )  # fmt: skip
+
+
+def _ids(path: Path | None) -> tuple[str, ...]:
+    """The ids that stand in a text file, one a line; what follows # is a remark."""
+    if path is None:
+        return ()
+    try:
+        lines = path.read_text(encoding="utf-8-sig").splitlines()
+    except OSError:
+        raise UsageError(f"--ended-ids: {path} cannot be read.") from None
+    except UnicodeDecodeError:
+        raise UsageError(f"--ended-ids: {path} is not UTF-8.") from None
+    words = (unicodedata.normalize("NFC", line.partition("#")[0].strip()) for line in lines)
+    return tuple(dict.fromkeys(filter(None, words)))
 
 
 def _pairs(given: list[str] | None, option: str) -> dict[str, Any]:
@@ -229,7 +228,8 @@ def _pairs(given: list[str] | None, option: str) -> dict[str, Any]:
     return pairs
 
 
-def _login() -> str:
+def login() -> str:
+    """Who sits at the terminal."""
     try:
         return getpass.getuser()
     except (KeyError, OSError):

@@ -9,5 +9,17 @@ from sdi.pipeline.deliver import (
     write_findings,
     write_layer,
 )
+from sdi.pipeline.history import RolledBack, rollback, write_difference
 
-__all__ = ["Outcome", "check", "deliver", "fit", "reading", "write_findings", "write_layer"]
+__all__ = [
+    "Outcome",
+    "RolledBack",
+    "check",
+    "deliver",
+    "fit",
+    "reading",
+    "rollback",
+    "write_difference",
+    "write_findings",
+    "write_layer",
+]
