@@ -62,6 +62,26 @@ def status(context: typer.Context, json: Json = False) -> None:
         show.say("✓ nothing to do")
 
 
+@db.command("plan")
+def plan(
+    context: typer.Context,
+    statements: bool = typer.Option(False, "--sql", help="Cả câu lệnh SQL · Also the SQL."),
+    json: Json = False,
+) -> None:
+    """Cho xem việc cần làm để khớp hợp đồng, không làm gì · Show what the contracts ask for; does nothing."""
+    at = desk(context)
+    with engine.connect(engine.database_url(at.settings)) as connection:
+        changes = migrate.plan(connection, at.registry)
+    if json:
+        show.machine([{"sentence": change.sentence, "sql": change.statement} for change in changes])
+        return
+    for change in changes:
+        show.out.print(f"-- {change.sentence}" if statements else f"· {change.sentence}", markup=False)
+        if statements:
+            show.out.print(f"{change.statement.rstrip().removesuffix(';')};\n", markup=False)
+    show.say("✓ nothing to do" if not changes else f"✓ {len(changes)} changes: sdi db migrate")
+
+
 @db.command("migrate")
 def migrate_(
     context: typer.Context,

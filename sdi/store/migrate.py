@@ -250,3 +250,7 @@ def _contracts(connection: Connection, registry: Registry) -> Iterator[Change]:
                 layer=layer.id, version=layer.version, sha256=sha256,
             )  # fmt: skip
             yield Change(f"Record contract '{layer.id}' {layer.version}.", statement)
+    for name in sorted(known.keys() - {layer.id for layer in registry}):
+        yield Change(
+            f"Forget contract '{name}'.", _text(connection, "DELETE FROM sdi.contract WHERE layer = {n}", n=name)
+        )

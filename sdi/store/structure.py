@@ -12,7 +12,7 @@ from sqlalchemy import Table
 from sdi.contract.registry import Registry
 from sdi.errors import ContractError, Fault
 from sdi.store import tables
-from sdi.store.engine import LOADER, READER, Connection
+from sdi.store.engine import LOADER, OWNER, READER, Connection
 
 Step = tuple[str, str]
 """A plain sentence and its SQL."""
@@ -32,8 +32,9 @@ class _Found:
 def changes(connection: Connection, registry: Registry) -> Iterator[Step]:
     """What to do, in order; each step is run before the next is asked for. Raises ContractError with all faults."""
     wanted = tables.tables(registry)
-    found = _catalogue(connection, sorted({str(table.schema) for table in wanted}))
+    found = _catalogue(connection, sorted({str(table.schema) for table in wanted} | set(_themes(connection))))
     faults = [fault for table in wanted for fault in _narrowing(table, found.get(_key(table)), registry)]
+    faults += [fault for table in wanted if _key(table) not in found for fault in _moved(table, found, registry)]
     if faults:
         raise ContractError(faults)
     yield from _schemas(connection, registry)
@@ -45,10 +46,21 @@ def changes(connection: Connection, registry: Registry) -> Iterator[Step]:
         if layer.kind != "coverage":
             for shown in (tables.grants(layer), tables.grants_past(layer)):
                 yield from _reader_rights(shown, found.get((shown.schema, shown.table)), connection)
+    for key in sorted(found.keys() - {_key(table) for table in wanted}):
+        yield from _abandoned(key, found[key], connection)
 
 
 def _key(table: Table) -> tuple[str, str]:
     return str(table.schema), table.name
+
+
+def _themes(connection: Connection) -> list[str]:
+    """The themes' schemas that there are, also those that no contract names any more."""
+    query = (
+        "SELECT nspname::text FROM pg_namespace n JOIN pg_roles r ON r.oid = n.nspowner"
+        " WHERE rolname = %s AND nspname <> 'sdi'"
+    )
+    return [row[0] for row in connection.execute(query, [OWNER])]
 
 
 def _catalogue(connection: Connection, schemas: list[str]) -> dict[tuple[str, str], _Found]:
@@ -78,19 +90,37 @@ def _narrowing(table: Table, found: _Found | None, registry: Registry) -> Iterat
         return
     name = f"{table.schema}.{table.name}"
     owner = next((layer.id for layer in registry if table.name.split("__")[0] == layer.id), table.name)
-    write = f"write it as {registry.folder.name}/migrations/NNNN_….sql"
+    write = _write_it(registry)
     wanted = {column.name: tables.type_of(column) for column in table.columns}
     for column, kind in found.columns.items():
         if column not in wanted:
+            new = [other for other in wanted if other not in found.columns and wanted[other] == kind]
+            renamed = f" Was it renamed: ALTER TABLE {name} RENAME COLUMN {column} TO {new[0]};" if new else ""
             yield Fault(
                 f"{owner}.yaml", 1, f"column '{column}' of {name} is no longer in the contract (or became personal),"
-                f" and dropping it loses data: {write}: ALTER TABLE {name} DROP COLUMN {column};",
+                f" and dropping it loses data: {write}: ALTER TABLE {name} DROP COLUMN {column};{renamed}",
             )  # fmt: skip
         elif kind != wanted[column]:
             yield Fault(
                 f"{owner}.yaml", 1, f"column '{column}' of {name} is {kind}, the contract asks for {wanted[column]}:"
                 f" {write}: ALTER TABLE {name} ALTER COLUMN {column} TYPE {wanted[column]} USING …;",
             )  # fmt: skip
+
+
+def _moved(table: Table, found: dict[tuple[str, str], _Found], registry: Registry) -> Iterator[Fault]:
+    """A layer whose theme is another one: an empty table there would serve nothing in the place of its rows."""
+    kept = {(layer.theme, layer.id) for layer in registry}
+    for schema, name in found:
+        if name == table.name and (schema, name) not in kept:
+            yield Fault(
+                f"{name.split('__')[0]}.yaml", 1, f"{schema}.{name} has its rows in schema '{schema}', the contract's"
+                f" theme is '{table.schema}': {_write_it(registry)}: CREATE SCHEMA IF NOT EXISTS {table.schema};"
+                f" ALTER TABLE {schema}.{name} SET SCHEMA {table.schema};",
+            )  # fmt: skip
+
+
+def _write_it(registry: Registry) -> str:
+    return f"write it as {registry.folder.name}/migrations/NNNN_….sql"
 
 
 def _schemas(connection: Connection, registry: Registry) -> Iterator[Step]:
@@ -165,3 +195,14 @@ def _reader_rights(wanted: tables.Grants, found: _Found | None, connection: Conn
             what = "Show to" if verb == "GRANT" else "Hide from"
             place = f"{wanted.schema}.{wanted.table}"
             yield f"{what} the reader in {place}: {', '.join(names)}.", statement.as_string(connection)
+
+
+def _abandoned(key: tuple[str, str], found: _Found, connection: Connection) -> Iterator[Step]:
+    """A table whose contract is gone: its rows stay, for nobody to see. Dropping it asks for a written migration."""
+    if found.readable:
+        columns = sql.SQL(", ").join(map(sql.Identifier, sorted(found.readable)))
+        statement = sql.SQL("REVOKE SELECT ({}) ON {} FROM {}").format(
+            columns, sql.Identifier(*key), sql.Identifier(READER)
+        )
+        sentence = f"Hide {'.'.join(key)} from the reader: no contract names it any more. Its rows stay."
+        yield sentence, statement.as_string(connection)
