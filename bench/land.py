@@ -9,19 +9,21 @@ import uuid
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import date
+from itertools import chain
 from pathlib import Path
 from urllib.parse import urlsplit, urlunsplit
 
 import numpy as np
 import psycopg
 import pyarrow as pa
+import pyogrio
 import shapely
+from numpy.typing import NDArray
 from psycopg import sql
 from rich.console import Console
 from rich.table import Table
 
 from sdi.contract.registry import Registry, read_registry
-from sdi.ingest.write import write_features
 from sdi.settings import ROOT, Settings
 from sdi.store import cluster, engine, migrate
 
@@ -32,28 +34,50 @@ WIDTH, DEPTH = 6.0, 18.0
 CORNER = (580_000.0, 2_320_000.0)
 SHEET = 150
 """Parcels on a map sheet."""
+BLOCK = 100_000
+"""Parcels made at a time, about."""
 STREETS = ("Phố Hàng Bạc", "Đường Nguyễn Trãi", "Ngõ Huế", "Phố Trần Quốc Toản", "Đường Âu Cơ")
 USES = ("ODT", "CLN", "DGT", "ODT", "ODT")
 
 
 def parcels(count: int, changed: float = 0.0) -> pa.Table:
-    """A city of crooked lots that share their corners, seven points each, as a steward's file has them.
+    """All of `blocks` at once."""
+    return pa.Table.from_batches(blocks(count, changed))
+
+
+def blocks(count: int, changed: float = 0.0) -> Iterator[pa.RecordBatch]:
+    """A city of crooked lots that share their corners, seven points each, as a steward's file has them, row by row of
+    lots from the south, so that any number of them takes little memory.
 
     `changed`: share of the lots that have another address than in the file before.
     """
     columns = int(np.ceil(np.sqrt(count * DEPTH / WIDTH)))
     rows = -(-count // columns)
-    shift = np.random.default_rng(5897).uniform(-0.8, 0.8, (2 * rows + 1, columns + 1, 2))
-    north, east = np.mgrid[0 : 2 * rows + 1, 0 : columns + 1]
+    at_once = max(1, BLOCK // columns)
+    for first in range(0, rows, at_once):
+        last = min(first + at_once, rows)
+        shapes = _lots(columns, first, last)
+        number = np.arange(first * columns, min(last * columns, count))
+        yield _described(number, shapes[: len(number)], changed)
+
+
+def _lots(columns: int, first: int, last: int) -> NDArray[np.object_]:
+    """The shapes of some rows of lots. A line of corners is drawn by its own number, so both its sides agree."""
+    lines = range(2 * first, 2 * last + 1)
+    shift = np.array([np.random.default_rng((5897, line)).uniform(-0.8, 0.8, (columns + 1, 2)) for line in lines])
+    north, east = np.meshgrid(np.array(lines), np.arange(columns + 1), indexing="ij")
     point = np.round(np.stack([east * WIDTH, north * DEPTH / 2], axis=-1) + CORNER + shift, 3)
     low, middle, high = point[:-1:2], point[1::2], point[2::2]
     ring = np.stack([low[:, :-1], low[:, 1:], middle[:, 1:], high[:, 1:], high[:, :-1], middle[:, :-1], low[:, :-1]], 2)
-    shapes = shapely.multipolygons(shapely.polygons(ring.reshape(-1, 7, 2)[:count])[:, None])
-    number = np.arange(count)
+    return np.asarray(shapely.multipolygons(shapely.polygons(ring.reshape(-1, 7, 2))[:, None]))
+
+
+def _described(number: NDArray[np.intp], shapes: NDArray[np.object_], changed: float) -> pa.RecordBatch:
+    count = len(number)
     street = np.array(STREETS)[number % len(STREETS)]
     moved = number % 100 < round(changed * 100)
     house = np.char.add(np.where(moved, "mới ", "").astype("U8"), (number // 7).astype(str))
-    return pa.table({
+    return pa.record_batch({
         "maXa": np.full(count, "00070"),
         "soTo": (number // SHEET + 1).astype(str),
         "soThua": (number % SHEET + 1).astype(str),
@@ -65,10 +89,22 @@ def parcels(count: int, changed: float = 0.0) -> pa.Table:
     })  # fmt: skip
 
 
-def write(folder: Path, count: int, changed: float = 0.0) -> Path:
-    """The parcels as a GeoPackage in EPSG:5897."""
-    path = folder / f"parcels_{round(changed * 100)}.gpkg"
-    write_features(path, "ThuaDat", parcels(count, changed), GRID, "MultiPolygon")
+def write(folder: Path, count: int, changed: float = 0.0, suffix: str = ".gpkg") -> Path:
+    """The parcels as a GeoPackage or Shapefile in EPSG:5897, written block by block."""
+    path = folder / f"parcels_{count}_{round(changed * 100)}{suffix}"
+    made = blocks(count, changed)
+    first = next(made)
+    shapefile = suffix == ".shp"
+    pyogrio.write_arrow(
+        pa.RecordBatchReader.from_batches(first.schema, chain([first], made)),
+        path,
+        layer=path.stem if shapefile else "ThuaDat",
+        driver="ESRI Shapefile" if shapefile else "GPKG",
+        geometry_name="geom",
+        geometry_type="Polygon" if shapefile else "MultiPolygon",
+        crs=f"EPSG:{GRID}",
+        **({"encoding": "UTF-8"} if shapefile else {}),
+    )
     return path
 
 
@@ -95,7 +131,7 @@ def deployment(server: str | None) -> Iterator[tuple[Settings, Registry, Path]]:
                 cluster.remove(folder / "cluster")
 
 
-def arguments(description: str | None, most: int) -> argparse.ArgumentParser:
+def arguments(description: str | None, most: int, usual: int = 200_000) -> argparse.ArgumentParser:
     def bounded(text: str) -> int:
         count = int(text)
         if not 1000 <= count <= most:
@@ -103,7 +139,7 @@ def arguments(description: str | None, most: int) -> argparse.ArgumentParser:
         return count
 
     parser = argparse.ArgumentParser(description=description)
-    parser.add_argument("--parcels", type=bounded, default=200_000)
+    parser.add_argument("--parcels", type=bounded, default=usual)
     parser.add_argument("--server", help="postgresql://… of a superuser; left out: an embedded cluster")
     return parser
 
