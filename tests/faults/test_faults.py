@@ -102,6 +102,57 @@ def test_a_load_that_is_killed_at_any_of_50_points_leaves_the_old_layer_or_the_n
     assert town.state() == old
 
 
+def test_a_rollback_that_is_killed_leaves_the_old_layer_or_the_one_before(town: Besieged) -> None:
+    was, things = town.state(), town.catalogue()
+    first = town.rows("SELECT load_id FROM sdi.publication WHERE layer = 'plots'")[0][0]
+    town.load("plots", town.files["plots_new"])
+    new = town.state()
+    order = {"rollback": first, "clock": "wire"}
+    rehearsal = town.breaker("plots", None, **order)
+    assert (rehearsal["status"], rehearsal["error"]) == (0, None), rehearsal
+    assert town.state() == was != new
+    town.load("plots", town.files["plots_new"])
+    killed = 0
+    with watched(town.breaker.order["url"]) as seen:
+        for at in spread(range(1, len(rehearsal["sites"]) + 1), 9):
+            killed += town.breaker("plots", None, **order, at=at, act="kill")["status"] == -signal.SIGKILL
+            town.wait_for_quiet()
+            assert town.state() in (was, new), at
+            assert town.catalogue() == things, at
+            if town.state() == was:
+                town.load("plots", town.files["plots_new"])
+    assert killed >= 8
+    assert seen <= {was, new}
+    assert town.breaker("plots", None, **order)["error"] is None
+    assert town.state() == was
+    assert_nothing_is_left(town, things)
+
+
+def test_the_first_load_of_an_empty_layer_that_is_killed_leaves_it_empty_or_whole(town: Besieged) -> None:
+    """It takes another way than a delta does: COPY into the table itself."""
+    whole = town.state()
+
+    def empty() -> None:
+        town.connection.execute("TRUNCATE town.plots, town.plot_summary, town.heights__plots")
+        town.connection.execute("UPDATE sdi.publication SET count = 0 WHERE layer = 'plots'")
+
+    empty()
+    nothing, things = town.state(), town.catalogue()
+    wire = rehearsed(town, "plots", "wire", town.files["plots_old"])
+    for at in spread(range(wire.index("store/ledger:start") + 2, len(wire) + 1), 9):
+        empty()
+        assert town.breaker("plots", town.files["plots_old"], clock="wire", at=at, act="kill")["status"] in (0, -9)
+        town.wait_for_quiet()
+        assert town.connection.execute("SELECT count(*) FROM town.plots").fetchone() in ((0,), (COUNT,)), at
+        assert town.catalogue() == things, at
+        if town.connection.execute("SELECT count(*) FROM town.plots").fetchone() == (0,):
+            assert town.state() == nothing, at
+    town.load("plots", town.files["plots_old"])
+    assert town.connection.execute("SELECT count(*) FROM town.plots").fetchone() == (COUNT,)
+    assert_nothing_is_left(town, things)
+    assert town.state().split(" ")[0] == whole.split(" ")[0]
+
+
 @pytest.mark.parametrize("act", ["terminate", "cut"])
 def test_a_lost_connection_is_told_in_a_sentence_and_the_entry_says_failed(town: Besieged, act: str) -> None:
     old, things = town.state(), town.catalogue()
