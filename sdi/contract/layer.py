@@ -8,7 +8,7 @@ from __future__ import annotations
 import unicodedata
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, StringConstraints
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
 
 from sdi.contract.rules import RULES
 
@@ -134,12 +134,28 @@ class Check(Part):
     """In the rule's unit, see `sdi layers rules`."""
     parameters: dict[str, Any] = {}
 
+    @property
+    def bound(self) -> float:
+        """The tolerance that holds: this check's, else its rule's."""
+        return (RULES[self.rule].tolerance or 0.0) if self.tolerance is None else self.tolerance
+
+
+class Ended(Part):
+    """How a file says of a row that its feature has ended: a column that is no attribute, and the words in it."""
+
+    sources: list[str] = Field(min_length=1)
+    """Names under which the column may come, compared as an attribute's are, e.g. `thaoTac`, `operation`."""
+    values: list[str] = Field(min_length=1)
+    """The words that say so, compared without case and marks, e.g. `D`, `X`, `xóa`."""
+
 
 class Load(Part):
     mode: Literal["full", "partial"] = "full"
-    """full: what a delivery lacks has ended; partial: a delivery adds and changes only."""
+    """full: what a delivery lacks has ended; partial: a delivery adds and changes only, and ends what it says has
+    ended. A delivery may be loaded in the other mode (`--mode`)."""
     scope: Word | None = None
     """For mode full: the attribute within whose delivered values the delivery is complete, e.g. `commune_code`."""
+    ended: Ended | None = None
 
 
 class Temporal(Part):
@@ -183,6 +199,9 @@ class Input(Part):
     """For `key`: the input's attribute -> the subject's attribute."""
     reach: float = 0.0
     """Metres by which a changed feature's box is widened when subjects are looked for."""
+    reads: list[Word] | None = None
+    """The input's attributes that the SQL reads; a change of others alone, the shape staying, touches no subject. Left
+    out: all are read."""
 
 
 class Derived(Part):

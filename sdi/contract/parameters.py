@@ -14,7 +14,7 @@ Found = Iterator[tuple[Place, str]]
 
 KINDS = frozenset(
     {"attribute", "attributes", "layer", "layer with frame", "other attribute", "other attributes", "keys",
-     "through keys", "number", "flag", "filter", "other filter", "text", "table"}
+     "through keys", "number", "flag", "filter", "other filter", "text", "table", "places"}
 )  # fmt: skip
 """Every other kind is the words allowed, `a | b`."""
 _PLAIN: dict[str, tuple[type | tuple[type, ...], str]] = {
@@ -47,7 +47,10 @@ def _of_kind(
     place: Place,
 ) -> Found:  # fmt: skip
     value = check.parameters[name]
-    if kind not in KINDS:
+    if kind == "places":
+        if not isinstance(value, list) or not all(_is_place(each) for each in value):
+            yield place, f"'{name}' must be a list of places, each [longitude, latitude]"
+    elif kind not in KINDS:
         words = [word.strip() for word in kind.split("|")]
         if value not in words:
             yield place, f"'{value}' is none of {', '.join(words)}.{nearest(str(value), words)}"
@@ -62,6 +65,11 @@ def _of_kind(
             yield from _of_layer(layers[value], kind, place)
     else:
         yield from _of_names(check, name, kind, layer, layers, place)
+
+
+def _is_place(value: Any) -> bool:
+    pair: bool = isinstance(value, list) and len(value) == 2 and all(isinstance(each, int | float) for each in value)
+    return pair
 
 
 def _of_layer(named: Layer, kind: str, place: Place) -> Found:

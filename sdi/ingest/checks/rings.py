@@ -1,0 +1,96 @@
+"""Polygons as arrays of edges: what can be asked of all boundaries at once is asked of them so."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import shapely
+from numpy.typing import NDArray
+
+from sdi.ingest.findings import Mask
+from sdi.ingest.geometry import Shapes
+
+Coordinates = NDArray[np.float64]
+Numbers = NDArray[np.intp]
+
+
+@dataclass(frozen=True)
+class Rings:
+    """The boundaries of polygons. `xy`: every vertex, the last of a ring being its first again; `rings`: where each
+    ring begins in `xy`, and the end; `features`: where the vertices of each feature begin, and the end."""
+
+    xy: Coordinates
+    rings: Numbers
+    parts: Numbers
+    """Where each polygon begins among the rings, and the end: its first ring is the shell."""
+    features: Numbers
+
+    @cached_property
+    def start(self) -> Numbers:
+        """The vertex that each edge starts at; edges are as they come, the next vertex is their end."""
+        last = np.zeros(len(self.xy), dtype=bool)
+        last[self.rings[1:] - 1] = True
+        return np.flatnonzero(~last)
+
+    @cached_property
+    def owner(self) -> Numbers:
+        """The feature of each vertex."""
+        owner: Numbers = np.repeat(np.arange(len(self.features) - 1), np.diff(self.features))
+        return owner
+
+    def beside(self, vertices: Numbers) -> tuple[Numbers, Numbers]:
+        """The vertices before and after each on its ring, as places in `xy`."""
+        ring = np.searchsorted(self.rings, vertices, side="right") - 1
+        first, last = self.rings[ring], self.rings[ring + 1] - 1
+        return np.where(vertices == first, last - 1, vertices - 1), np.where(vertices == last, first + 1, vertices + 1)
+
+    @cached_property
+    def left_inside(self) -> Mask:
+        """By edge: whether the feature lies on its left, for rings run either way round."""
+        x, y = (self.xy - self.xy[np.repeat(self.rings[:-1], np.diff(self.rings))]).T
+        cross = np.zeros(len(self.xy))
+        cross[:-1] = x[:-1] * y[1:] - x[1:] * y[:-1]
+        cross[self.rings[1:] - 1] = 0.0
+        area = np.add.reduceat(cross, self.rings[:-1]) if len(self.rings) > 1 else cross[:0]
+        shell = np.zeros(len(area), dtype=bool)
+        shell[self.parts[:-1]] = True
+        ring = np.repeat(np.arange(len(area)), np.diff(self.rings))
+        inside: Mask = ((area > 0) == shell)[ring[self.start]]
+        return inside
+
+    @cached_property
+    def vertex(self) -> Numbers:
+        """A number for each vertex, equal where the coordinates are equal to the last bit."""
+        _, x = np.unique(self.xy[:, 0], return_inverse=True)
+        _, y = np.unique(self.xy[:, 1], return_inverse=True)
+        _, number = np.unique(x.astype(np.int64) << 32 | y, return_inverse=True)
+        vertex: Numbers = number.astype(np.intp)
+        return vertex
+
+    def free(self, groups: NDArray[np.int64] | None) -> Mask:
+        """By edge: whether it is not shared by just two features (of a group) that lie on either side of it."""
+        a, b = self.vertex[self.start], self.vertex[self.start + 1]
+        forward = (a < b) == self.left_inside
+        key = np.minimum(a, b).astype(np.int64) << 32 | np.maximum(a, b)
+        _, key = np.unique(key, return_inverse=True)
+        if groups is not None:
+            member = groups[self.owner[self.start]]
+            _, key = np.unique(key * (int(member.max(initial=0)) + 1) + member, return_inverse=True)
+        uses = np.bincount(key)
+        balance = np.bincount(key, weights=np.where(forward, 1.0, -1.0))
+        edge: Mask = ~((uses == 2) & (balance == 0))[key] & (a != b)
+        return edge
+
+
+def rings_of(shapes: Shapes) -> Rings:
+    """The rings of Polygon and MultiPolygon geometries, none of them missing."""
+    kind, xy, offsets = shapely.to_ragged_array(shapes, include_z=False)
+    if kind == shapely.GeometryType.POLYGON:
+        rings, parts = offsets
+        whole = np.arange(len(parts))
+    else:
+        rings, parts, whole = offsets
+    rings, parts = rings.astype(np.intp), parts.astype(np.intp)
+    return Rings(xy, rings, parts, rings[parts[whole.astype(np.intp)]])
