@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import getpass
 import unicodedata
+from contextlib import closing
 from dataclasses import replace
 from datetime import date
 from pathlib import Path
@@ -73,21 +74,23 @@ def check(
 ) -> None:  # fmt: skip
     """Kiểm tra một tệp, không ghi gì · Check a file; writes nothing."""
     from sdi import pipeline
+    from sdi.pipeline import quality
 
     at = desk(context)
     request = _request(file, layer_in_file, crs, encoding, operation, grid, swap, map_, set_, area, day, None)
     fit = pipeline.fit(at.settings, control_points, control_grid) if control_points else None
     with show.progress(file.name) as step, pipeline.reading(at.settings) as connection:
         checked = pipeline.check(connection, at.settings, at.registry, layer, request, progress=step)
-        checked.close()
-    report = checked.report
-    wrong_operation = fit.finding(operation) if fit else None
-    if wrong_operation:
-        report.findings.insert(0, wrong_operation)
-    if findings:
-        pipeline.write_findings(findings, report)
-    if account is not None and report_to is not None:
-        quality.write_report(report_to, account, at.language)
+        with closing(checked):
+            report = checked.report
+            wrong_operation = fit.finding(operation) if fit else None
+            if wrong_operation:
+                report.findings.insert(0, wrong_operation)
+            if findings:
+                pipeline.write_findings(findings, report)
+            if report_to:
+                account = quality.account_of_check(checked, at.registry[layer], at.settings, login())
+                quality.write_report(report_to, account, at.language)
     if json:
         facts = {"points": fit.points, "grid": fit.grid, "operations": fit.operations} if fit else None
         show.machine(report.to_json() | {"delivery": checked.delivery.to_json(), "control_points": facts})
@@ -112,6 +115,7 @@ def load(
     """Nạp một tệp trong một giao dịch · Load a file in one transaction."""
     from sdi import pipeline
     from sdi.cli.database import migrated
+    from sdi.pipeline import quality
 
     at = desk(context)
     request = _request(file, layer_in_file, crs, encoding, operation, grid, swap, map_, set_, area, day, steward)
@@ -129,6 +133,11 @@ def load(
         )
     if findings:
         pipeline.write_findings(findings, outcome.report)
+    if report_to:
+        with pipeline.reading(at.settings, needed=True) as reader:
+            assert reader is not None
+            account = quality.account_of(reader, at.settings, at.registry, str(outcome.load_id))
+        quality.write_report(report_to, account, at.language)
     if json:
         show.machine(outcome.to_json())
     else:

@@ -10,6 +10,7 @@ import typer
 from sdi.cli import show
 from sdi.cli.app import Json, LayerId, app, desk
 from sdi.cli.deliveries import Steward, login
+from sdi.cli.quality import list_waivers
 
 State = Annotated[
     str, typer.Argument(help="Lần nạp, ngày, hoặc now · A load id, a date or instant, or 'now'.", show_default=False)
@@ -33,7 +34,7 @@ def history(
     """Sổ các lần nạp; các phiên bản của một đối tượng · The ledger of loads; the versions of one feature."""
     from sdi import pipeline
     from sdi.store import history as past
-    from sdi.store import ledger
+    from sdi.store import ledger, waiver
 
     at = desk(context)
     found = at.registry[layer] if layer is not None else None
@@ -43,12 +44,16 @@ def history(
             states = past.versions(connection, found, feature)
         else:
             entries = ledger.history(connection, found.id if found else None, limit)
+            waived = waiver.every(connection, found.id if found else None)[:limit]
     if found is not None and feature is not None:
         _versions(states[-limit:] if limit else [], at.language, json)
     elif json:
         show.machine([entry.__dict__ for entry in entries])
     else:
         _ledger(entries)
+        if waived:
+            show.out.print("\n[bold]Cho qua · Waivers[/bold]")
+            list_waivers(waived)
 
 
 def _ledger(entries: list[Any]) -> None:
