@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import sys
+import unicodedata
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import date
 from typing import Any
 
+from rich import markup
 from rich.console import Console
-from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
@@ -27,6 +28,17 @@ talk = Console(stderr=True, soft_wrap=True, highlight=False)
 
 SHOWN_PER_RULE = 3
 COLOURS = {"error": "red", "warning": "yellow", "info": "dim"}
+
+
+OBEYED = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})
+"""Unicode categories of what a terminal obeys (escape sequences, the direction of writing) or cannot write."""
+
+
+def escape(text: str) -> str:
+    """Text from a file as a terminal may have it: no markup, no control characters."""
+    if not text.isprintable():
+        text = "".join("·" if letter != "\n" and unicodedata.category(letter) in OBEYED else letter for letter in text)
+    return markup.escape(text)
 
 
 def say(text: str) -> None:
@@ -63,10 +75,10 @@ def report(found: Report, language: str) -> None:
         + (f" · {words['dropped']} {found.dropped:,}" if found.dropped else "")
     )
     for rule, count in found.by_rule().items():
-        findings = [finding for finding in found.findings if finding.rule == rule]
+        findings = found.findings.of(rule, SHOWN_PER_RULE)
         colour = COLOURS[findings[0].severity]
         out.print(f"  [{colour}]●[/{colour}] {escape(rule)} × {count:,}")
-        for finding in findings[:SHOWN_PER_RULE]:
+        for finding in findings:
             who = finding.feature or (f"{words['row']} {finding.row}" if finding.row else "")
             out.print(f"      {escape(finding.sentence(language))}" + (f" [dim]({escape(who)})[/dim]" if who else ""))
         if count > SHOWN_PER_RULE:

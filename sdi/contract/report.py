@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, overload, override
 
+from sdi.contract.reasons import REASONS
 from sdi.contract.rules import RULES
 
 
@@ -30,7 +32,10 @@ class Finding:
         """What is wrong, in one sentence."""
         rule = RULES[self.rule]
         template = rule.en if language == "en" else rule.vi
-        return template.format(attribute=self.attribute, value=_short(self.value), limit=self.limit, other=self.other)
+        value, other = self.value, self.other
+        if language == "vi":  # the only words in a value that are English: the reasons of GEOS
+            value, other = (REASONS.get(said, said) if isinstance(said, str) else said for said in (value, other))
+        return template.format(attribute=self.attribute, value=_short(value), limit=self.limit, other=other)
 
     def to_json(self) -> dict[str, Any]:
         return {
@@ -39,6 +44,55 @@ class Finding:
             "other": self.other, "place": self.place, "waived": self.waived,
             "vi": self.sentence("vi"), "en": self.sentence("en"),
         }  # fmt: skip
+
+
+class Found(Sequence[Finding]):
+    """Findings in their order: the delivery's first, then by row. There may be millions, so what keeps them need not
+    keep an object for each; this one does."""
+
+    def __init__(self, findings: Iterable[Finding] = ()) -> None:
+        self._listed = list(findings)
+
+    def __len__(self) -> int:
+        return len(self._listed)
+
+    @overload
+    def __getitem__(self, index: int) -> Finding: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[Finding]: ...
+    def __getitem__(self, index: int | slice) -> Finding | list[Finding]:
+        return self._listed[index]
+
+    @override
+    def __iter__(self) -> Iterator[Finding]:
+        return (self[index] for index in range(len(self)))
+
+    def __eq__(self, other: object) -> bool:
+        return list(self) == list(other) if isinstance(other, (list, Found)) else NotImplemented
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.by_rule()})"
+
+    @property
+    def refused(self) -> bool:
+        return any(finding.action == "refuse" for finding in self)
+
+    def by_rule(self) -> dict[str, int]:
+        """How many there are of each rule, the most frequent first."""
+        return dict(Counter(finding.rule for finding in self).most_common())
+
+    def of(self, rule: str, most: int | None = None) -> list[Finding]:
+        """Those of a rule, the first `most` of them."""
+        found = (finding for finding in self if finding.rule == rule)
+        return list(found) if most is None else [finding for finding, _ in zip(found, range(most), strict=False)]
+
+    def insert(self, index: int, finding: Finding) -> None:
+        self._listed.insert(index, finding)
+
+    def extend(self, findings: Iterable[Finding]) -> None:
+        self._listed.extend(findings)
 
 
 @dataclass
@@ -52,15 +106,15 @@ class Report:
     quarantined: int = 0
     dropped: int = 0
     """Features of another geometry type where the contract says drop."""
-    findings: list[Finding] = field(default_factory=list)
+    findings: Found = field(default_factory=Found)
 
     @property
     def refused(self) -> bool:
         """Whether the whole delivery is refused."""
-        return any(finding.action == "refuse" for finding in self.findings)
+        return self.findings.refused
 
     def by_rule(self) -> dict[str, int]:
-        return dict(Counter(finding.rule for finding in self.findings).most_common())
+        return self.findings.by_rule()
 
     def to_json(self) -> dict[str, Any]:
         return {

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta, timezone
 
 import numpy as np
@@ -13,11 +14,12 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from sdi.ingest.encoding import by_value
-from sdi.national.text import fold, normalise
+from sdi.national.text import fold
 
 VIETNAM = timezone(timedelta(hours=7))
 """What a time without a zone is: UTC+07:00, the country's one zone (QĐ 121/CP, 1967)."""
-NOTHING = frozenset({"", "null", "<null>", "nan"})
+_NOTHING = pa.array(["", "null", "<null>", "nan"])
+NUMERIC = frozenset({"integer", "number", "decimal"})
 TRUE = frozenset({"1", "true", "t", "yes", "y", "x", "co", "dung"})
 FALSE = frozenset({"0", "false", "f", "no", "n", "khong", "sai"})
 
@@ -34,6 +36,19 @@ def arrow_type(kind: str, scale: int | None = None) -> pa.DataType:
     if kind == "decimal":
         return pa.float64() if scale is None else pa.decimal128(38, scale)
     return ARROW[kind]
+
+
+@dataclass(frozen=True)
+class Style:
+    """How the numbers of a text column are written, as far as some of them show it beyond doubt."""
+
+    vietnamese: bool = False
+    """`1.234.567`, `0,5`."""
+    english: bool = False
+    """`1,234,567`, `0.5`."""
+
+    def __or__(self, other: Style) -> Style:
+        return Style(self.vietnamese or other.vietnamese, self.english or other.english)
 
 
 def one(column: Column) -> pa.Array:
@@ -55,16 +70,33 @@ def clean(column: Column) -> pa.Array:
         return _null_nan(column)
     if not (pa.types.is_string(kind) or pa.types.is_large_string(kind)):
         return column
-    return by_value(column, lambda texts: [None if text is None else _blank(normalise(text)) for text in texts])
+    return _normal(column)
 
 
-def _blank(value: str) -> str | None:
-    return None if value.lower() in NOTHING else value
+_ODD_BLANKS = (
+    r"\t-\r\x{1c}-\x{1f}\x{85}\x{a0}\x{1680}\x{2000}-\x{200b}\x{2028}\x{2029}\x{202f}\x{205f}\x{2060}\x{3000}\x{feff}"
+)
+_BLANKS = f"[ {_ODD_BLANKS}]+"
+_UNTIDY = f"^ | $|  |[ðÐ{_ODD_BLANKS}]"
 
 
-def cast(column: pa.Array, kind: str, scale: int | None = None) -> tuple[pa.Array, Failed]:
-    """Cast a clean column. Returns it and which values were there and are not of the type."""
-    made = _CASTS[kind](column)
+def _normal(column: pa.Array) -> pa.Array:
+    """`national.text.normalise` of a whole column, and null where nothing is said."""
+    column = column.cast(pa.string())
+    if not pc.all(pc.string_is_ascii(column)).as_py():
+        column = pc.utf8_normalize(column, "NFC")
+    if pc.any(pc.match_substring_regex(column, _UNTIDY)).as_py():
+        column = pc.utf8_trim(pc.replace_substring_regex(column, _BLANKS, " "), " ")
+        column = pc.replace_substring(pc.replace_substring(column, "ð", "đ"), "Ð", "Đ")
+    nothing = pc.is_in(pc.ascii_lower(column), _NOTHING)
+    return pc.if_else(nothing, None, column) if pc.any(nothing).as_py() else column
+
+
+def cast(column: pa.Array, kind: str, scale: int | None = None, style: Style | None = None) -> tuple[pa.Array, Failed]:
+    """Cast a clean column. Returns it and which values were there and are not of the type. `style`: of the numbers in
+    all parts of the column; None: what this part shows."""
+    text = _is_text(column) and kind in NUMERIC
+    made = _from_text(column, kind, style or style_of(column)) if text else _CASTS[kind](column)
     if kind == "decimal" and scale is not None:
         made = _to_decimal(made, scale)
     failed = np.asarray(pc.and_(pc.is_valid(column), pc.is_null(made)))
@@ -89,16 +121,23 @@ def _null_nan(column: pa.Array) -> pa.Array:
     return pc.if_else(pc.is_finite(column), column, None)
 
 
+def _from_text(column: pa.Array, kind: str, style: Style) -> pa.Array:
+    whole = kind == "integer"
+    numbers = _parse_numbers(column, whole, style)
+    return _whole(numbers) if whole else numbers
+
+
 def _to_number(column: pa.Array) -> pa.Array:
-    if _is_text(column):
-        return _parse_numbers(column, whole=False)
     return _null_nan(column) if _is_numeric(column) else pa.nulls(len(column), pa.float64())
 
 
 def _to_integer(column: pa.Array) -> pa.Array:
     if pa.types.is_integer(column.type):
         return column.cast(pa.int64())
-    numbers = _parse_numbers(column, whole=True) if _is_text(column) else _to_number(column)
+    return _whole(_to_number(column))
+
+
+def _whole(numbers: pa.Array) -> pa.Array:
     whole = pc.and_(pc.equal(numbers, pc.floor(numbers)), pc.less(pc.abs(numbers), 2.0**63))
     return pc.if_else(whole, numbers, None).cast(pa.int64())
 
@@ -125,32 +164,49 @@ _DOT_OR_GROUP = r"^[+-]?[1-9]\d{0,2}\.\d{3}$"
 _COMMA_OR_GROUP = r"^[+-]?[1-9]\d{0,2},\d{3}$"
 
 
-def _parse_numbers(texts: pa.Array, whole: bool) -> pa.Array:
+class _Written:
+    """Texts sorted by how they could be numbers, a mask each."""
+
+    def __init__(self, texts: pa.Array) -> None:
+        self.texts = pc.replace_substring_regex(texts, r"[\s\x{202f}]", "")
+        self.maybe_dot, self.maybe_comma = self.like(_DOT_OR_GROUP), self.like(_COMMA_OR_GROUP)
+        self.dotted, self.commaed = self.like(_GROUPED_DOT), self.like(_GROUPED_COMMA)
+        self.comma, self.plain = self.like(_COMMA), self.like(_PLAIN)
+
+    def like(self, pattern: str) -> pa.Array:
+        return pc.fill_null(pc.match_substring_regex(self.texts, pattern), False)
+
+    def style(self) -> Style:
+        def some(mask: pa.Array) -> bool:
+            return bool(pc.any(mask).as_py())
+
+        pointed = pc.and_(pc.and_not(self.plain, self.maybe_dot), self.like(r"\."))
+        return Style(
+            some(pc.and_not(self.dotted, self.maybe_dot)) or some(pc.and_not(self.comma, self.maybe_comma)),
+            some(pc.and_not(self.commaed, self.maybe_comma)) or some(pointed),
+        )
+
+
+def style_of(column: pa.Array) -> Style:
+    """How a clean text column writes its numbers; nothing is told by what could be written either way."""
+    return _Written(column).style()
+
+
+def _parse_numbers(column: pa.Array, whole: bool, style: Style) -> pa.Array:
     """Numbers as Vietnamese (`3.359,80`) and English (`3,359.80`) readers write them.
 
     `1.234` alone says nothing: the column's other values decide, and where they do not, it is a group in a column of
     whole numbers and a decimal point in any other, as programs write it. `1,234` is a decimal comma unless English. In
     a column that is written both ways such a value is not read at all.
     """
-    texts = pc.replace_substring_regex(texts, r"[\s\x{202f}]", "")
-
-    def like(pattern: str) -> pa.Array:
-        return pc.fill_null(pc.match_substring_regex(texts, pattern), False)
-
-    def some(mask: pa.Array) -> bool:
-        return bool(pc.any(mask).as_py())
-
-    maybe_dot, maybe_comma = like(_DOT_OR_GROUP), like(_COMMA_OR_GROUP)
-    dotted, commaed = like(_GROUPED_DOT), like(_GROUPED_COMMA)
-    comma, plain = like(_COMMA), like(_PLAIN)
-    vietnamese = some(pc.and_not(dotted, maybe_dot)) or some(pc.and_not(comma, maybe_comma))
-    english = some(pc.and_not(commaed, maybe_comma)) or some(pc.and_(pc.and_not(plain, maybe_dot), like(r"\.")))
-    dot_groups = not english and (vietnamese or whole)
-    comma_groups = not vietnamese and (english or whole)
-    grouped_dot = dotted if dot_groups else pc.and_not(dotted, maybe_dot)
-    grouped_comma = commaed if comma_groups else pc.and_not(commaed, maybe_comma)
-    if vietnamese and english:
-        plain, comma = pc.and_not(plain, maybe_dot), pc.and_not(comma, maybe_comma)
+    written = _Written(column)
+    texts, plain, comma = written.texts, written.plain, written.comma
+    dot_groups = not style.english and (style.vietnamese or whole)
+    comma_groups = not style.vietnamese and (style.english or whole)
+    grouped_dot = written.dotted if dot_groups else pc.and_not(written.dotted, written.maybe_dot)
+    grouped_comma = written.commaed if comma_groups else pc.and_not(written.commaed, written.maybe_comma)
+    if style.vietnamese and style.english:
+        plain, comma = pc.and_not(plain, written.maybe_dot), pc.and_not(comma, written.maybe_comma)
     without_dots = pc.replace_substring(pc.replace_substring(texts, ".", ""), ",", ".")
     without_commas = pc.replace_substring(texts, ",", "")
     made = pc.if_else(grouped_dot, without_dots, pc.if_else(grouped_comma, without_commas, pc.if_else(

@@ -39,6 +39,8 @@ CONFIGURATION = {
     "GML_SKIP_RESOLVE_ELEMS": "ALL",
     "GML_DOWNLOAD_SCHEMA": "NO",
     "OGR_XLSX_HEADERS": "FORCE",
+    "OGR_CSV_MAX_FIELD_COUNT": "20000",  # beyond its own 2000 columns GDAL leaves them out without a word
+    "OGR_XLSX_MAX_FIELD_COUNT": "20000",
     "OGR_GEOJSON_MAX_OBJ_SIZE": "200",
     "CPL_DEBUG": "OFF",
 }

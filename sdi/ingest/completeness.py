@@ -34,6 +34,9 @@ def check_whole(main: Path, name: str) -> None:
 
 
 def _check_rows(main: Path, name: str) -> None:
+    if not shapefile.has_sound_table(main):
+        raise SourceError(f"The .dbf of {name} is damaged: its columns do not fill its rows.",
+                          hint="Export it again, as GeoPackage if possible.")  # fmt: skip
     shapes, rows = shapefile.records(main)
     if shapes != rows:
         raise SourceError(f"{name} has {shapes} shapes and its .dbf has {rows} rows.",

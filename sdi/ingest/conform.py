@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import groupby
 from typing import Any
@@ -17,11 +18,12 @@ from numpy.typing import NDArray
 from sdi.contract.delivery import Request
 from sdi.contract.faults import fields_of
 from sdi.contract.layer import Attribute, Layer
+from sdi.contract.quality import MARKS
 from sdi.errors import UsageError, nearest
-from sdi.ingest import lists
-from sdi.ingest.cast import arrow_type, cast, clean, to_text
+from sdi.ingest import ended, lists
+from sdi.ingest.cast import NUMERIC, Style, arrow_type, cast, clean, to_text
 from sdi.ingest.encoding import by_value
-from sdi.ingest.findings import Findings
+from sdi.ingest.findings import Findings, Mask
 from sdi.ingest.geometry import Shapes
 from sdi.ingest.source import WKB
 from sdi.national.text import fold
@@ -38,6 +40,18 @@ class Match:
     items: dict[tuple[str, str], str] = field(default_factory=dict)
     personal: list[str] = field(default_factory=list)
     unknown: list[str] = field(default_factory=list)
+
+    @property
+    def used(self) -> list[str]:
+        """The source columns that are read."""
+        return sorted({*self.attributes.values(), *self.items.values()})
+
+    def numeric(self, layer: Layer) -> set[str]:
+        """The source columns in which numbers are looked for."""
+        found = {column for name, column in self.attributes.items() if layer[name].type in NUMERIC}
+        for (owner, name), column in self.items.items():
+            found |= {column for item in layer[owner].items or [] if item.name == name and item.type in NUMERIC}
+        return found
 
 
 @dataclass
@@ -75,7 +89,8 @@ def match(layer: Layer, columns: list[str], request: Request) -> Match:
     used = {*found.attributes.values(), *found.items.values()}
     found.personal = [column for column in dict.fromkeys(found.personal) if column not in used]
     ignored = {column for column, target in request.mapping.items() if not target}
-    told = {*used, *found.personal, *ignored}
+    # What the quarantine says beside the values is ours, when a corrected file brings it back.
+    told = {*used, *found.personal, *ignored, *(mark.name for mark in MARKS), ended.column(layer, columns)}
     found.unknown = [column for column in columns if column not in told]
     return found
 
@@ -141,49 +156,71 @@ def _match_items(layer: Layer, columns: list[str], found: Match) -> None:
 # --- values -------------------------------------------------------------------------------------------------------
 
 
-def conform(table: pa.Table, layer: Layer, request: Request, findings: Findings) -> Conformed:
-    """Build every stored attribute's column; what is unknown, personal or not of its type is found."""
-    matched = match(layer, table.column_names, request)
-    for column in matched.unknown:
-        findings.add("file.column_unknown", attribute=column)
-    for column in matched.personal:
-        findings.add("file.personal_dropped", attribute=column)
-    used = {*matched.attributes.values(), *matched.items.values()}
-    cleaned = {column: clean(table[column]) for column in sorted(used)}
+def conform(
+    table: pa.Table, layer: Layer, request: Request, matched: Match, styles: Mapping[str, Style], findings: Findings
+) -> Conformed:
+    """Build every stored attribute's column of a part; what is not of its type is found. styles: source column -> how
+    its numbers are written, all over the delivery."""
+    cleaned = {column: clean(table[column]) for column in matched.used}
     made = Conformed({}, {})
     for attribute in layer.stored:
-        column = _column(attribute, layer, matched, cleaned, request, table.num_rows, made, findings)
-        made.columns[attribute.name] = column
+        parts = _Parts(attribute, layer, matched, cleaned, styles, request, table.num_rows)
+        made.columns[attribute.name] = parts.column(made, findings)
     _fill_templates(layer, made.columns)
     return made
 
 
-def _column(
-    attribute: Attribute, layer: Layer, matched: Match, cleaned: dict[str, pa.Array], request: Request, count: int,
-    made: Conformed, findings: Findings,
-) -> pa.Array:  # fmt: skip
-    name = attribute.name
-    if name in request.constants:
-        raw = clean(pa.array([request.constants[name]] * count, pa.string()))
-    elif name in matched.attributes:
-        raw = cleaned[matched.attributes[name]]
-    else:
-        parts = {item: cleaned[column] for (owner, item), column in matched.items.items() if owner == name}
-        empty = pa.nulls(count, arrow_type(attribute.type, attribute.scale))
-        return _default(attribute, lists.from_columns(parts, attribute) if parts else empty)
-    made.raw[name] = raw
-    if attribute.type == "list":
-        typed = lists.from_text(raw, attribute)
-        failed = np.asarray(pc.and_(pc.is_valid(raw), pc.is_null(typed)))
-    else:
-        raw = _padded(raw, attribute)
-        typed, failed = cast(raw, attribute.type, attribute.scale)
-        typed = _main_codes(typed, attribute, layer, matched)
-    rows = np.flatnonzero(failed)
-    if len(rows):
-        texts = to_text(raw).take(pa.array(rows)).to_pylist()
-        findings.add("attribute.type", rows, attribute=name, values=texts, limit=attribute.type)
-    return _default(attribute, typed)
+def delivered(table: pa.Table, layer: Layer, request: Request, matched: Match) -> dict[str, pa.Array]:
+    """What `Conformed.raw` holds, of some rows."""
+    cleaned = {column: clean(table[column]) for column in matched.used}
+    parts = ((a, _Parts(a, layer, matched, cleaned, {}, request, table.num_rows)) for a in layer.stored)
+    return {attribute.name: raw for attribute, part in parts if (raw := part.raw()) is not None}
+
+
+@dataclass(frozen=True)
+class _Parts:
+    """What one attribute's column is made from."""
+
+    attribute: Attribute
+    layer: Layer
+    matched: Match
+    cleaned: dict[str, pa.Array]
+    styles: Mapping[str, Style]
+    request: Request
+    count: int
+
+    def raw(self) -> pa.Array | None:
+        """As delivered; None where items' columns or nothing make the attribute."""
+        name = self.attribute.name
+        if name in self.request.constants:
+            return clean(pa.array([self.request.constants[name]] * self.count, pa.string()))
+        return self.cleaned[self.matched.attributes[name]] if name in self.matched.attributes else None
+
+    def column(self, made: Conformed, findings: Findings) -> pa.Array:
+        attribute, raw = self.attribute, self.raw()
+        if raw is None:
+            return _default(attribute, self._from_items())
+        made.raw[attribute.name] = raw
+        if attribute.type == "list":
+            typed = lists.from_text(raw, attribute)
+            failed = np.asarray(pc.and_(pc.is_valid(raw), pc.is_null(typed)))
+        else:
+            raw = _padded(raw, attribute)
+            style = self.styles.get(self.matched.attributes.get(attribute.name, ""))
+            typed, failed = cast(raw, attribute.type, attribute.scale, style)
+            typed = _main_codes(typed, attribute, self.layer, self.matched)
+        rows = np.flatnonzero(failed)
+        if len(rows):
+            texts = to_text(raw).take(pa.array(rows)).to_pylist()
+            findings.add("attribute.type", rows, attribute=attribute.name, values=texts, limit=attribute.type)
+        return _default(attribute, typed)
+
+    def _from_items(self) -> pa.Array:
+        items = {item: column for (owner, item), column in self.matched.items.items() if owner == self.attribute.name}
+        if not items:
+            return pa.nulls(self.count, arrow_type(self.attribute.type, self.attribute.scale))
+        styles = {item: self.styles.get(column) for item, column in items.items()}
+        return lists.from_columns({i: self.cleaned[column] for i, column in items.items()}, self.attribute, styles)
 
 
 def _default(attribute: Attribute, column: pa.Array) -> pa.Array:
@@ -235,17 +272,17 @@ def _fill_templates(layer: Layer, columns: dict[str, pa.Array]) -> None:
         ready = [a for a in waiting if not names & set(fields_of(a.template)) - {a.name}] or waiting
         for attribute in ready:
             assert attribute.template is not None
-            typed, _ = cast(fill(attribute.template, columns), attribute.type, attribute.scale)
+            filled = fill(attribute.template, columns)
+            typed, _ = cast(filled, attribute.type, attribute.scale, Style())
             columns[attribute.name] = pc.coalesce(columns[attribute.name], typed)
         waiting = [attribute for attribute in waiting if attribute not in ready]
 
 
-def identify(layer: Layer, columns: dict[str, pa.Array], shapes: Shapes, findings: Findings) -> list[str | None]:
-    """The features' ids by the contract; missing and repeated ones are found. `shapes` decide, with the attributes, the
-    order of features that share an id, so that it does not depend on the file's order."""
+def identify(layer: Layer, columns: dict[str, pa.Array], start: int, findings: Findings) -> pa.Array:
+    """The ids by the contract of features of a part whose first is row `start`; missing ones are found."""
     identifier = layer.identifier
     if identifier is None:
-        return [str(row + 1) for row in range(len(shapes))]
+        return pa.array(np.arange(start, start + findings.count) + 1).cast(pa.string())
     template = identifier.template or f"{{{identifier.attribute}}}"
     ids = fill(template, columns)
     parts = fields_of(template)
@@ -254,53 +291,58 @@ def identify(layer: Layer, columns: dict[str, pa.Array], shapes: Shapes, finding
         absent = {name: np.asarray(pc.is_null(columns[name])) for name in parts}
         lacking = [", ".join(name for name in parts if absent[name][row]) for row in missing]
         findings.add("identifier.missing", missing, limits=lacking)
-    names: list[str | None] = ids.to_pylist()
-    _repeated(layer, columns, shapes, ids, names, findings)
-    return names
+    return ids
 
 
-def _repeated(
-    layer: Layer,
-    columns: dict[str, pa.Array],
-    shapes: Shapes,
-    ids: pa.Array,
-    names: list[str | None],
-    findings: Findings,
-) -> None:
+def suspects(hashes: NDArray[np.int64], given: Mask) -> NDArray[np.intp]:
+    """Rows whose id may be that of another row: their hashes are equal."""
+    rows = np.flatnonzero(given)
+    order = np.argsort(hashes[rows], kind="stable")
+    ordered = hashes[rows][order]
+    same = np.zeros(len(rows), dtype=bool)
+    same[1:] = ordered[1:] == ordered[:-1]
+    same[:-1] |= same[1:]
+    return np.sort(rows[order[same]])
+
+
+def distinguish(
+    layer: Layer, rows: NDArray[np.intp], ids: Sequence[str], content: Sequence[bytes], findings: Findings
+) -> dict[int, str]:
+    """Of rows that may share their ids, find those that do; returns the ids of rows that got another one.
+
+    content: a digest of all that a row holds. It decides the order of features that share an id, so that it does not
+    depend on the file's.
+    """
     assert layer.identifier is not None
     how = layer.identifier.duplicates
-    counts = pc.value_counts(ids.drop_null())
-    values = counts.field("values").filter(pc.greater(counts.field("counts"), 1))
-    if not len(values):
-        return
-    rows = np.flatnonzero(np.asarray(pc.is_in(ids, values)))
-    content = _content(columns, shapes, rows)
-    order = sorted(range(len(rows)), key=lambda position: (names[rows[position]], content[position]))
+    order = sorted(range(len(rows)), key=lambda position: (ids[position], content[position]))
     marked: list[int] = []
-    for name, group in groupby(order, key=lambda position: names[rows[position]]):
+    renamed: dict[int, str] = {}
+    for name, group in groupby(order, key=lambda position: ids[position]):
         members = list(group)
+        if len(members) == 1:
+            continue
         alike = len({content[position] for position in members}) == 1
         # Of features alike in everything one may stay; of those that differ none, for no program knows which is right.
         keep = 1 if how == "suffix" or (how == "quarantine" and alike) else 0
-        marked += [int(rows[position]) for position in members[keep:]]
+        marked += members[keep:]
         if how == "suffix":
             for number, position in enumerate(members[1:], start=2):
-                names[rows[position]] = f"{name}~{number}"
+                renamed[int(rows[position])] = f"{name}~{number}"
     marked.sort()
     action: Any = {"suffix": "repair", "quarantine": "quarantine", "refuse": "refuse"}[how]
-    shown = [str(ids[row].as_py()) for row in marked]
-    findings.add("identifier.duplicate", marked, values=shown, attribute=layer.identifier.attribute, action=action)
+    findings.add("identifier.duplicate", rows[marked], values=[ids[position] for position in marked],
+                 attribute=layer.identifier.attribute, action=action)  # fmt: skip
+    return renamed
 
 
-def _content(columns: dict[str, pa.Array], shapes: Shapes, rows: NDArray[np.intp]) -> list[bytes]:
-    """A digest of attributes and geometry of each of some rows."""
-    chosen = pa.array(rows)
-    texts = [to_text(column.take(chosen)).to_pylist() for column in columns.values()]
-    wkb = shapely.to_wkb(shapes[rows], byte_order=1)
-    digests = []
-    for position, shape in enumerate(wkb):
+def digests(columns: Sequence[pa.Array], shapes: Shapes) -> list[bytes]:
+    """A digest of attributes and geometry of each feature."""
+    texts = [to_text(column).to_pylist() for column in columns]
+    found = []
+    for position, shape in enumerate(shapely.to_wkb(shapes, byte_order=1)):
         digest = hashlib.blake2b(shape or b"", digest_size=16)
         for column in texts:
             digest.update(b"\x00" if column[position] is None else b"\x01" + column[position].encode())
-        digests.append(digest.digest())
-    return digests
+        found.append(digest.digest())
+    return found

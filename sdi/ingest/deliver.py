@@ -1,52 +1,93 @@
-"""A delivery from file to features: the whole flow of reading, conforming and checking on one page."""
+"""A delivery from file to features: the whole flow of reading, conforming and checking on one page.
+
+The file is gone through twice, in parts of some ten thousand features: once to decide how it is read, once to read it.
+In memory there are a few parts at a time, and of each feature its box, its place and a hash of its id.
+"""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
-from dataclasses import dataclass
+import os
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, replace
 from datetime import date
+from functools import partial, reduce
 from typing import Any, Self
 
 import numpy as np
 import pyarrow as pa
-import shapely
 from numpy.typing import NDArray
 
 from sdi.contract.delivery import Delivery, Request
-from sdi.contract.layer import Geometry, Layer
+from sdi.contract.layer import Layer
 from sdi.contract.registry import Registry
-from sdi.contract.report import Finding, Report
-from sdi.errors import SourceError, UsageError
-from sdi.ingest import coordinates, encoding, geometry, place
+from sdi.contract.report import Report
+from sdi.errors import UsageError
+from sdi.ingest import chunk, geometry, place
 from sdi.ingest.cast import to_text
-from sdi.ingest.checks import between, form, law
-from sdi.ingest.checks.neighbourhood import InMemory
-from sdi.ingest.conform import Conformed, conform, identify
-from sdi.ingest.findings import Findings, Mask
-from sdi.ingest.geometry import Shapes
-from sdi.ingest.source import WKB, Facts, Limits, Progress, read
+from sdi.ingest.checks import between, unique
+from sdi.ingest.chunk import Chunk, split
+from sdi.ingest.conform import delivered, distinguish, suspects
+from sdi.ingest.findings import Findings, Marked, Mask, Rows
+from sdi.ingest.reading import Reading, join, survey
+from sdi.ingest.source import PART, Facts, Limits, Progress, Source, read
+from sdi.ingest.spill import Spill, Spilled, kept, names
+
+THREADS = min(4, os.cpu_count() or 1)
+"""Parts that are worked on at once."""
+Made = tuple[Chunk, pa.RecordBatch]
+Task = Callable[[], Made]
+Waivers = Mapping[tuple[str, str], str]
+"""(rule, feature id) -> why a steward lets it pass."""
 
 
 class Received:
     """A delivery that was held against its contract; its rows are read as often as wanted until it is closed."""
 
-    def __init__(self, delivery: Delivery, report: Report, features: pa.Table, quarantined: pa.Table) -> None:
+    def __init__(
+        self, delivery: Delivery, report: Report, source: Source, whole: _Whole, held: Mask, keep: Mask
+    ) -> None:
         self.delivery = delivery
         self.report = report
-        self._features = features
-        self._quarantined = quarantined
+        self._source, self._whole = source, whole
+        self._held, self._keep = held, keep
 
     def features(self) -> pa.RecordBatchReader:
         """id, the stored attributes, geom (EWKB in its grid), geom_wgs84 (EWKB 4326), source_row (from 1)."""
-        return self._features.to_reader()
+        spill = self._whole.spill
+        return pa.RecordBatchReader.from_batches(spill.schema, kept(spill, self._keep, self._whole.renamed))
 
     def quarantined(self) -> pa.RecordBatchReader:
         """source_row, id or null, findings (JSON list), attributes (JSON, as delivered), geom, geom_wgs84."""
-        return self._quarantined.to_reader()
+        return pa.RecordBatchReader.from_batches(QUARANTINED, self._quarantined())
+
+    def _quarantined(self) -> Iterator[pa.RecordBatch]:
+        """Read once more from the file's rows, which are still there, as they were delivered."""
+        reading, found = self._whole.reading, self.report.findings
+        assert isinstance(found, Marked)
+        rows = np.flatnonzero(self._held)
+        for number, inside, positions in split(rows, self._whole.spill.starts):
+            table = self._source.part(number).take(pa.array(inside))
+            chosen = rows[positions]
+            shapes = chunk.before(table, reading)
+            decoded = reading.decode(table, Findings(reading.layer, 0))
+            raw = delivered(decoded, reading.layer, reading.request, reading.matched)
+            texts = {name: to_text(column).to_pylist() for name, column in raw.items()}
+            yield pa.record_batch([
+                pa.array(chosen + 1, pa.int32()),
+                pa.array(self._whole.names(chosen), pa.string()),
+                pa.array([_json([f.to_json() for f in found.of_row(int(row))]) for row in chosen], pa.string()),
+                pa.array([_json({n: v[i] for n, v in texts.items()}) for i in range(len(chosen))], pa.string()),
+                geometry.ewkb(shapes, reading.where.grid),
+                geometry.ewkb(geometry.lonlat(shapes, reading.where), 4326),
+            ], schema=QUARANTINED)  # fmt: skip
 
     def close(self) -> None:
         """Give back what it holds on disk."""
+        self._source.close()
+        self._whole.spill.close()
 
     def __enter__(self) -> Self:
         return self
@@ -55,14 +96,10 @@ class Received:
         self.close()
 
 
-@dataclass
-class _Shaped:
-    """Geometry on its way: `before` in the grid as delivered, `master` as the contract wants it, `wgs84` of that."""
-
-    before: Shapes
-    master: Shapes
-    wgs84: Shapes
-    dropped: Mask
+QUARANTINED = pa.schema({
+    "source_row": pa.int32(), "id": pa.string(), "findings": pa.string(), "attributes": pa.string(),
+    "geom": pa.binary(), "geom_wgs84": pa.binary(),
+})  # fmt: skip
 
 
 def receive(
@@ -74,47 +111,37 @@ def receive(
     extent: place.Box | None = None,
     limits: Limits | None = None,
     progress: Progress | None = None,
+    waivers: Waivers | None = None,
+    part: int = PART,
 ) -> Received:
-    """Read a file and hold it against its contract. Nothing is written.
+    """Read a file and hold it against its contract. Nothing is written but working files.
 
     grid: EPSG code in which features of a WGS 84 file are kept. extent: where the deployment expects its data, west,
-    south, east, north in degrees; None: the grid's area of use. Raises UsageError, SourceError; bad data is reported.
+    south, east, north in degrees; None: the grid's area of use. waivers: what is let pass. part: features that are
+    worked on at once. Raises UsageError, SourceError, StoreError (no room on disk); bad data is reported.
     """
     if layer.kind != "features" or layer.geometry is None:
         raise UsageError(f"Layer '{layer.id}' is of kind '{layer.kind}'; it takes no features.")
-    source = read(request, limits, progress)
-    count = source.table.num_rows
-    if not count:  # a full load of nothing would end every feature there is
-        raise SourceError(f"{source.facts.file_name} holds no feature.", hint="Compare the export with its source.")
+    source = read(request, limits, progress, part)
+    said = Findings(layer, 0)
+    _judge_file(source.facts, said)
+    reading, count = survey(source, request, layer, grid, extent, said)
+    _judge_columns(reading, said)
+    whole = _work(source, reading, registry, count)
+    repeated = whole.find_repeated(source)
     findings = Findings(layer, count)
-    _judge_file(source.facts, findings)
-    decoded = encoding.decode(source, request.encoding, findings)
-    table, raw, hint = _raw_geometry(decoded.table, source.facts, layer.geometry, findings)
-    raw = geometry.finite(geometry.swap(raw) if request.swapped else raw, findings)
-    bounds = geometry.bounds_of(raw)
-    where = place.decide(source.facts, request, grid, extent, bounds, hint)
-    shaped = _shape(raw, where, layer.geometry, findings)
-    places = np.where(np.isnan(middles := geometry.middles(shaped.wgs84)), _places_of(shaped, where), middles)
-    believed = bounds is None or place.check_extent(places, where, extent, bounds, findings)
-    made = conform(table.drop_columns([WKB]) if WKB in table.column_names else table, layer, request, findings)
-    form.check_attributes(layer, made, registry, request.day or date.today(), findings)
-    ids = identify(layer, made.columns, shaped.before, findings)
-    if believed:  # what is measured in a wrong grid says nothing
-        law.check_area(layer, made, shaped.master, findings)
-        law.check_place_of_id(layer, made, shaped.wgs84, findings)
-        usable = ~shapely.is_missing(shaped.master) & ~findings.quarantined
-        between.check_between(InMemory(layer, shaped.master, usable, made.columns, ids), where, findings)
-    found = findings.finish(ids, lambda rows: places[rows])
-    delivery = _delivery(source.facts, request, where, count, decoded.encoding)
-    return _received(delivery, layer, made, shaped, where, ids, findings, found)
-
-
-def _delivery(facts: Facts, request: Request, where: place.Placement, count: int, encoding: str) -> Delivery:
-    return Delivery(
-        file_name=facts.file_name, sha256=facts.sha256, size=facts.size, driver=facts.driver, layer_in_file=facts.layer,
-        feature_count=count, encoding=encoding, crs_declared=where.declared, crs_used=f"EPSG:{where.used}",
-        grid=where.grid, operation=where.operation, steward=request.steward,
-    )  # fmt: skip
+    findings.waived = _waived(waivers or {}, whole)
+    findings.merge(said, 0)
+    for made in whole.chunks:
+        findings.merge(made.found, made.start, without=whole.ended)
+    findings.merge(repeated, 0)
+    ended = whole.name_ended(findings)
+    findings.settle()
+    known = whole.bounds is None or place.check_extent(whole.places, reading.where, extent, whole.bounds, findings)
+    if known:  # what is measured in a wrong grid says nothing
+        _check_whole(whole, findings)
+    marked = findings.finish(whole.names, lambda rows: whole.places[rows])
+    return _received(source, reading, whole, findings, marked, ended)
 
 
 def _judge_file(facts: Facts, findings: Findings) -> None:
@@ -124,100 +151,162 @@ def _judge_file(facts: Facts, findings: Findings) -> None:
         findings.add("geometry.linearised", value=facts.curves)
 
 
-def _raw_geometry(
-    table: pa.Table, facts: Facts, contract: Geometry, findings: Findings
-) -> tuple[pa.Table, Shapes, int | None]:
-    """The file's geometry, of a WKB column or of coordinate columns; the EPSG code that column names tell."""
-    if WKB in table.column_names and facts.driver in coordinates.TABLES:
-        table = table.drop_columns(coordinates.wkt_columns(table))
-    if WKB in table.column_names or facts.driver not in coordinates.TABLES:
-        column = table[WKB] if WKB in table.column_names else None
-        return table, geometry.parse(column, table.num_rows, findings, contract.required), None
-    points = coordinates.find(table, facts.file_name, contract.required)
-    column = pa.chunked_array([pa.array(shapely.to_wkb(points.shapes), pa.large_binary())])
-    shapes = geometry.parse(column, table.num_rows, findings, contract.required)
-    return (table.drop_columns(list(points.columns)) if points.columns else table), shapes, points.epsg
+def _judge_columns(reading: Reading, findings: Findings) -> None:
+    for column in reading.matched.unknown:
+        findings.add("file.column_unknown", attribute=column)
+    for column in reading.matched.personal:
+        findings.add("file.personal_dropped", attribute=column)
 
 
-def _shape(raw: Shapes, where: place.Placement, contract: Geometry, findings: Findings) -> _Shaped:
-    """Bring geometry to the grid, to its type and to validity; derive WGS 84."""
-    before, lonlat = geometry.place(raw, where)
-    master, dropped = geometry.conform(before, contract, findings)
-    known, _ = geometry.conform(lonlat, contract, Findings(findings.layer, len(raw)))
-    changed = geometry.repair(master, contract, findings)
-    known[changed] = None
-    return _Shaped(before, master, geometry.to_wgs84(master, known, where), dropped)
-
-
-def _places_of(shaped: _Shaped, where: place.Placement) -> NDArray[np.float64]:
-    """Longitude and latitude of what has no geometry that is kept but had one."""
-    rows = np.flatnonzero(shapely.is_missing(shaped.wgs84) & ~shapely.is_missing(shaped.before))
-    found = np.full((len(shaped.before), 2), np.nan)
-    if len(rows):
-        found[rows] = where.to_wgs84(geometry.middles(shaped.before[rows]))
-    return found
-
-
-# --- the two tables -----------------------------------------------------------------------------------------------
+def _check_whole(whole: _Whole, findings: Findings) -> None:
+    """What was measured feature by feature, and what holds between features."""
+    stray = findings.marked("place.outside") | whole.ended
+    for made in whole.chunks:
+        findings.merge(made.measured, made.start, without=stray)
+    findings.settle()
+    unique.check_unique(whole.reading.layer, whole.spill.column, findings)
+    usable = ~np.isnan(whole.boxes[:, 0]) & ~findings.quarantined
+    spilled = Spilled(whole.reading.layer, whole.spill, whole.boxes, usable, whole.renamed)
+    between.check_between(spilled, whole.reading.where, findings)
 
 
 def _received(
-    delivery: Delivery,
-    layer: Layer,
-    made: Conformed,
-    shaped: _Shaped,
-    where: place.Placement,
-    ids: Sequence[str | None],
-    findings: Findings,
-    found: list[Finding],
+    source: Source, reading: Reading, whole: _Whole, findings: Findings, found: Marked, ended: tuple[str, ...]
 ) -> Received:
-    quarantined = findings.quarantined & ~shaped.dropped
-    kept = ~quarantined & ~shaped.dropped
+    held = findings.quarantined & ~whole.dropped
+    keep = ~held & ~whole.dropped
     report = Report(
-        layer=layer.id, contract_version=layer.version, read=delivery.feature_count, kept=int(kept.sum()),
-        quarantined=int(quarantined.sum()), dropped=int(shaped.dropped.sum()), findings=found,
+        layer=reading.layer.id, contract_version=reading.layer.version, read=len(keep), kept=int(keep.sum()),
+        quarantined=int(held.sum()), dropped=int(whole.dropped.sum()), findings=found,
     )  # fmt: skip
     if report.read != report.kept + report.quarantined + report.dropped:
         raise AssertionError("a feature is neither kept nor quarantined nor dropped")
-    features = _features(made, shaped, where, ids, np.flatnonzero(kept))
-    return Received(
-        delivery, report, features, _quarantined(made, shaped, where, ids, np.flatnonzero(quarantined), found)
-    )
+    delivery = replace(_delivery(source.facts, reading, report.read), ended=ended)
+    return Received(delivery, report, source, whole, held, keep)
 
 
-def _features(
-    made: Conformed, shaped: _Shaped, where: place.Placement, ids: Sequence[str | None], rows: NDArray[np.intp]
-) -> pa.Table:
-    chosen = pa.array(rows)
-    columns = {"id": pa.array([ids[row] for row in rows], pa.string())}
-    columns |= {name: column.take(chosen) for name, column in made.columns.items()}
-    columns["geom"] = geometry.ewkb(shaped.master[rows], where.grid)
-    columns["geom_wgs84"] = geometry.ewkb(shaped.wgs84[rows], 4326)
-    columns["source_row"] = pa.array(rows + 1, pa.int32())
-    return pa.table(columns)
+def _delivery(facts: Facts, reading: Reading, count: int) -> Delivery:
+    where, request = reading.where, reading.request
+    return Delivery(
+        file_name=facts.file_name, sha256=facts.sha256, size=facts.size, driver=facts.driver, layer_in_file=facts.layer,
+        feature_count=count, encoding=reading.encodings.label, crs_declared=where.declared,
+        crs_used=f"EPSG:{where.used}", grid=where.grid, operation=where.operation, steward=request.steward,
+    )  # fmt: skip
 
 
-def _quarantined(
-    made: Conformed, shaped: _Shaped, where: place.Placement, ids: Sequence[str | None], rows: NDArray[np.intp],
-    found: list[Finding],
-) -> pa.Table:  # fmt: skip
-    chosen = pa.array(rows)
-    texts = {name: to_text(column.take(chosen)).to_pylist() for name, column in made.raw.items()}
-    by_row: dict[int, list[dict[str, Any]]] = {int(row) + 1: [] for row in rows}
-    for finding in found:
-        if finding.row in by_row:
-            by_row[finding.row].append(finding.to_json())
-    shapes = shaped.before[rows]
-    attributes = [{name: values[position] for name, values in texts.items()} for position in range(len(rows))]
-    return pa.table({
-        "source_row": pa.array(rows + 1, pa.int32()),
-        "id": pa.array([ids[row] for row in rows], pa.string()),
-        "findings": pa.array([_json(by_row[int(row) + 1]) for row in rows], pa.string()),
-        "attributes": pa.array([_json(values) for values in attributes], pa.string()),
-        "geom": geometry.ewkb(shapes, where.grid),
-        "geom_wgs84": geometry.ewkb(shapely.transform(shapes, where.to_wgs84), 4326),
-    })  # fmt: skip
+# --- all parts ----------------------------------------------------------------------------------------------------
 
 
-def _json(value: object) -> str:
+@dataclass
+class _Whole:
+    """A delivery that was worked through: its features on disk, and what is kept of each in memory."""
+
+    reading: Reading
+    spill: Spill
+    chunks: list[Chunk]
+    renamed: Mapping[int, str]
+
+    def __post_init__(self) -> None:
+        self.boxes = np.concatenate([made.boxes for made in self.chunks])
+        self.places = np.concatenate([made.places for made in self.chunks])
+        self.hashes = np.concatenate([made.ids for made in self.chunks])
+        self.identified = np.concatenate([made.identified for made in self.chunks])
+        self.dropped = np.concatenate([made.dropped for made in self.chunks])
+        self.ended = np.concatenate([made.ended for made in self.chunks])
+        self.bounds = reduce(join, (made.bounds for made in self.chunks), None)
+
+    def names(self, rows: Rows) -> list[str | None]:
+        return names(self.spill, self.renamed, rows)
+
+    def name_ended(self, findings: Findings) -> tuple[str, ...]:
+        """The ids of the features that the file says have ended. Such a row without an id is found."""
+        rows = np.flatnonzero(self.ended)
+        names = self.names(rows)
+        nameless = np.array([name is None for name in names], dtype=bool)
+        if nameless.any():
+            findings.add("delivery.ended_nameless", rows[nameless])
+        self.dropped[rows[~nameless]] = True
+        return tuple(dict.fromkeys(name for name in names if name is not None))
+
+    def find_repeated(self, source: Source) -> Findings:
+        """Find ids that stand more than once: of rows with equal hashes, the ids themselves and all else decide."""
+        layer = self.reading.layer
+        findings = Findings(layer, len(self.hashes))
+        rows = suspects(self.hashes, self.identified)
+        if layer.identifier is None or not len(rows):
+            return findings
+        ids = [str(name) for name in self.names(rows)]
+        found: list[bytes] = [b""] * len(rows)
+        for number, inside, positions in split(rows, self.spill.starts):
+            chosen = pa.array(inside)
+            columns = [self.spill.part(number)[attribute.name].take(chosen) for attribute in layer.stored]
+            made = chunk.content(source.part(number).take(chosen), columns, self.reading)
+            for position, digest in zip(positions, made, strict=True):
+                found[position] = digest
+        self.renamed = distinguish(layer, rows, ids, found, findings)
+        return findings
+
+
+def _work(source: Source, reading: Reading, registry: Registry, count: int) -> _Whole:
+    """Work on all parts, a few at once, and put what they give on disk in their order."""
+    spill, chunks = Spill(), list[Chunk]()
+    day = reading.request.day or date.today()
+    start = 0
+
+    def parts() -> Iterator[Task]:
+        nonlocal start
+        for number in range(source.parts):
+            table = source.part(number)
+            first, start = start, start + table.num_rows
+            if table.num_rows:
+                yield partial(chunk.work, table, first, reading, registry, day)
+
+    try:
+        for made, rows in _in_order(parts()):
+            chunks.append(made)
+            spill.write(rows)
+        spill.finish()
+    except BaseException:
+        spill.close()
+        raise
+    assert start == count
+    return _Whole(reading, spill, chunks, {})
+
+
+def _in_order(tasks: Iterable[Task]) -> Iterator[Made]:
+    """Run tasks in threads and yield what they give in their order; no more are begun than can be held."""
+    waiting: deque[Future[Made]] = deque()
+    with ThreadPoolExecutor(max_workers=THREADS) as pool:
+        try:
+            for task in tasks:
+                waiting.append(pool.submit(task))
+                if len(waiting) > THREADS:
+                    yield waiting.popleft().result()
+            while waiting:
+                yield waiting.popleft().result()
+        finally:
+            for future in waiting:
+                future.cancel()
+
+
+def _waived(waivers: Waivers, whole: _Whole) -> dict[str, dict[int, str]]:
+    """Rule -> row -> reason, for the features that the waivers name."""
+    wanted: dict[str, list[int]] = {}
+    rows = _rows_of({name for _, name in waivers}, whole)
+    for row, name in zip(rows, whole.names(rows), strict=True):
+        wanted.setdefault(str(name), []).append(int(row))
+    found: dict[str, dict[int, str]] = {}
+    for (rule, name), reason in waivers.items():
+        found.setdefault(rule, {}).update(dict.fromkeys(wanted.get(name, ()), reason))
+    return found
+
+
+def _rows_of(ids: set[str], whole: _Whole) -> NDArray[np.intp]:
+    hashes = np.fromiter(map(hash, ids), np.int64, len(ids))
+    rows = np.flatnonzero(np.isin(whole.hashes, hashes) & whole.identified)
+    renamed = [row for row, name in whole.renamed.items() if name in ids]
+    return np.union1d(rows, np.array(renamed, dtype=np.intp))
+
+
+def _json(value: Any) -> str:
     return json.dumps(value, ensure_ascii=False)

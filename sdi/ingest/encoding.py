@@ -2,31 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from zlib import crc32
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from sdi.ingest.findings import Findings
-from sdi.ingest.source import Facts, Source
+from sdi.ingest.source import Facts
 from sdi.national import text
 
 LEGACY = ("TCVN3", "VNI", "CP1258")
 DOUBT = 0.5
 """Share of Vietnamese words in a legacy reading from which a western reading is no longer taken without a word."""
+SAMPLE = 5000
+"""Different values of a column that its encoding is told from."""
 
 
-@dataclass(frozen=True)
-class Decoded:
-    table: pa.Table
-    encoding: str
-
-
-def text_columns(table: pa.Table) -> list[str]:
-    kinds = (pa.types.is_string, pa.types.is_large_string)
-    return [name for name in table.column_names if any(kind(table.schema.field(name).type) for kind in kinds)]
+def is_text(kind: pa.DataType) -> bool:
+    return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind))
 
 
 def by_value(column: pa.ChunkedArray | pa.Array, function: Callable[[list[str]], list[str | None]]) -> pa.Array:
@@ -40,21 +36,147 @@ def _one(column: pa.ChunkedArray | pa.Array) -> pa.Array:
     return column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column
 
 
-def decode(source: Source, override: str | None, findings: Findings) -> Decoded:
-    """Return the table with all text as Unicode, column names too, and the encoding that was found.
+@dataclass(frozen=True)
+class Encodings:
+    """How the text of one delivery is encoded, decided once for all of it: every part is decoded alike."""
 
-    `override` is what the steward says (`--encoding`). Raises UsageError for an encoding that nobody knows.
+    label: str
+    """Of the delivery as a whole."""
+    columns: Mapping[str, str]
+    """Column as the file names it -> encoding; the others stay as they are."""
+    names: Mapping[str, str]
+    """Column as the file names it -> its name as Unicode."""
+    latin1: bool = False
+    """Text came as one character a byte (a DBF)."""
+
+    def decode(self, table: pa.Table, findings: Findings) -> pa.Table:
+        """A part with all its text as Unicode, column names too."""
+        table = _as_text(table)
+        for name in table.column_names:
+            if name not in self.columns:
+                continue
+            encoding, index = self.columns[name], table.column_names.index(name)
+            made, changed = (_decode_bytes if self.latin1 else _reread)(table[name], encoding)
+            findings.tally("text.converted", changed, attribute=self.names[name], limit=encoding)
+            table = table.set_column(index, name, made)
+        return table.rename_columns([self.names[name] for name in table.column_names])
+
+
+class Evidence:
+    """What is seen of a delivery's text, part by part, to tell its encoding from.
+
+    Of a column with more different values than can be kept, those whose checksums are lowest: the same ones whatever
+    the parts are, from all over the file. What must hold for every value is asked of every value.
     """
-    table = _as_text(source.table)
-    if source.facts.latin1:
-        return _decode_bytes(table, source.facts, override, findings)
-    return _decode_texts(table, override, findings)
+
+    def __init__(self, facts: Facts, columns: Sequence[str]) -> None:
+        self.facts = facts
+        self.columns = list(columns)
+        self._seen: dict[str, dict[str, int]] = {}
+        self._first: dict[str, str] = {}
+        hints = [hint for hint in (facts.encoding, facts.code_page) if hint is not None and _codec(hint) != "UTF-8"]
+        self._possible = dict.fromkeys(["UTF-8", *hints], True)
+
+    def see(self, table: pa.Table) -> None:
+        """Look at a part, its columns named as in the file."""
+        table = _as_text(table)
+        for name in table.column_names:
+            if not is_text(table.schema.field(name).type):
+                continue
+            if values := _not_ascii(table[name]):
+                self._first.setdefault(name, values[0])
+                seen = self._seen.setdefault(name, {})
+                seen.update((value, crc32(value.encode())) for value in values)
+                if len(seen) > 2 * SAMPLE:
+                    self._seen[name] = _lowest(seen)
+                self._ask(values)
+
+    def _ask(self, values: Sequence[str]) -> None:
+        """Which encodings all values so far can be in."""
+        if not self.facts.latin1:
+            return
+        raws = [value.encode("latin-1", "replace") for value in values]
+        for name, possible in self._possible.items():
+            cut = name == "UTF-8"
+            self._possible[name] = possible and all(_strict(_whole(raw) if cut else raw, name) for raw in raws)
+
+    def decide(self, override: str | None, findings: Findings) -> Encodings:
+        """`override` is what the steward says (`--encoding`). Raises UsageError for an encoding that nobody knows."""
+        foreign = {name: list(_lowest(self._seen[name])) for name in self.columns if name in self._seen}
+        return self._of_bytes(foreign, override, findings) if self.facts.latin1 else self._of_texts(
+            foreign, override, findings)  # fmt: skip
+
+    # --- a DBF: bytes
+
+    def _of_bytes(self, foreign: dict[str, list[str]], override: str | None, findings: Findings) -> Encodings:
+        strange = [name for name in self.columns if not name.isascii()]
+        self._ask(strange)
+        raws = [value.encode("latin-1", "replace") for values in (strange, *foreign.values()) for value in values]
+        encoding = text.encoding_name(override) if override is not None else self._tell(raws, findings)
+        names = {name: _read(name, encoding) or name for name in self.columns}
+        return Encodings(encoding, dict.fromkeys(foreign, encoding), names, latin1=True)
+
+    def _tell(self, raws: list[bytes], findings: Findings) -> str:
+        """The encoding of a DBF by its content, and a finding when the .cpg says something else."""
+        declared = self.facts.encoding
+        if not raws:
+            return declared or "UTF-8"
+        encoding = self._by_content(raws, findings)
+        if declared is not None and _codec(declared) != _codec(encoding):
+            findings.add("file.encoding", value=encoding, limit=declared)
+        return encoding
+
+    def _by_content(self, raws: list[bytes], findings: Findings) -> str:
+        if self._possible["UTF-8"]:
+            return "UTF-8"
+        verdict = text.detect(raws)
+        if verdict.sure and verdict.encoding in LEGACY:
+            return verdict.encoding
+        if max(verdict.scores.get(name, 0.0) for name in LEGACY) >= DOUBT:
+            findings.add("text.unsure", attribute="*", value=text.decode(raws[0], "CP1252"))
+        return next((hint for hint, holds in self._possible.items() if hint != "UTF-8" and holds), "CP1252")
+
+    # --- all other formats: texts
+
+    def _of_texts(self, foreign: dict[str, list[str]], override: str | None, findings: Findings) -> Encodings:
+        """Texts are Unicode by their format; what was legacy text before it came into the format is read again."""
+        if override is not None:
+            chosen = dict.fromkeys(foreign, text.encoding_name(override))
+        else:
+            chosen = self._by_column(foreign, findings)
+        used = next((encoding for encoding in chosen.values() if encoding != text.UNICODE), "UTF-8")
+        names = text.convert(self.columns, used) if used != "UTF-8" else self.columns
+        changed = {name: encoding for name, encoding in chosen.items() if encoding != text.UNICODE}
+        return Encodings(used, changed, dict(zip(self.columns, names, strict=True)))
+
+    def _by_column(self, foreign: dict[str, list[str]], findings: Findings) -> dict[str, str]:
+        """Column -> encoding; a column that does not tell goes with the whole file, where that does."""
+        verdicts = {name: text.detect(values) for name, values in foreign.items()}
+        if all(verdict.sure and verdict.encoding == text.UNICODE for verdict in verdicts.values()):
+            return {}
+        whole = text.detect([value for values in foreign.values() for value in values])
+        chosen: dict[str, str] = {}
+        for name, verdict in verdicts.items():
+            judge = verdict if verdict.sure else whole
+            if judge.sure:
+                chosen[name] = judge.encoding
+            else:
+                findings.add("text.unsure", attribute=name, value=self._first[name])
+        return chosen
+
+
+def _lowest(seen: dict[str, int]) -> dict[str, int]:
+    """The values of the lowest checksums, in the order in which they came."""
+    if len(seen) <= SAMPLE:
+        return seen
+    limit = sorted(seen.values())[SAMPLE - 1]
+    return {value: number for value, number in seen.items() if number <= limit}
 
 
 def _as_text(table: pa.Table) -> pa.Table:
     """Make what is not UTF-8 though it is called text (charset `Neutral`, CSV) one Latin-1 character a byte."""
     for index, field in enumerate(table.schema):
-        if not (pa.types.is_string(field.type) or pa.types.is_large_string(field.type)):
+        if not is_text(field.type):
             continue
         column = table.column(index)
         try:
@@ -74,34 +196,28 @@ def _loose(raw: bytes) -> str:
 
 
 def _not_ascii(column: pa.ChunkedArray) -> list[str]:
-    values = pc.unique(column).drop_null()
-    return list(values.filter(pc.invert(pc.string_is_ascii(values))).to_pylist())
+    values = column.filter(pc.invert(pc.fill_null(pc.string_is_ascii(column), True)))
+    return list(pc.unique(values).to_pylist())
 
 
-# --- a DBF: bytes -------------------------------------------------------------------------------------------------
+# --- values -------------------------------------------------------------------------------------------------------
 
 
-def _decode_bytes(table: pa.Table, facts: Facts, override: str | None, findings: Findings) -> Decoded:
-    names = text_columns(table)
-    values = [name for name in table.column_names if not name.isascii()]
-    values += [value for name in names for value in _not_ascii(table[name])]
-    if override is not None:
-        encoding = text.encoding_name(override)
-    else:
-        encoding = _tell([value.encode("latin-1", "replace") for value in values], facts, findings)
-    if not values:
-        return Decoded(table, encoding)
+def _decode_bytes(column: pa.ChunkedArray, encoding: str) -> tuple[pa.Array, int]:
+    """Text of bytes, and how many values were Vietnamese of an old encoding."""
+    foreign = pc.invert(pc.fill_null(pc.string_is_ascii(column), True))
+    made = by_value(column, lambda texts: [_read(value, encoding) for value in texts])
+    return made, pc.sum(foreign).as_py() or 0 if encoding in LEGACY else 0
 
-    def read(texts: list[str]) -> list[str | None]:
-        return [_read(value, encoding) for value in texts]
 
-    for name in names:
-        if foreign := _not_ascii(table[name]):
-            if encoding in LEGACY:
-                count = pc.sum(pc.is_in(table[name], pa.array(foreign, table[name].type))).as_py()
-                findings.add("text.converted", attribute=_read(name, encoding), value=count, limit=encoding)
-            table = table.set_column(table.column_names.index(name), name, by_value(table[name], read))
-    return Decoded(table.rename_columns([_read(name, encoding) or name for name in table.column_names]), encoding)
+def _reread(column: pa.ChunkedArray, encoding: str) -> tuple[pa.Array, int]:
+    """Text that was read as what it is not, and how many values changed."""
+    made = by_value(column, partial(_convert, encoding=encoding))
+    return made, pc.sum(pc.not_equal(made, _one(column).cast(pa.string()))).as_py() or 0
+
+
+def _convert(values: list[str], encoding: str) -> list[str | None]:
+    return [None if value is None else text.convert([value], encoding)[0] for value in values]
 
 
 def _read(value: str | None, encoding: str) -> str | None:
@@ -123,34 +239,8 @@ def _whole(raw: bytes) -> bytes:
     return raw
 
 
-def _tell(raws: list[bytes], facts: Facts, findings: Findings) -> str:
-    """The encoding of a DBF by its content, and a finding when the .cpg says something else."""
-    declared = facts.encoding
-    if not raws:
-        return declared or "UTF-8"
-    encoding = _by_content(raws, facts, findings)
-    if declared is not None and _codec(declared) != _codec(encoding):
-        findings.add("file.encoding", value=encoding, limit=declared)
-    return encoding
-
-
 def _codec(name: str) -> str:
     return text.encoding_name(name)
-
-
-def _by_content(raws: list[bytes], facts: Facts, findings: Findings) -> str:
-    if all(_strict(_whole(raw), "UTF-8") for raw in raws):
-        return "UTF-8"
-    verdict = text.detect(raws)
-    if verdict.sure and verdict.encoding in LEGACY:
-        return verdict.encoding
-    if max(verdict.scores.get(name, 0.0) for name in LEGACY) >= DOUBT:
-        example = text.decode(raws[0], "CP1252")
-        findings.add("text.unsure", attribute="*", value=example)
-    for hint in (facts.encoding, facts.code_page):
-        if hint is not None and _codec(hint) != "UTF-8" and all(_strict(raw, hint) for raw in raws):
-            return hint
-    return "CP1252"
 
 
 def _strict(raw: bytes, encoding: str) -> bool:
@@ -159,48 +249,3 @@ def _strict(raw: bytes, encoding: str) -> bool:
     except (UnicodeDecodeError, LookupError):
         return False
     return True
-
-
-# --- all other formats: texts -------------------------------------------------------------------------------------
-
-
-def _decode_texts(table: pa.Table, override: str | None, findings: Findings) -> Decoded:
-    """Texts are Unicode by their format; what was legacy text before it came into the format is read again."""
-    foreign = {name: values for name in text_columns(table) if (values := _not_ascii(table[name]))}
-    if override is not None:
-        chosen = dict.fromkeys(foreign, text.encoding_name(override))
-    else:
-        chosen = _tell_by_column(foreign, findings)
-    for name, encoding in chosen.items():
-        if encoding == text.UNICODE:
-            continue
-        index = table.column_names.index(name)
-        made = by_value(table[name], partial(_convert, encoding=encoding))
-        changed = pc.sum(pc.not_equal(made, _one(table[name]).cast(pa.string()))).as_py() or 0
-        if changed:
-            findings.add("text.converted", attribute=name, value=changed, limit=encoding)
-        table = table.set_column(index, name, made)
-    used = next((encoding for encoding in chosen.values() if encoding != text.UNICODE), "UTF-8")
-    if used == "UTF-8" or all(name.isascii() for name in table.column_names):
-        return Decoded(table, used)
-    return Decoded(table.rename_columns(text.convert(table.column_names, used)), used)
-
-
-def _convert(values: list[str], encoding: str) -> list[str | None]:
-    return [None if value is None else text.convert([value], encoding)[0] for value in values]
-
-
-def _tell_by_column(foreign: dict[str, list[str]], findings: Findings) -> dict[str, str]:
-    """Column -> encoding; a column that does not tell goes with the whole file, where that does."""
-    verdicts = {name: text.detect(values) for name, values in foreign.items()}
-    if all(verdict.sure and verdict.encoding == text.UNICODE for verdict in verdicts.values()):
-        return {}
-    whole = text.detect([value for values in foreign.values() for value in values])
-    chosen: dict[str, str] = {}
-    for name, verdict in verdicts.items():
-        judge = verdict if verdict.sure else whole
-        if judge.sure:
-            chosen[name] = judge.encoding
-        else:
-            findings.add("text.unsure", attribute=name, value=foreign[name][0])
-    return chosen

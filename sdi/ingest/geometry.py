@@ -10,6 +10,7 @@ import shapely
 from numpy.typing import NDArray
 
 from sdi.contract.layer import Geometry
+from sdi.contract.rules import RULES
 from sdi.ingest.child import wkb_codes
 from sdi.ingest.findings import Findings, Mask
 from sdi.ingest.place import Box, Placement
@@ -45,13 +46,14 @@ def parse(column: pa.ChunkedArray | None, count: int, findings: Findings, requir
         with np.errstate(invalid="ignore"):
             shapes = shapely.from_wkb(raw, on_invalid="ignore")
         _unreadable(raw, np.flatnonzero(present & shapely.is_missing(shapes)), findings)
-        present &= ~(shapely.is_empty(shapes) & ~shapely.is_missing(shapes))
-    shapes[shapely.is_empty(shapes)] = None
+    empty = shapely.is_empty(shapes)
+    shapes[empty] = None
     if required:
         findings.add("geometry.missing", np.flatnonzero(~present))
+        findings.add("geometry.empty", np.flatnonzero(empty))
     deep = shapely.has_z(shapes) | shapely.has_m(shapes)
     if deep.any():
-        findings.add("geometry.flattened", value=int(deep.sum()))
+        findings.tally("geometry.flattened", int(deep.sum()))
         shapes[deep] = shapely.force_2d(shapes[deep])
     return shapes
 
@@ -78,13 +80,42 @@ def swap(shapes: Shapes) -> Shapes:
 
 def finite(shapes: Shapes, findings: Findings) -> Shapes:
     """Take away what has a NaN or infinite coordinate: a box does not show it, so each coordinate is asked."""
+    bad = _not_finite(shapes)
+    findings.add("geometry.not_finite", bad)
+    return _without(shapes, bad)
+
+
+def reachable(shapes: Shapes, where: Placement, findings: Findings) -> Shapes:
+    """Take away what a projection has no coordinates for: it lies a quarter of the Earth away."""
+    bad = _not_finite(shapes)
+    findings.add("place.outside", bad, value=1, limit=f"EPSG:{where.grid}", action="quarantine")
+    return _without(shapes, bad)
+
+
+def _not_finite(shapes: Shapes) -> NDArray[np.intp]:
     coordinates, owner = shapely.get_coordinates(shapes, return_index=True)
-    bad = np.unique(owner[~np.isfinite(coordinates).all(axis=1)])
-    if len(bad):
-        findings.add("geometry.not_finite", bad)
+    bad: NDArray[np.intp] = np.unique(owner[~np.isfinite(coordinates).all(axis=1)])
+    return bad
+
+
+def _without(shapes: Shapes, rows: NDArray[np.intp]) -> Shapes:
+    if len(rows):
         shapes = shapes.copy()
-        shapes[bad] = None
+        shapes[rows] = None
     return shapes
+
+
+def bounded(shapes: Shapes, where: Placement, findings: Findings) -> Shapes:
+    """Take away what has more vertices than can be examined; one such feature must not hold up the delivery."""
+    rule = "geometry.too_many_vertices"
+    check = findings.check(rule)
+    limit = (RULES[rule].tolerance or np.inf) if check is None else check.bound
+    count = shapely.get_num_coordinates(shapes)
+    rows = np.flatnonzero(count > limit)
+    if not len(rows):
+        return shapes
+    findings.add(rule, rows, values=count[rows], limit=limit, places=where.to_wgs84(middles(shapes[rows])))
+    return _without(shapes, rows) if findings.action(rule) != "warn" else shapes
 
 
 def bounds_of(shapes: Shapes) -> Box | None:
@@ -164,7 +195,13 @@ def place(shapes: Shapes, where: Placement) -> tuple[Shapes, Shapes]:
     return master, shapes if official else np.full(len(shapes), None, dtype=object)
 
 
-def to_wgs84(master: Shapes, known: Shapes, where: Placement) -> Shapes:
+def lonlat(shapes: Shapes, where: Placement) -> Shapes:
+    """Longitude and latitude of shapes in the grid for showing them; None where they have none."""
+    made: Shapes = shapely.transform(shapes, where.to_wgs84)
+    return _without(made, _not_finite(made))
+
+
+def to_wgs84(master: Shapes, known: Shapes, where: Placement, findings: Findings) -> Shapes:
     """Longitude and latitude of the master, by the official operation; `known` is taken where it is given."""
     rows = np.flatnonzero(shapely.is_missing(known) & ~shapely.is_missing(master))
     made = known.copy()
@@ -172,6 +209,7 @@ def to_wgs84(master: Shapes, known: Shapes, where: Placement) -> Shapes:
     if len(rows):
         derived = shapely.transform(master[rows], where.to_wgs84)
         made[rows] = derived
+        made = reachable(made, where, findings)
     # The projection bends edges, so a ring that touches itself in the grid may cross itself in degrees by a hair.
     broken = np.flatnonzero(~shapely.is_valid(made) & ~shapely.is_missing(made))
     if len(broken):
@@ -181,7 +219,7 @@ def to_wgs84(master: Shapes, known: Shapes, where: Placement) -> Shapes:
     return made
 
 
-def repair(master: Shapes, contract: Geometry, findings: Findings) -> NDArray[np.intp]:
+def repair(master: Shapes, contract: Geometry, where: Placement, findings: Findings) -> NDArray[np.intp]:
     """Make invalid geometry valid in place, or mark it, as the contract says. Returns the rows that were changed.
 
     A repair is a change of a boundary: one that changes the area (for lines the length) by more than the contract's
@@ -190,27 +228,34 @@ def repair(master: Shapes, contract: Geometry, findings: Findings) -> NDArray[np
     rows = np.flatnonzero(~shapely.is_valid(master) & ~shapely.is_missing(master))
     if not len(rows):
         return rows
-    reasons = np.array([_reason(text) for text in shapely.is_valid_reason(master[rows])], dtype=object)
+    reasons, places = _faults(master[rows], where)
     if contract.on_invalid != "repair":
         action: Any = contract.on_invalid
-        findings.add("geometry.invalid", rows, values=reasons, action=action)
+        findings.add("geometry.invalid", rows, values=reasons, places=places, action=action)
         none: NDArray[np.intp] = rows[:0]
         return none
     types = shapely.get_type_id(master[rows])
     made = _retype(shapely.make_valid(master[rows], method="structure", keep_collapsed=False), types)
-    change = _change(master[rows], made)
+    change = changed_by(master[rows], made)
     good = (shapely.get_type_id(made) == types) & (change <= contract.repair_tolerance) & ~shapely.is_empty(made)
     findings.add("geometry.repaired", rows[good], values=np.round(change[good], 6), others=reasons[good],
-                 limit=contract.repair_tolerance)  # fmt: skip
+                 limit=contract.repair_tolerance, places=places[good])  # fmt: skip
     findings.add("geometry.invalid", rows[~good], values=reasons[~good], others=np.round(change[~good], 6),
-                 limit=contract.repair_tolerance, action="quarantine")  # fmt: skip
+                 limit=contract.repair_tolerance, places=places[~good], action="quarantine")  # fmt: skip
     master[rows[good]] = made[good]
     repaired: NDArray[np.intp] = rows[good]
     return repaired
 
 
-def _reason(text: str) -> str:
-    return text.split("[", 1)[0].strip()
+def _faults(shapes: Shapes, where: Placement) -> tuple[NDArray[Any], NDArray[np.float64]]:
+    """Why each is invalid in GEOS's words (`sdi.contract.reasons` has the Vietnamese), and where, in CRS84."""
+    told = [text.rstrip("]").split("[", 1) for text in shapely.is_valid_reason(shapes)]
+    reasons = np.array([each[0].strip() for each in told], dtype=object)
+    spots = middles(shapes)
+    for number, each in enumerate(told):
+        if len(each) == 2:
+            spots[number] = [float(value) for value in each[1].split()[:2]]
+    return reasons, where.to_wgs84(spots)
 
 
 def _retype(made: Shapes, types: NDArray[np.int32]) -> Shapes:
@@ -225,7 +270,7 @@ def _retype(made: Shapes, types: NDArray[np.int32]) -> Shapes:
     return made
 
 
-def _change(old: Shapes, new: Shapes) -> NDArray[np.float64]:
+def changed_by(old: Shapes, new: Shapes) -> NDArray[np.float64]:
     """Percent by which area (lines: length) changed; infinite where there was none before and is some now."""
     line = FAMILY[shapely.get_type_id(old)] == 1
     before = np.where(line, shapely.length(old), shapely.area(old))
@@ -244,5 +289,24 @@ def middles(shapes: Shapes) -> NDArray[np.float64]:
 
 def ewkb(shapes: Shapes, srid: int) -> pa.Array:
     """Little-endian EWKB with the SRID, null where there is no geometry."""
-    rows = shapely.to_wkb(shapely.set_srid(shapes, srid), include_srid=True, byte_order=1, output_dimension=2)
-    return pa.array(rows, pa.binary())
+    return _with_srid(pa.array(shapely.to_wkb(shapes, byte_order=1, output_dimension=2), pa.binary()), srid)
+
+
+def _with_srid(column: pa.Array, srid: int) -> pa.Array:
+    """Put the SRID into little-endian WKB: a flag in the type's highest byte, and four bytes after it. A GEOS geometry
+    would be copied to be given one."""
+    offsets = np.frombuffer(column.buffers()[1], np.int32, len(column) + 1)
+    data = np.frombuffer(column.buffers()[2] or b"", np.uint8)[offsets[0] : offsets[-1]]
+    there = offsets[1:] > offsets[:-1]
+    moved = offsets - offsets[0] + 4 * np.concatenate([[0], np.cumsum(there)]).astype(np.int32)
+    heads = moved[:-1][there]
+    places = heads[:, None] + np.arange(5, 9)
+    made = np.empty(moved[-1], np.uint8)
+    old = np.ones(len(made), dtype=bool)
+    old[places] = False
+    made[old] = data
+    made[places] = np.frombuffer(np.uint32(srid).tobytes(), np.uint8)
+    made[heads + 4] |= 0x20
+    return pa.Array.from_buffers(
+        pa.binary(), len(column), [column.buffers()[0], pa.py_buffer(moved), pa.py_buffer(made)], column.null_count
+    )

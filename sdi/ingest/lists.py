@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from sdi.contract.layer import Attribute, Item
-from sdi.ingest.cast import cast, clean, to_text
+from sdi.ingest.cast import Style, cast, clean, to_text
 from sdi.ingest.encoding import by_value
 
 _PART = re.compile(r"^([^\W\d_][\w/]*?)\s*(\*)?\s*(?:[(:=]\s*([\d.,\s]+?)\s*(?:m2|m²)?\s*\)?)?$")
@@ -74,12 +74,16 @@ def _first(fields: list[Item], kinds: tuple[str, ...]) -> str | None:
     return next((field.name for kind in kinds for field in fields if field.type == kind), None)
 
 
-def from_columns(columns: dict[str, pa.Array], attribute: Attribute) -> pa.Array:
-    """A one-item list a row from clean columns by item name; null where all are empty. A code column that holds several
-    codes at once is read as coded amounts, and the other columns then belong to the first item."""
+def from_columns(columns: dict[str, pa.Array], attribute: Attribute, styles: dict[str, Style | None]) -> pa.Array:
+    """A one-item list a row from clean columns by item name; null where all are empty. `styles`: of their numbers.
+
+    A code column that holds several codes at once is read as coded amounts, and the other columns then belong to the
+    first item.
+    """
     fields = {field.name: field for field in attribute.items or []}
     names = list(columns)
-    texts = [pc.fill_null(to_text(cast(columns[name], fields[name].type)[0]), _ABSENT) for name in names]
+    typed = [cast(columns[name], fields[name].type, style=styles.get(name))[0] for name in names]
+    texts = [pc.fill_null(to_text(column), _ABSENT) for column in typed]
     keys = pc.binary_join_element_wise(*texts, _BETWEEN)
 
     def build(rows: list[str]) -> list[str | None]:

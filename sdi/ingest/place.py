@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sdi.contract.delivery import Request
+from sdi.contract.rules import RULES
 from sdi.errors import SourceError
 from sdi.ingest import crs
 from sdi.ingest.findings import Findings
@@ -22,6 +23,10 @@ PROPOSED = 4
 STRAY = 0.2
 """Share of features that may lie outside the expected place; each goes into quarantine as a single error. A wrong grid
 moves all of them, by 27 km and more, so a higher share refuses the delivery."""
+STRIPS = {"tm3": 1.5, "utm": 3.0}
+"""Kind of grid -> degrees of longitude that its zone reaches to either side of the meridian."""
+DEGREE = 111_200.0
+"""Metres of a degree of a great circle, to half a percent."""
 BY_CONVENTION = frozenset({"TopoJSON", "GeoJSON", "GeoJSONSeq", "KML", "LIBKML", "GPX"})
 """Formats whose coordinates are longitude and latitude when they say nothing (RFC 7946, OGC KML)."""
 
@@ -53,6 +58,11 @@ class Placement:
     def to_wgs84(self, master: Coordinates) -> Coordinates:
         """(n, 2) of the grid to longitude, latitude, always by the official operation."""
         return vn2000.to_wgs84(master, self.grid)
+
+
+def certain(facts: Facts, request: Request) -> bool:
+    """Whether what the steward or the file says tells the grid, whatever the coordinates are."""
+    return request.crs is not None or crs.recognise(facts.crs) not in (None, 4326, 4756)
 
 
 def decide(
@@ -133,3 +143,29 @@ def check_extent(lonlat: Coordinates, place: Placement, extent: Box | None, boun
         findings.add("place.proposal", value=f"EPSG:{found.epsg} {vn2000.GRIDS[found.epsg].name}{exchanged}",
                      limit=f"{found.inside:.0%}", other=_distance(found.distance_m))  # fmt: skip
     return False
+
+
+def check_zone(lonlat: Coordinates, place: Placement, findings: Findings) -> None:
+    """Find features beyond the zone of the grid they are kept in: beyond the strip of its projection (1.5° either side
+    of the meridian for TM-3, 3° for UTM) and beyond the area that EPSG names for it, by more than the tolerance.
+
+    lonlat: (n, 2), one place a feature, NaN where it has none. Lengths grow with the distance from the meridian: in the
+    middle of the country by 0.2 mm a metre at the edge of a TM-3 zone, by 1.2 mm at twice that.
+    """
+    entry = findings.check("place.zone")
+    if entry is None:
+        return
+    known = vn2000.grid(place.grid)
+    west, south, east, north = known.area
+    if known.meridian is not None and known.kind in STRIPS:
+        half = STRIPS[known.kind]
+        west, east = min(west, known.meridian - half), max(east, known.meridian + half)
+        south, north = vn2000.grid(4756).area[1::2] if known.datum == "VN-2000" else (south, north)
+    lon, lat = lonlat.T
+    across = np.fmax(np.fmax(west - lon, lon - east), 0.0) * np.cos(np.radians(lat))
+    along = np.fmax(np.fmax(south - lat, lat - north), 0.0)
+    metres = np.hypot(across, along) * DEGREE
+    limit = RULES["place.zone"].tolerance if entry.tolerance is None else entry.tolerance
+    rows = np.flatnonzero(np.isfinite(lon) & (metres > (limit or 0.0)))
+    title = f"EPSG:{known.epsg} {known.name}"
+    findings.add("place.zone", rows, values=np.round(metres[rows]), limit=title, entry=entry)

@@ -18,7 +18,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -30,7 +29,8 @@ from sdi.errors import NotFound, SourceError
 from sdi.ingest import crs
 from sdi.ingest.findings import Findings
 from sdi.ingest.place import Box, propose
-from sdi.ingest.source import Limits, Progress
+from sdi.ingest.scratch import Scratch
+from sdi.ingest.source import Limits, Progress, last_words
 from sdi.ingest.zonal import zonal
 from sdi.national import vn2000
 
@@ -97,7 +97,7 @@ def receive(
     if not _refused(findings):
         _write(head, facts, coverage, path, out, limits, progress)
         _check_values(facts, coverage, findings)
-    report.findings = findings.finish([None], lambda rows: np.empty((len(rows), 2)))
+    report.findings = findings.finish(lambda rows: [None] * len(rows), lambda rows: np.full((len(rows), 2), np.nan))
     report.kept, report.quarantined = (0, 1) if report.refused else (1, 0)
     if report.refused and "file" in facts:
         out.unlink(missing_ok=True)
@@ -106,7 +106,7 @@ def receive(
 
 
 def _refused(findings: Findings) -> bool:
-    return any(mark.action == "refuse" for mark in findings.marks)
+    return findings.refused
 
 
 # --- where the cells lie ----------------------------------------------------------------------------------------------
@@ -253,7 +253,7 @@ def _write(
     """Have the child write the COG beside `out`, put it in place at once, and complete the facts."""
     size = head["width"] * head["height"] * sum(np.dtype(name).itemsize for name in head["dtypes"])
     out.parent.mkdir(parents=True, exist_ok=True)
-    with TemporaryDirectory(dir=out.parent, prefix=".sdi-raster-") as folder:
+    with Scratch("raster", out.parent) as folder:
         order = {
             "action": "convert", "path": str(path.resolve()), "out": str(Path(folder, "cog.tif").resolve()),
             "epsg": int(facts["crs"].removeprefix("EPSG:")), "file_size": 2 * size + ROOM,
@@ -270,7 +270,7 @@ def _ask(order: dict[str, Any], name: str, limits: Limits, progress: Progress | 
     """Run the child on an order and return its facts. Raises SourceError in a sentence for every other end."""
     order = {"file_size": ROOM} | order | {"memory": limits.memory, "cpu": int(limits.timeout) + 1}
     answer: dict[str, Any] = {}
-    with TemporaryDirectory(prefix="sdi-child-") as folder, Path(folder, "stderr").open("wb") as stderr:
+    with Scratch("child") as folder, Path(folder, "stderr").open("wb") as stderr:
         # Nothing of our own environment, which may hold secrets, but where Python finds this package.
         environment = {"PYTHONPATH": str(PACKAGE_ROOT), "HOME": folder, "TMPDIR": folder, "LANG": "C.UTF-8"}
         child = subprocess.Popen(
@@ -283,7 +283,7 @@ def _ask(order: dict[str, Any], name: str, limits: Limits, progress: Progress | 
                     answer = message
                 elif progress is not None:
                     progress(message["done"], message["total"])
-        words = Path(folder, "stderr").read_bytes()[-4000:].decode("utf-8", "replace")
+        words = last_words(Path(folder, "stderr"))
     if "facts" in answer:
         return dict(answer["facts"])
     log.debug("reading %s failed (exit %s): %s %s", name, child.returncode, answer, words)

@@ -50,6 +50,20 @@ def records(shp: Path) -> tuple[int, int]:
     return (shp.with_suffix(".shx").stat().st_size - 100) // 8, rows
 
 
+def has_sound_table(shp: Path) -> bool:
+    """Whether the .dbf's fields fill its records: descriptors of 32 bytes from byte 32 on, up to the mark 0D. A length
+    has a second byte, where decimals stand, in text fields of more than 255 bytes."""
+    with shp.with_suffix(".dbf").open("rb") as file:
+        raw = file.read(1 << 17)
+    if len(raw) < 33:
+        return False
+    start, length = struct.unpack("<HH", raw[8:12])
+    fields = []
+    while (at := 32 * (len(fields) + 1)) + 32 <= min(start, len(raw)) and raw[at] != 0x0D:
+        fields.append(raw[at : at + 32])
+    return bool(fields) and sum(field[16] for field in fields) < length and start > 32 * len(fields) + 32
+
+
 def declared_encoding(shp: Path) -> str | None:
     """The encoding that the .cpg declares; None without one or where it names none that is known."""
     cpg = shp.with_suffix(".cpg")

@@ -19,7 +19,8 @@ import pyarrow as pa
 
 from sdi.contract.delivery import Request
 from sdi.errors import SourceError, UsageError, nearest
-from sdi.ingest import shapefile
+from sdi.ingest import completeness, shapefile
+from sdi.ingest.guard import unguard
 from sdi.ingest.scratch import Scratch
 from sdi.ingest.stage import ArchiveLimits, Staged, staged
 
@@ -27,6 +28,8 @@ log = logging.getLogger(__name__)
 PACKAGE_ROOT = Path(__file__).resolve().parents[2]
 Progress = Callable[[int, int | None], None]
 WKB = "wkb"
+LONGEST = 1 << 26
+"""Bytes of the longest line that the child may say: 500 layers of 5,000 columns."""
 PART = 65_536
 """Features that are worked on at once."""
 
@@ -107,6 +110,12 @@ class Source:
         self.columns = _names(self._readers[()].schema, geometry_column)
 
     @property
+    def kinds(self) -> dict[str, pa.DataType]:
+        """Column -> what type its values have in the file."""
+        schema = self._readers[()].schema
+        return {name: _stored(schema.field(index).type) for index, name in enumerate(self.columns)}
+
+    @property
     def parts(self) -> int:
         return int(self._readers[()].num_record_batches)
 
@@ -119,6 +128,8 @@ class Source:
             self._readers[key] = pa.ipc.open_file(self._file, options=options)
         batch = self._readers[key].get_batch(number)
         table = pa.table([_plain(column) for column in batch.columns], [self.columns[index] for index in chosen])
+        if self.facts.driver == "CSV":
+            table = unguard(table)
         if not self._geometry or WKB not in table.column_names:
             return table
         column = table[WKB].cast(pa.large_binary())
@@ -133,7 +144,7 @@ class Source:
         return pa.concat_tables(made) if made else self._empty()
 
     def _empty(self) -> pa.Table:
-        return pa.table([pa.nulls(0)] * len(self.columns), self.columns)
+        return pa.table({name: pa.array([], kind) for name, kind in self.kinds.items()})
 
     def close(self) -> None:
         self._file.close()
@@ -148,9 +159,7 @@ def inspect(path: Path, limits: Limits | None = None, dataset: str | None = None
         return Inspection(facts["driver"], layers, stage.datasets)
 
 
-def read(
-    request: Request, limits: Limits | None = None, progress: Progress | None = None, part: int = PART
-) -> Source:
+def read(request: Request, limits: Limits | None = None, progress: Progress | None = None, part: int = PART) -> Source:
     """Read one layer as it was delivered, in the file's order; `part`: features in a part of it, at most.
 
     Raises NotFound, UsageError, SourceError.
@@ -163,6 +172,8 @@ def read(
     ):
         # Asked first: GDAL reads some files that are cut short as if nothing were missing, others not at all.
         truncated = shapefile.shortfall(stage.main) if stage.suffix == ".shp" else None
+        if truncated is None:
+            completeness.check_whole(stage.main, name)
         try:
             order, facts = _read_layer(stage, request, folder, limits, progress, part)
         except SourceError as error:
@@ -170,6 +181,7 @@ def read(
                 raise
             raise SourceError(f"{name} is cut short: {truncated[0]} bytes of {truncated[1]}.",
                               hint="Copy the file again and compare its size.") from error  # fmt: skip
+        completeness.check_count(stage.main, name, facts["feature_count"])
         shp = stage.main if stage.suffix == ".shp" else None
         declared = (shapefile.declared_encoding(shp), shapefile.code_page(shp)) if shp else (None, None)
         return Source(Path(order["out"]), _facts(name, stage, facts, declared, truncated), facts["geometry_column"])
@@ -237,7 +249,7 @@ def _names(schema: pa.Schema, geometry_column: str) -> list[str]:
     """The columns' names, each once; the geometry's is `wkb`."""
     names: list[str] = []
     for name in schema.names:
-        if name == geometry_column and WKB not in names:
+        if geometry_column and name == geometry_column and WKB not in names:
             names.append(WKB)
             continue
         taken = name in names or name == WKB
@@ -248,6 +260,10 @@ def _names(schema: pa.Schema, geometry_column: str) -> list[str]:
 def _plain(column: pa.Array) -> pa.Array:
     """What an extension type (`arrow.json` of GeoJSON properties of mixed types) is stored as."""
     return column.storage if isinstance(column.type, pa.BaseExtensionType) else column
+
+
+def _stored(kind: pa.DataType) -> pa.DataType:
+    return kind.storage_type if isinstance(kind, pa.BaseExtensionType) else kind
 
 
 # --- the child ----------------------------------------------------------------------------------------------------
@@ -285,7 +301,7 @@ def _run(order: dict[str, Any], name: str, limits: Limits, progress: Progress | 
             child.stdout.close()
         if "facts" in answer:
             return dict(answer["facts"])
-        words = Path(folder, "stderr").read_bytes()[-4000:].decode("utf-8", "replace")
+        words = last_words(Path(folder, "stderr"))
         log.debug("reading %s failed (exit %s): %s %s", name, child.returncode, answer, words)
         raise _failure(answer, child.returncode, words, name)
 
@@ -305,6 +321,8 @@ def _listen(child: subprocess.Popen[bytes], timeout: float, progress: Progress |
             if not block:
                 return answer
             *lines, rest = (rest + block).split(b"\n")
+            if len(rest) > LONGEST:
+                raise TimeoutError
             for line in lines:
                 message = _message(line)
                 if "done" in message and progress is not None:
@@ -321,9 +339,17 @@ def _message(line: bytes) -> dict[str, Any]:
     return message if isinstance(message, dict) else {"done": 0, "total": None}
 
 
+def last_words(path: Path) -> str:
+    """The end of what a child wrote to stderr, which may be long."""
+    with path.open("rb") as file:
+        file.seek(max(0, path.stat().st_size - 4000))
+        return file.read(4000).decode("utf-8", "replace")
+
+
 def _failure(answer: dict[str, Any], code: int, words: str, name: str) -> SourceError:
     memory = answer.get("error") == "memory" or "bad_alloc" in words or "MemoryError" in words
-    if memory or "Cannot allocate" in answer.get("detail", "") or "Out of memory" in words:
+    told = words + answer.get("detail", "")
+    if memory or any(sign in told for sign in ("allocate", "Out of memory", "File too large", "No space left")):
         return SourceError(f"Reading {name} needs more memory than is allowed.",
                            hint="Split the file, or raise SDI_READ_MEMORY.")  # fmt: skip
     if code in (-signal.SIGXCPU, -signal.SIGKILL):
@@ -333,5 +359,8 @@ def _failure(answer: dict[str, Any], code: int, words: str, name: str) -> Source
         return SourceError(
             f"{name} makes the reading library crash.", hint="Export it again, as GeoPackage if possible."
         )
+    if "CRSError" in told:
+        return SourceError(f"{name} declares its CRS (.prj) in a way that cannot be understood.",
+                           hint="Hand it in without the .prj and say the CRS with --crs EPSG:….")  # fmt: skip
     return SourceError(f"{name} cannot be read: it is damaged or not of a format that is accepted.",
                        hint="Open it in QGIS; export it again, as GeoPackage if possible.")  # fmt: skip

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import re
 import unicodedata
 from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.csv
 import pyogrio
 import shapely
@@ -17,6 +15,7 @@ import shapely
 from sdi.contract.report import Finding
 from sdi.errors import UsageError
 from sdi.ingest.geometry import Shapes
+from sdi.ingest.guard import guard
 from sdi.national import vn2000
 
 GEOMETRY = "geom"
@@ -28,8 +27,11 @@ SEVEN = "-191.90441429,-39.30318279,-111.45032835,-0.00928836,0.01975479,-0.0042
 """The parameters of QĐ 05/2007 with the Decision's signs, which MapInfo's datum 9999 takes as they are."""
 
 
-def write_features(path: Path, layer_name: str, table: pa.Table, srid: int, geometry_type: str) -> None:
-    """Write features; the suffix chooses the format. An existing file is replaced.
+def write_features(
+    path: Path, layer_name: str, table: pa.Table, srid: int, geometry_type: str, *, beside: bool = False
+) -> None:
+    """Write features; the suffix chooses the format. An existing file is replaced; beside: a GeoPackage gets one layer
+    more.
 
     table: attributes and the WKB or EWKB column `geom`, in grid `srid` (EPSG code, x = E or lon). geometry_type:
     the contract's. GeoJSON is written in CRS84 (RFC 7946), CSV with the geometry as WKT in its grid; a shapefile's text
@@ -40,8 +42,9 @@ def write_features(path: Path, layer_name: str, table: pa.Table, srid: int, geom
         raise UsageError(f"'{suffix}' cannot be written.", hint=f"Writable: {', '.join(DRIVERS)}.")
     shapes = shapely.from_wkb(table[GEOMETRY].to_numpy())
     attributes = _plain(table.drop_columns([GEOMETRY]))
-    for old in _files(path):
-        old.unlink(missing_ok=True)
+    if not beside:
+        for old in _files(path):
+            old.unlink(missing_ok=True)
     if suffix == ".csv":
         return _write_csv(path, attributes, shapes)
     if suffix == ".geojson":
@@ -149,17 +152,11 @@ def _mapinfo_crs(srid: int) -> str:
     )
 
 
-_FORMULA = re.compile(r"^[=+\-@\t\r]")
-
-
 def _write_csv(path: Path, attributes: pa.Table, shapes: Shapes) -> None:
-    """UTF-8 with a byte order mark, by which spreadsheets know it; text that one would calculate gets an apostrophe."""
+    """UTF-8 with a byte order mark, by which spreadsheets know it; text that one would calculate is guarded."""
     for index, field in enumerate(attributes.schema):
-        if pa.types.is_string(field.type):
-            column = attributes.column(index)
-            risky = pc.match_substring_regex(column, _FORMULA.pattern)
-            guarded = pc.if_else(pc.fill_null(risky, False), pc.binary_join_element_wise("'", column, ""), column)
-            attributes = attributes.set_column(index, field.name, guarded)
+        if pa.types.is_string(field.type) or pa.types.is_large_string(field.type):
+            attributes = attributes.set_column(index, field.name, guard(attributes.column(index)))
     table = attributes.append_column("wkt", pa.array(shapely.to_wkt(shapes, rounding_precision=9), pa.string()))
     with path.open("wb") as file:
         file.write(b"\xef\xbb\xbf")

@@ -12,6 +12,7 @@ import re
 import unicodedata
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from functools import cache
 
 from sdi.errors import UsageError, nearest
 from sdi.national.legacy import decode_cp1258, decode_tcvn3, decode_vni, legacy_bytes, western
@@ -75,6 +76,7 @@ class Verdict:
     """Candidate -> share of its words with a letter beyond ASCII that are Vietnamese syllables."""
 
 
+@cache
 def encoding_name(encoding: str) -> str:
     """The house's name of an encoding: one of ENCODINGS or a codec of Python. Raises UsageError."""
     key = re.sub(r"[^a-z0-9]", "", encoding.lower())

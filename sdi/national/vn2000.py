@@ -341,7 +341,10 @@ def _share_inside(lonlat: Coordinates, extent: Box) -> float:
 
 
 def _metres_apart(a: Coordinates, b: Coordinates) -> float:
-    """Great-circle metres between two places, on a sphere of 6,371 km: good to half a percent."""
+    """Great-circle metres between two places, on a sphere of 6,371 km: good to half a percent. A place that a
+    projection has no coordinates for is as far away as can be."""
+    if not np.isfinite([a, b]).all():
+        return float(np.pi * 6_371_000)
     lon1, lat1, lon2, lat2 = np.radians([a[0], a[1], b[0], b[1]])
     h = np.sin((lat2 - lat1) / 2) ** 2 + np.cos(lat1) * np.cos(lat2) * np.sin((lon2 - lon1) / 2) ** 2
     return float(2 * 6_371_000 * np.arcsin(np.sqrt(min(1.0, h))))

@@ -17,7 +17,7 @@ import shapely
 from sdi.contract.delivery import Delivery
 from sdi.contract.layer import Layer
 from sdi.contract.registry import Registry
-from sdi.contract.report import Finding, Report
+from sdi.contract.report import Finding, Found, Report
 from sdi.national import vn2000
 from sdi.store import derived, loader
 from sdi.store.engine import Connection
@@ -171,7 +171,9 @@ class Town:
         """One delivery within the caller's transaction, derived layers untouched."""
         contract = self.registry[layer]
         report = Report(layer, contract.version, len(rows) + len(quarantined), len(rows), len(quarantined))
-        report.findings = [Finding("attribute.required", "error", "quarantine", row["id"]) for row in quarantined]
+        report.findings = Found(
+            Finding("attribute.required", "error", "quarantine", row["id"]) for row in quarantined
+        )
         return loader.load(
             self.connection, contract, self.registry, features(contract, rows), held(quarantined),
             delivery(contract), report, **more,

@@ -1,11 +1,11 @@
-"""Form: the rules of each attribute's contract, and codes against their lists at the date of the data."""
+"""Form: the rules of each attribute's contract, codes against their lists at the date of the data, text and time."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import date
+from datetime import date, timedelta
 
 import numpy as np
 import pyarrow as pa
@@ -13,15 +13,18 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from sdi.contract.codelist import Code, CodeList
-from sdi.contract.layer import Attribute, Layer
+from sdi.contract.layer import Attribute, Check, Layer
 from sdi.contract.registry import Registry
 from sdi.ingest import lists
+from sdi.ingest.cast import to_text
 from sdi.ingest.conform import Conformed
 from sdi.ingest.encoding import by_value
 from sdi.ingest.findings import Findings
+from sdi.national.legacy import legacy_bytes
 from sdi.national.text import fold
 
 NUMERIC = ("integer", "decimal", "number")
+CODE_RULES = ("code.unknown", "code.superseded", "code.review")
 
 
 def check_attributes(layer: Layer, made: Conformed, registry: Registry, day: date, findings: Findings) -> None:
@@ -29,7 +32,8 @@ def check_attributes(layer: Layer, made: Conformed, registry: Registry, day: dat
     for attribute in layer.stored:
         column = made.columns[attribute.name]
         if attribute.code_list is not None:
-            column = _check_codes(attribute, column, registry.code_lists[attribute.code_list], day, findings)
+            days = _days(attribute, made, findings)
+            column = _check_codes(attribute, column, registry.code_lists[attribute.code_list], days, day, findings)
             made.columns[attribute.name] = column
         if attribute.type == "list":
             _check_items(attribute, column, registry, day, findings)
@@ -40,6 +44,13 @@ def check_attributes(layer: Layer, made: Conformed, registry: Registry, day: dat
         if attribute.max_length is not None and pa.types.is_string(column.type):
             longer = pc.greater(pc.utf8_length(column), attribute.max_length)
             _mark(findings, "attribute.length", attribute, column, longer, attribute.max_length)
+        if attribute.type == "text":
+            check_text(attribute, column, findings)
+    for check in layer.checks:
+        if check.rule == "time.order":
+            check_order(check, made, findings)
+        elif check.rule == "time.future":
+            check_future(layer, check, made, max(day, date.today()), findings)
 
 
 def _rows(mask: pa.Array) -> NDArray[np.intp]:
@@ -55,7 +66,7 @@ def _mark(findings: Findings, rule: str, attribute: Attribute, column: pa.Array,
 def _check_required(attribute: Attribute, column: pa.Array, raw: pa.Array | None, findings: Findings) -> None:
     absent = pc.is_null(column)
     if len(column) and raw is None and column.null_count == len(column):
-        findings.add("attribute.required", attribute=attribute.name, action="refuse")  # no feature has it: said once
+        findings.throughout("attribute.required", attribute.name, "refuse")
         return
     if raw is not None:
         absent = pc.and_(absent, pc.is_null(raw))  # a value that is not of the type is told as that
@@ -84,6 +95,80 @@ def _check_range(attribute: Attribute, column: pa.Array, findings: Findings) -> 
         mask = pc.or_kleene(mask, pc.greater(values, high))
     limit = f"≥ {low:g}" if high is None else f"≤ {high:g}" if low is None else f"{low:g} … {high:g}"
     _mark(findings, "attribute.range", attribute, values, mask, limit)
+
+
+# --- text ---------------------------------------------------------------------------------------------------------
+
+_CONTROL = r"\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ufffd"
+_TAIL = r"[\x80-\xbf€‚ƒ„…†‡ˆ‰Š‹ŒŽ‘’“”•–—˜™š›œžŸ]"
+"""What CP1252 makes of a byte in the middle of a UTF-8 letter."""
+_BROKEN = re.compile(f"[{_CONTROL}]")
+_TWICE = re.compile(f"[Â-Æ]{_TAIL}|á[º»]{_TAIL}|â€{_TAIL}")
+"""A letter of UTF-8 that was read as CP1252 and written as UTF-8 again."""
+_SUSPECT = re.sub(r"\\u([0-9a-f]{4})", r"\\x{\1}", f"{_BROKEN.pattern}|{_TWICE.pattern}")
+"""Either, as RE2 writes it."""
+_SUSPECT = f"[{_CONTROL}]|{_TWICE.pattern}".replace(r"\ufffd", "\ufffd")
+"""Either of them, for Arrow's regular expressions."""
+_SHOWN = {code: chr(0x2400 + code) for code in range(0x20)} | dict.fromkeys(range(0x7F, 0xA0), "\ufffd")
+
+
+def check_text(attribute: Attribute, column: pa.Array, findings: Findings) -> None:
+    """Find control characters, replacement characters, and letters that were encoded twice, which are left in a value
+    after everything that could be converted was. `limit` lists them."""
+    different = pc.unique(column).drop_null()
+    suspect = different.filter(pc.match_substring_regex(different, _SUSPECT))
+    garbled = {value: found for value in suspect.to_pylist() if (found := _garbled(value))}
+    if garbled:
+        rows = _rows(pc.is_in(column, pa.array(list(garbled), pa.string())))
+        values = column.take(pa.array(rows)).to_pylist()
+        findings.add("text.garbled", rows, attribute=attribute.name, values=[v.translate(_SHOWN) for v in values],
+                     limits=[garbled[value] for value in values])  # fmt: skip
+
+
+def _garbled(value: str) -> str:
+    """The broken characters of a value. Capitals before a closing quote look like one letter of mojibake (`XÃ”`), so
+    one alone counts only where the whole value can be read as UTF-8."""
+    found = [f"U+{ord(character):04X}" for character in _BROKEN.findall(value)]
+    twice = _TWICE.findall(value)
+    if len(twice) > 1 or (twice and _is_utf8(value)):
+        found += twice
+    return " ".join(dict.fromkeys(found))
+
+
+def _is_utf8(value: str) -> bool:
+    raw = legacy_bytes(value)
+    try:
+        return raw is not None and bool(raw.decode("utf-8"))
+    except UnicodeDecodeError:
+        return False
+
+
+# --- time ---------------------------------------------------------------------------------------------------------
+
+
+def check_order(check: Check, made: Conformed, findings: Findings) -> None:
+    """Find periods that end before or when they begin; the end is exclusive."""
+    start, end = (made.columns[check.parameters[name]] for name in ("start", "end"))
+    rows = _rows(pc.less_equal(end.cast(_INSTANT), start.cast(_INSTANT)))
+    if len(rows):
+        values, limits = (to_text(column.take(pa.array(rows))).to_pylist() for column in (end, start))
+        findings.add("time.order", rows, attribute=check.parameters["end"], values=values, limits=limits,
+                     other=check.parameters["start"], entry=check)  # fmt: skip
+
+
+_INSTANT = pa.timestamp("us", "UTC")
+
+
+def check_future(layer: Layer, check: Check, made: Conformed, day: date, findings: Findings) -> None:
+    """Find what is dated after `day`; a year counts from its first day. tolerance: days."""
+    name = check.parameters["attribute"]
+    column, last = made.columns[name], day + timedelta(days=check.tolerance or 0)
+    if layer[name].type == "integer":
+        rows = _rows(pc.greater(column, last.year))
+    else:
+        rows = _rows(pc.greater(column.cast(_INSTANT), pa.scalar(last + timedelta(days=1), pa.date32()).cast(_INSTANT)))
+    values = to_text(column.take(pa.array(rows))).to_pylist()
+    findings.add("time.future", rows, attribute=name, values=values, limit=last.isoformat(), entry=check)
 
 
 # --- codes --------------------------------------------------------------------------------------------------------
@@ -129,19 +214,35 @@ def _spelled_otherwise(value: str, codes: CodeList, day: date) -> Code | None:
     return None
 
 
-def _check_codes(attribute: Attribute, column: pa.Array, codes: CodeList, day: date, findings: Findings) -> pa.Array:
-    verdicts = {value: judge(value, codes, day) for value in pc.unique(column).drop_null().to_pylist()}
-    _find_codes(attribute, column, {value: [(value, verdict)] for value, verdict in verdicts.items()}, findings)
-    if all(value == verdict.code for value, verdict in verdicts.items()):
+def _days(attribute: Attribute, made: Conformed, findings: Findings) -> pa.Array | None:
+    """The day on which each feature's code must be in force, where the contract says an attribute for it (`date`)."""
+    entries = (findings.check(rule, attribute.name) for rule in CODE_RULES)
+    name = next((entry.parameters["date"] for entry in entries if entry and "date" in entry.parameters), None)
+    return None if name is None else made.columns[name].cast(pa.date32(), safe=False).cast(pa.string())
+
+
+def _check_codes(
+    attribute: Attribute, column: pa.Array, codes: CodeList, days: pa.Array | None, day: date, findings: Findings
+) -> pa.Array:
+    """Hold each code against the list on its own day, else on the delivery's."""
+    keys = column
+    if days is not None:
+        keys = pc.binary_join_element_wise(pc.fill_null(days, day.isoformat()), column, "|")
+    verdicts: dict[str, tuple[str, Verdict]] = {}
+    for key in pc.unique(keys).drop_null().to_pylist():
+        when, _, value = key.partition("|") if days is not None else (day.isoformat(), "", key)
+        verdicts[key] = value, judge(value, codes, date.fromisoformat(when))
+    _find_codes(attribute, keys, {key: [found] for key, found in verdicts.items()}, findings)
+    if all(value == verdict.code for value, verdict in verdicts.values()):
         return column
-    return by_value(column, lambda texts: [None if text is None else verdicts[text].code for text in texts])
+    return by_value(keys, lambda texts: [None if text is None else verdicts[text][1].code for text in texts])
 
 
 def _find_codes(
     attribute: Attribute, column: pa.Array, verdicts: dict[str, list[tuple[str, Verdict]]], findings: Findings
 ) -> None:
     """`verdicts`: a value of the column -> the codes in it, as delivered, with what they are."""
-    for rule in ("code.unknown", "code.superseded", "code.review"):
+    for rule in CODE_RULES:
         bad = {value: [(code, v) for code, v in found if v.rule == rule] for value, found in verdicts.items()}
         bad = {value: found for value, found in bad.items() if found}
         if not bad:

@@ -1,0 +1,139 @@
+"""A part of a delivery, of some ten thousand features: conformed, brought to the grid, checked feature by feature."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import date
+
+import numpy as np
+import pyarrow as pa
+import shapely
+from numpy.typing import NDArray
+
+from sdi.contract.layer import Geometry, Layer
+from sdi.contract.registry import Registry
+from sdi.ingest import ended, geometry, place
+from sdi.ingest.checks import form, law, shape
+from sdi.ingest.conform import Conformed, conform, digests, identify
+from sdi.ingest.findings import Findings, Mask, Rows
+from sdi.ingest.geometry import Shapes
+from sdi.ingest.place import Box, Placement
+from sdi.ingest.reading import Reading
+
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Chunk:
+    """What stays in memory of a part that was worked on."""
+
+    start: int
+    """The row of its first feature in the delivery."""
+    ids: NDArray[np.int64]
+    """Hashes of the ids, alike in one process only."""
+    identified: Mask
+    boxes: Floats
+    """(n, 4) of the master geometry; NaN where there is none."""
+    places: Floats
+    """(n, 2) longitude and latitude of each feature, of what was delivered where nothing is kept; NaN: nowhere."""
+    dropped: Mask
+    ended: Mask
+    """Rows that say of a feature that it has ended; what is found in them is passed over."""
+    bounds: Box | None
+    """Of the coordinates in the file."""
+    found: Findings
+    measured: Findings
+    """What holds only if the grid can be believed."""
+
+
+@dataclass
+class _Shaped:
+    """Geometry on its way: `before` in the grid as delivered, `master` as the contract wants it, `wgs84` of that."""
+
+    before: Shapes
+    master: Shapes
+    wgs84: Shapes
+    dropped: Mask
+
+
+def work(table: pa.Table, start: int, reading: Reading, registry: Registry, day: date) -> tuple[Chunk, pa.RecordBatch]:
+    """Make features of a part as it stands in the file. day: the data's. Returns what is known of them, and their rows:
+    id, the stored attributes, geom, geom_wgs84, source_row."""
+    layer, where = reading.layer, reading.where
+    found = Findings(layer, table.num_rows)
+    table = reading.decode(table, found)
+    said = ended.said(table, layer)
+    raw = reading.raw_shapes(table, found)
+    shaped = _shape(raw, where, layer, reading.contract, found)
+    made = conform(table, layer, reading.request, reading.matched, reading.styles, found)
+    form.check_attributes(layer, made, registry, day, found)
+    ids = identify(layer, made.columns, start, found)
+    places = _places(shaped, where)
+    measured = Findings(layer, table.num_rows)
+    measured.quarantined |= found.quarantined
+    place.check_zone(places, where, measured)
+    law.check_area(layer, made, shaped.master, measured)
+    law.check_place_of_id(layer, made, shaped.wgs84, measured)
+    boxes = shapely.bounds(shaped.master)
+    boxes[said] = np.nan
+    kept = Chunk(
+        start, _hashes(ids), np.asarray(ids.is_valid()) & ~said, boxes, places, shaped.dropped & ~said, said,
+        geometry.bounds_of(raw), found, measured,
+    )  # fmt: skip
+    made.columns = ended.blank(made.columns, said)
+    return kept, _rows(ids, made, shaped, where, start)
+
+
+def before(table: pa.Table, reading: Reading) -> Shapes:
+    """Geometry of a part as it was delivered, in the grid."""
+    ignored = Findings(reading.layer, table.num_rows)
+    shapes = reading.raw_shapes(reading.decode(table, ignored), ignored)
+    return geometry.reachable(geometry.place(shapes, reading.where)[0], reading.where, ignored)
+
+
+def content(table: pa.Table, columns: Sequence[pa.Array], reading: Reading) -> list[bytes]:
+    """A digest of each of some rows: `table` as the file has them, `columns` their attributes as conformed."""
+    return digests(columns, before(table, reading))
+
+
+def _shape(raw: Shapes, where: Placement, layer: Layer, contract: Geometry, findings: Findings) -> _Shaped:
+    """Bring geometry to the grid, to its type and to validity; look at its form; derive WGS 84."""
+    before, lonlat = geometry.place(raw, where)
+    before = geometry.reachable(before, where, findings)
+    master, dropped = geometry.conform(geometry.bounded(before, where, findings), contract, findings)
+    known, _ = geometry.conform(lonlat, contract, Findings(findings.layer, len(raw)))
+    known[geometry.repair(master, contract, where, findings)] = None
+    known[shape.check_shapes(layer, raw, master, where, findings)] = None
+    return _Shaped(before, master, geometry.to_wgs84(master, known, where, findings), dropped)
+
+
+def _places(shaped: _Shaped, where: Placement) -> Floats:
+    found = geometry.middles(shaped.wgs84)
+    rows = np.flatnonzero(shapely.is_missing(shaped.wgs84) & ~shapely.is_missing(shaped.before))
+    if len(rows):
+        found[rows] = where.to_wgs84(geometry.middles(shaped.before[rows]))
+    return found
+
+
+def _rows(ids: pa.Array, made: Conformed, shaped: _Shaped, where: Placement, start: int) -> pa.RecordBatch:
+    columns = {"id": ids, **made.columns}
+    columns["geom"] = geometry.ewkb(shaped.master, where.grid)
+    columns["geom_wgs84"] = geometry.ewkb(shaped.wgs84, 4326)
+    columns["source_row"] = pa.array(np.arange(start + 1, start + 1 + len(ids)), pa.int32())
+    return pa.RecordBatch.from_pydict(columns)
+
+
+def _hashes(ids: pa.Array) -> NDArray[np.int64]:
+    return np.fromiter(map(hash, ids.to_pylist()), np.int64, len(ids))
+
+
+def split(rows: Rows, starts: NDArray[np.intp]) -> list[tuple[int, Rows, Rows]]:
+    """Rows of a delivery by the parts they are in: the part's number, the rows there, and their positions in `rows`."""
+    if not len(rows):
+        return []
+    parts = np.searchsorted(starts, rows, side="right") - 1
+    order = np.argsort(parts, kind="stable")
+    numbers, firsts = np.unique(parts[order], return_index=True)
+    groups = np.split(order, firsts[1:])
+    return [(int(n), rows[group] - starts[n], group) for n, group in zip(numbers, groups, strict=True)]
