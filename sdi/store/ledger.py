@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+import psycopg
 from psycopg import sql
 from psycopg.rows import class_row
 
@@ -20,7 +21,7 @@ from sdi.contract.delivery import Delivery
 from sdi.contract.layer import Layer
 from sdi.contract.report import Report
 from sdi.errors import NotFound, StoreError
-from sdi.store import tables
+from sdi.store import engine, quarantine, tables
 from sdi.store.engine import Connection
 
 CHANNEL = "sdi"
@@ -85,6 +86,10 @@ class Publication:
     changed_at: datetime
     facts: dict[str, Any]
     """Of a coverage: what its reading found out, and its file."""
+
+
+class Refused(Exception):
+    """A delivery turns out to be refused while it is loaded; its report says why. What was written is rolled back."""
 
 
 @dataclass(frozen=True)
@@ -189,6 +194,8 @@ def refuse(connection: Connection, layer: Layer, delivery: Delivery, report: Rep
             finish(connection, load_id, Counts(), report)
             connection.execute("UPDATE sdi.load SET status = 'refused' WHERE load_id = %s", [load_id])
         write_findings(connection, load_id, report)
+        quarantine.settle_refusals(connection, layer.id, load_id)
+        bump(connection, layer.id)
     return load_id
 
 
@@ -218,10 +225,21 @@ def recorded(
     load_id = start(connection, layer, delivery, steward=steward, restores=restores)
     try:
         yield load_id
+    except Refused:
+        raise  # the caller enters it, with its findings
     except BaseException as error:
-        if not connection.closed:
-            fail(connection, load_id, type(error).__name__)
+        _give_up(connection, load_id, type(error).__name__)
         raise
+
+
+def _give_up(connection: Connection, load_id: int, reason: str) -> None:
+    """Say that a load broke off; where its connection was lost, on another. Failing that, the next load says it."""
+    with suppress(psycopg.Error):
+        if not connection.closed:
+            fail(connection, load_id, reason)
+            return
+        with engine.another(connection) as apart:
+            fail(apart, load_id, reason)
 
 
 def end_abandoned(connection: Connection, layer: str, load_id: int) -> None:
@@ -293,6 +311,12 @@ def version(connection: Connection) -> int:
     if row is None:
         raise StoreError("The database is not set up.", hint="Run 'sdi db migrate'.")
     return int(row[0])
+
+
+def identity(connection: Connection) -> str:
+    """Tells one database from another, for files that belong to one: when it was made, to the microsecond."""
+    row = connection.execute("SELECT min(applied_at)::text FROM sdi.migration").fetchone()
+    return str(row[0]) if row else ""
 
 
 def take_turn(connection: Connection) -> None:
