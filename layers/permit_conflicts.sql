@@ -22,12 +22,24 @@ ancestor (code, above) AS (
     JOIN code ON code.code = ancestor.above
     WHERE code.parent IS NOT NULL
 ),
+wanted AS MATERIALIZED (
+    -- The parcels that can have a conflict at all: a building at them, or a permit of their key.
+    SELECT s.id
+    FROM subject AS s
+    JOIN construction.buildings AS b ON s.geom_wgs84 && b.geom_wgs84
+    UNION
+    SELECT s.id
+    FROM subject AS s
+    JOIN cadastre.cadastral_parcels AS p ON p.id = s.id
+    JOIN construction.construction_permits AS g ON g.parcel_key = p.parcel_key
+),
 parcel AS MATERIALIZED (
     SELECT
         s.id, s.geom, s.geom_wgs84, ST_SRID(s.geom) AS srid, o.parcel_key, o.density, o.density_max, o.floors_max,
         o.permits, o.commune_code, o.land_use_code, o.withheld, p.land_use_code AS main_code,
         CASE WHEN jsonb_typeof(p.use_purposes) = 'array' THEN p.use_purposes ELSE '[]' END AS purposes
-    FROM subject AS s
+    FROM wanted
+    JOIN subject AS s ON s.id = wanted.id
     JOIN cadastre.parcel_overview AS o ON o.subject_id = s.id
     JOIN cadastre.cadastral_parcels AS p ON p.id = s.id
 ),

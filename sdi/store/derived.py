@@ -201,6 +201,7 @@ def _gather(connection: Connection, layer: Layer, registry: Registry, whole: boo
     assert layer.derived is not None
     subject = registry[layer.derived.subject]
     if whole:
+        connection.execute("SET LOCAL work_mem = '128MB'")
         connection.execute(
             sql.SQL(
                 "CREATE TEMPORARY VIEW subject AS SELECT id, geom, geom_wgs84 FROM {};"

@@ -88,6 +88,26 @@ def test_reach_finds_subjects_beyond_the_changed_shape(settled: Town) -> None:
     assert rebuilt(settled) == []
 
 
+def test_a_change_of_what_the_sql_does_not_read_touches_no_subject(settled: Town) -> None:
+    def at(storeys: int, street: float) -> list[dict[str, Any]]:
+        return [zone("Z0", street, storeys=storeys), zone("Z1", 2, storeys=1), zone("Z2", 4, storeys=2)]
+
+    zones = next(source for source in settled.registry["plot_summary"].derived.inputs if source.layer == "zones")
+    marked = "UPDATE town.plot_summary SET height = -1, row_hash = ''"
+    for reads, anew in (([], False), (["storeys"], True), (None, True)):
+        object.__setattr__(zones, "reads", reads)
+        settled.load("shops", [shop("S0", 0, 0)])  # every row is right, and made by this contract
+        settled.connection.execute(marked)
+        settled.load("zones", at(100 + len(reads or "…"), 0))
+        assert (summary(settled, "height")["P0"] is None) == anew
+        settled.load("zones", at(0, 0))
+    object.__setattr__(zones, "reads", [])
+    settled.load("shops", [shop("S0", 0, 0)])
+    settled.connection.execute(marked)
+    settled.load("zones", at(0, 0.5))
+    assert summary(settled, "height")["P0"] is None
+
+
 def test_the_rows_of_an_ended_subject_end_with_it(settled: Town) -> None:
     done = settled.load("plots", [plot(n, ward="00001") for n in range(9)])
     assert "P9" not in settled.ids("plot_summary")
