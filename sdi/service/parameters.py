@@ -38,7 +38,8 @@ class Question:
 
 def known(agency: Agency, layer: Layer) -> tuple[str, ...]:
     """The parameters that `items` of this layer takes, besides f and lang."""
-    return (*RESERVED, "id", *(a.name for a in comparable(agency, layer) if a.name not in RESERVED))
+    reserved = RESERVED if layer.sharing.level != "steward" else [name for name in RESERVED if name != "as-of"]
+    return (*reserved, "id", *(a.name for a in comparable(agency, layer) if a.name not in RESERVED))
 
 
 def comparable(agency: Agency, layer: Layer) -> list[Attribute]:

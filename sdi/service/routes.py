@@ -143,7 +143,8 @@ async def features(request: Request, collection: str) -> Response:
 
 async def feature(request: Request, collection: str, feature: str) -> Response:
     service, snapshot, layer, publication = await _layer(request, collection, kind="features")
-    ask = asked(request, ("json", "html", "jsonld"), ("crs", "as-of"))
+    of_past = [name for name in known(service.agency, layer) if name == "as-of"]  # a quality collection has none
+    ask = asked(request, ("json", "html", "jsonld"), ("crs", *of_past))
     feature_id = checked_path(feature)
     uri = ask.parameters.get("crs")
     answered = crs.resolve(uri, publication.grids, "crs") if uri is not None else crs.DEFAULT

@@ -140,6 +140,12 @@ def test_a_place_and_a_filter_choose_among_them(office: Office, own: dict[str, s
     assert count == [1, 0, 1, 0]
 
 
+@pytest.mark.parametrize("path", ["/items", "/items/1.2"])
+def test_they_are_as_they_are_now_and_have_no_past(office: Office, own: dict[str, str], path: str) -> None:
+    assert office.ask(f"/collections/{QA[1]}{path}?f=json&as-of=2026-01-01", **own).status == 400
+    assert office.ask(f"/collections/{QA[1]}{path}?f=json", **own).status == 200
+
+
 @pytest.mark.parametrize(
     "shown",
     [
