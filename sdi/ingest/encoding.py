@@ -98,7 +98,9 @@ class Evidence:
         raws = [value.encode("latin-1", "replace") for value in values]
         for name, possible in self._possible.items():
             cut = name == "UTF-8"
-            self._possible[name] = possible and all(_strict(_whole(raw) if cut else raw, name) for raw in raws)
+            self._possible[name] = possible and all(
+                _strict(raw, name) or (cut and _strict(_whole(raw), name)) for raw in raws
+            )
 
     def decide(self, override: str | None, findings: Findings) -> Encodings:
         """`override` is what the steward says (`--encoding`). Raises UsageError for an encoding that nobody knows."""
@@ -225,8 +227,7 @@ def _read(value: str | None, encoding: str) -> str | None:
         return value
     raw = value.encode("latin-1", "replace")
     # A DBF cuts a text at 254 bytes, which may fall inside a letter: that letter goes, no � is left behind.
-    cut = _whole(raw) if encoding == "UTF-8" else raw
-    return text.decode(cut, encoding)
+    return text.decode(_whole(raw) if encoding == "UTF-8" and not _strict(raw, encoding) else raw, encoding)
 
 
 def _whole(raw: bytes) -> bytes:
