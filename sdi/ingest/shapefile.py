@@ -58,7 +58,7 @@ def has_sound_table(shp: Path) -> bool:
     if len(raw) < 33:
         return False
     start, length = struct.unpack("<HH", raw[8:12])
-    fields = []
+    fields: list[bytes] = []
     while (at := 32 * (len(fields) + 1)) + 32 <= min(start, len(raw)) and raw[at] != 0x0D:
         fields.append(raw[at : at + 32])
     return bool(fields) and sum(field[16] for field in fields) < length and start > 32 * len(fields) + 32
