@@ -27,8 +27,8 @@ def check_area(layer: Layer, made: Conformed, master: Shapes, findings: Findings
         measured = np.where(shapely.is_missing(master), np.nan, shapely.area(master))
         limit = tolerance(check, said, master)
         rows = np.flatnonzero(np.abs(measured - said) > limit)
-        findings.add("area.legal", rows, attribute=name, values=np.round(said[rows], 4), limits=np.round(limit[rows], 2),
-                     others=np.round(measured[rows], 2), entry=check)  # fmt: skip
+        findings.add("area.legal", rows, attribute=name, values=np.round(said[rows], 4),
+                     others=np.round(measured[rows], 2), limits=np.round(limit[rows], 2), entry=check)  # fmt: skip
 
 
 def tolerance(check: Check, area: SQUARE_METRES, master: Shapes) -> SQUARE_METRES:
