@@ -172,7 +172,7 @@ def check_tiny_parts(entry: Check, subject: Subject, findings: Findings) -> None
     rows, first = np.unique(of[tiny], return_index=True)
     worst = tiny[first]
     spots = shapely.get_coordinates(shapely.point_on_surface(pieces[worst]))
-    findings.add(entry.rule, rows, values=np.round(area[worst], 4), limit=entry.bound,
+    findings.add(entry.rule, rows, values=np.round(area[worst], 6), limit=entry.bound,
                  places=subject.where.to_wgs84(spots), entry=entry)  # fmt: skip
 
 
