@@ -16,8 +16,13 @@ from sdi.settings import Settings
 from sdi.store import engine, migrate
 
 LAYERS = Path(__file__).resolve().parents[2] / "layers"
-CONSEQUENCES = {"geometry.invalid": {"area.legal", "identifier.place"}, "identifier.missing": {"attribute.required"}}
-"""A crossed ring has another area and may not hold its own id; a parcel without a sheet has no key."""
+CONSEQUENCES = {
+    "geometry.invalid": {"area.legal", "identifier.place"},
+    "identifier.missing": {"attribute.required"},
+    "geometry.repaired": {"geometry.tiny_part"},
+}
+"""A crossed ring has another area and may not hold its own id; a parcel without a sheet has no key; of a loop that is cut
+off a crumb may stay."""
 REMARKS = {"file.personal_dropped", "text.converted", "file.column_unknown"}
 """On the file as a whole."""
 
