@@ -30,8 +30,8 @@ MAX_AREA, MAX_WIDTH, MAX_LENGTH = 50.0, 0.5, 100.0
 PERMITTED = 1e-5
 """Degrees, about a metre, within which a gap is the one that the contract permits."""
 MEET = 0.005
-"""Metres within which boundaries meet: a vertex put upon another's edge lies off it by the rounding of coordinates, which
-are kept to the centimetre in older surveys."""
+"""Metres within which boundaries meet: a vertex put upon another's edge lies off it by the rounding of coordinates, to
+the centimetre in older surveys."""
 
 BUDGET = 100
 """Edges that the vertices of a tile are held against, for each of its vertices; five million of them at least."""
