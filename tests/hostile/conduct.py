@@ -1,0 +1,172 @@
+"""How any file ends that is handed in: the way of `sdi check`, with contracts that take every geometry there is."""
+
+from __future__ import annotations
+
+import json
+import os
+import threading
+import time
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from io import StringIO
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from sdi.cli import show
+from sdi.contract.delivery import Request
+from sdi.contract.registry import Registry
+from sdi.contract.report import Report
+from sdi.errors import SdiError, UsageError
+from sdi.ingest.deliver import Received, receive
+from sdi.ingest.source import Inspection, Limits, SourceLayer, inspect
+from tests.ingest.plots import contract
+
+WORLD = (-180.0, -90.0, 180.0, 90.0)
+SECONDS = 20.0
+"""What reading one file of the tests may take; the product's own limit, made small."""
+MEMORY = 2 * 1024**3
+LAYERS_A_FILE = 4 if os.environ.get("SDI_TEST_TORTURE") == "all" else 1
+ONE_AT_A_TIME = threading.Lock()
+NOTHING = SourceLayer("", None, 0, (), None, None)
+FAMILIES = {"point": "MultiPoint", "line": "MultiLineString", "polygon": "MultiPolygon"}
+
+ANY = """
+id: any_{family}
+geometry: {{type: {type}, required: false, repair_tolerance: 100.0}}
+attributes:
+  - {{name: name, title: {{vi: Tên, en: Name}}, type: text, sources: [id, ten, text]}}
+  - {{name: number, title: {{vi: Số, en: Number}}, type: number, sources: [value, area, dientich]}}
+  - {{name: day, title: {{vi: Ngày, en: Day}}, type: date, sources: [date, ngay]}}
+"""
+
+
+@dataclass(frozen=True)
+class End:
+    """How one layer of a file (or the file as a whole) ended: with a report, or with a sentence."""
+
+    layer: str | None
+    sentence: str | None = None
+    exit_code: int = 0
+    report: Report | None = field(default=None, repr=False)
+    promised: int | None = None
+    """Features that the inspection promised."""
+
+    @property
+    def kind(self) -> str:
+        if self.report is None:
+            return "sentence"
+        return "refused" if self.report.refused else "report"
+
+
+def registry() -> Registry:
+    layers = [contract(ANY.format(family=family, type=kind)) for family, kind in FAMILIES.items()]
+    return Registry(Path(), {layer.id: layer for layer in layers})
+
+
+def hand_in(path: Path, *, seconds: float = SECONDS, memory: int = MEMORY) -> list[End]:
+    """How each layer of a file ends. Whatever is not a report or an SdiError is a bug and goes through."""
+    limits = Limits(timeout=seconds, memory=memory)
+    begun = time.monotonic()
+    ends = _ends(path, limits)
+    assert time.monotonic() - begun < 4 * seconds * (LAYERS_A_FILE + 1) + 60
+    return ends
+
+
+def together(paths: Iterable[Path], **limits: Any) -> list[list[End]]:
+    """As hand_in, two files at a time: most of what a small file costs is the start of its own process."""
+    with ThreadPoolExecutor(2) as workers:
+        return list(workers.map(lambda path: hand_in(path, **limits), paths))
+
+
+def _ends(path: Path, limits: Limits) -> list[End]:
+    try:
+        found: Inspection = inspect(path, limits)
+    except UsageError as error:
+        if len(names := _datasets(error)) < 2:
+            return [_told(None, error)]
+        return [end for name in names[:LAYERS_A_FILE] for end in _dataset(path, name, limits)]
+    except SdiError:
+        return [_check(path, NOTHING, None, limits)]
+    return _layers(path, found, limits)
+
+
+def _datasets(error: UsageError) -> list[str]:
+    words = error.message.rsplit(" holds several datasets: ", 1)
+    return words[1].rstrip(".").split(", ") if len(words) == 2 else []
+
+
+def _dataset(path: Path, name: str, limits: Limits) -> list[End]:
+    try:
+        return _layers(path, inspect(path, limits, name), limits, name)
+    except SdiError as error:
+        return [_told(name, error)]
+
+
+def _layers(path: Path, found: Inspection, limits: Limits, dataset: str | None = None) -> list[End]:
+    return [_check(path, layer, dataset, limits) for layer in found.layers[:LAYERS_A_FILE] or (NOTHING,)]
+
+
+def _told(layer: str | None, error: SdiError) -> End:
+    return End(layer, str(error), error.exit_code)
+
+
+def _family(layer: SourceLayer) -> str:
+    kind = (layer.geometry_type or "point").lower()
+    return "polygon" if "polygon" in kind or "surface" in kind else "line" if "line" in kind or "curve" in kind else (
+        "point" if "point" in kind else "polygon")  # fmt: skip
+
+
+def _check(path: Path, layer: SourceLayer, dataset: str | None, limits: Limits) -> End:
+    known = registry()
+    wish: dict[str, Any] = {"path": path, "layer_in_file": dataset or layer.name or None}
+    low = layer.bounds is not None and max(map(abs, layer.bounds)) <= 360
+    for crs in (None, "EPSG:4326" if low else "EPSG:9210"):
+        try:
+            checked = receive(
+                Request(**wish, crs=crs), known[f"any_{_family(layer)}"], known, grid=9210, extent=WORLD, limits=limits
+            )
+        except SdiError as error:
+            told = _told(layer.name, error)
+            if crs is None and ("--crs" in str(error) or "is not a known grid" in str(error)):
+                continue
+            return told
+        with checked:
+            return _balanced(checked, layer)
+    return told
+
+
+def _balanced(received: Received, layer: SourceLayer) -> End:
+    """Nothing is lost between the file and the tables, and the report can be said in both languages."""
+    report = received.report
+    assert report.read == report.kept + report.quarantined + report.dropped
+    features, quarantined = received.features().read_all(), received.quarantined().read_all()
+    assert (features.num_rows, quarantined.num_rows) == (report.kept, report.quarantined)
+    rows = [*features["source_row"].to_pylist(), *quarantined["source_row"].to_pylist()]
+    assert len(set(rows)) == len(rows)
+    spoken(report)
+    return End(layer.name, report=report, promised=layer.feature_count)
+
+
+def spoken(report: Report) -> str:
+    """A report in both languages, as the terminal shows it; and as machines get it, in JSON that any reader takes."""
+    page = StringIO()
+    with _shown_on(page):
+        for language in ("vi", "en"):
+            show.report(report, language)
+    json.dumps(report.to_json(), allow_nan=False).encode()
+    assert "Traceback" not in page.getvalue()
+    return page.getvalue()
+
+
+@contextmanager
+def _shown_on(page: StringIO) -> Iterator[None]:
+    with ONE_AT_A_TIME:
+        before, show.out = show.out, Console(file=page, soft_wrap=True, highlight=False, width=show.WIDE)
+        try:
+            yield
+        finally:
+            show.out = before

@@ -1,0 +1,99 @@
+"""Files that are cut short, in every format: none of their features goes missing without a word."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from sdi.contract.delivery import Request
+from sdi.errors import SourceError
+from sdi.ingest.completeness import check_whole
+from sdi.ingest.source import read
+from tests.hostile import samples
+from tests.hostile.conduct import End, hand_in, together
+
+CUTS = (0.05, 0.3, 0.5, 0.8, 0.93, 0.99) if os.environ.get("SDI_TEST_TORTURE") == "all" else (0.6,)
+PARTS = {"shp": (".shp", ".shx", ".dbf"), "tab": (".dat", ".id", ".map"), "mif": (".mif", ".mid")}
+
+
+def cut_short(folder: Path, kind: str) -> Iterator[Path]:
+    """Copies of a good file, each with one part cut in the middle of a line or a record."""
+    (folder / "good").mkdir()
+    good = samples.write(folder / "good", kind)
+    for suffix in PARTS.get(kind, (good.suffix,)):
+        for cut in CUTS:
+            target = folder / f"{suffix[1:]}{cut}"
+            shutil.copytree(folder / "good", target)
+            victim = target / f"plots{suffix}"
+            raw = victim.read_bytes()
+            victim.write_bytes(raw[: _within_a_value(raw, int(len(raw) * cut), kind)])
+            yield target / good.name
+
+
+def _within_a_value(raw: bytes, at: int, kind: str) -> int:
+    """A text that is cut behind a whole line says nothing of it; in a quotation or a number of coordinates it does."""
+    return raw.rindex(b"POLYGON", 0, at) + 12 if kind == "csv" and b"POLYGON" in raw[:at] else at
+
+
+@pytest.mark.parametrize("kind", ["gpkg", "shp", "geojson", "geojsonl", "fgb", "csv", "kml", "gml", "mif", "tab", "dxf",
+                                  "dgn", "gpx", "xlsx", "zip"])  # fmt: skip
+def test_a_file_that_is_cut_short_is_refused_or_read_whole(tmp_path: Path, kind: str) -> None:
+    paths = list(cut_short(tmp_path, kind))
+    for path, ends in zip(paths, together(paths), strict=True):
+        assert all(_nothing_is_missing(end) for end in ends), path
+
+
+def _nothing_is_missing(end: End) -> bool:
+    return end.report is None or end.report.refused or end.report.read == samples.COUNT
+
+
+def test_a_good_file_of_every_format_is_read_whole(tmp_path: Path) -> None:
+    paths = []
+    for kind in (*samples.DRIVERS, "xlsx", "zip"):
+        (tmp_path / kind).mkdir()
+        paths.append(samples.write(tmp_path / kind, kind))
+    for path, ends in zip(paths, together(paths), strict=True):
+        assert [end.report.read for end in ends if end.report] == [samples.COUNT], path
+
+
+def test_a_prj_that_cannot_be_understood_is_named(tmp_path: Path) -> None:
+    path = samples.write(tmp_path, "shp")
+    path.with_suffix(".prj").write_bytes(path.with_suffix(".prj").read_bytes()[:60])
+    with pytest.raises(SourceError, match=r"declares its CRS \(\.prj\)"):
+        read(Request(path=path))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        'name,wkt\n"2"" pipe",POINT (1 2)\n',
+        'name,wkt\n2" pipe,POINT (1 2)\n',
+        "name,wkt\na,POINT (1 2)",
+        'name,wkt\n"a\nb","POINT (1 2)"',
+    ],
+)
+def test_a_csv_that_only_looks_unfinished_is_whole(tmp_path: Path, text: str) -> None:
+    (tmp_path / "a.csv").write_text(text, encoding="utf-8")
+    check_whole(tmp_path / "a.csv", "a.csv")
+
+
+def test_every_real_file_is_found_whole(shared_data: Callable[[str], Path]) -> None:
+    for name in ("cz_cadastre_dxf", "vn_osm_hcmc_district1", "vn_admin_2025", "us_cambridge_ma"):
+        for path in shared_data(name).rglob("*"):
+            if path.suffix in (".dxf", ".xml", ".csv"):
+                check_whole(path, path.name)
+
+
+def test_a_place_that_the_grid_cannot_reach_is_held_back_and_breaks_nothing(
+    shared_data: Callable[[str], Path],
+) -> None:
+    """The transverse Mercator of one meridian has no coordinates on the other side of the Earth."""
+    (end,) = hand_in(shared_data("torture_pyogrio") / "naturalearth_lowres" / "naturalearth_lowres.shp")
+    assert end.report is not None
+    held = end.report.by_rule()["place.outside"]
+    assert held == end.report.quarantined > 0
+    assert end.report.read == 177
