@@ -6,10 +6,9 @@ old state or the new one. A delivery that the contract refuses leaves the old la
 
 from __future__ import annotations
 
-import uuid
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -19,22 +18,20 @@ from sdi.contract.layer import Layer
 from sdi.contract.registry import Registry
 from sdi.contract.report import Report
 from sdi.errors import StoreError, UsageError
-from sdi.ingest import crs, raster, write
+from sdi.ingest import crs, raster, write, write_quality
 from sdi.ingest.control import Fit, fit_control_points
 from sdi.ingest.deliver import Received, receive
 from sdi.ingest.raster import ReceivedCoverage
 from sdi.ingest.source import Limits
+from sdi.pipeline import coverages
 from sdi.pipeline.turn import Waiting, turn
 from sdi.settings import Settings
-from sdi.store import derived, engine, export, frame, ledger, loader, statistics, stewardship
+from sdi.store import between, derived, engine, export, frame, ledger, loader, statistics, stewardship, waiver
 from sdi.store.engine import Connection
 from sdi.store.loader import Load
 
 Progress = Callable[[int, int | None], None]
 Box = tuple[float, float, float, float]
-
-COVERAGES = "coverages"
-"""Folder of the published coverages, below the data folder."""
 
 
 @dataclass(frozen=True)
@@ -106,19 +103,22 @@ def deliver(
         turn(connection, layer, request, wait=wait, waiting=waiting),
         closing(_receive(connection, settings, registry, layer, request, progress)) as received,
     ):
-        delivery, report = received.delivery, received.report
+        delivery, report = _as_said(received.delivery, request), received.report
         if report.refused:
             return Outcome(layer, delivery, report, ledger.refuse(connection, layer, delivery, report))
-        with (
-            ledger.recorded(connection, layer, delivery) as load_id,
-            engine.translated(),
-            connection.transaction(),
-        ):
-            load = _load(connection, settings, registry, layer, received, load_id)
-            stewardship.examine(connection, layer, load.load_id, request.steward)
-            _measure(connection, settings, registry, load_id)
-            made = derived.refresh(connection, registry, load_id)
-        return Outcome(layer, delivery, report, load_id, load, made)
+        try:
+            with (
+                ledger.recorded(connection, layer, delivery) as load_id,
+                engine.translated(),
+                connection.transaction(),
+            ):
+                load = _load(connection, settings, registry, layer, received, delivery, load_id, _day(request))
+                stewardship.examine(connection, layer, load.load_id, request.steward)
+                measure(connection, settings, registry, load.load_id)
+                made = derived.refresh(connection, registry, load.load_id)
+        except ledger.Refused:
+            return Outcome(layer, delivery, report, ledger.refuse(connection, layer, delivery, report, load_id))
+        return Outcome(layer, delivery, report, load.load_id, load, made)
 
 
 def check(
@@ -132,9 +132,22 @@ def check(
 ) -> Received | ReceivedCoverage:
     """Hold a file against its contract and write nothing; the caller closes what comes back.
 
-    Without a connection `request.area` cannot be looked up.
+    Without a connection `request.area` cannot be looked up, and nothing is compared with the other layers.
     """
-    return _receive(connection, settings, registry, registry[layer_id], request, progress, keep=False)
+    layer = registry[layer_id]
+    received = _receive(connection, settings, registry, layer, request, progress, keep=False)
+    if connection is not None and isinstance(received, Received) and not received.report.refused:
+        report, waivers = received.report, waiver.in_force(connection, layer)
+        found = between.preview(connection, layer, registry, received.features, day=_day(request), waivers=waivers)
+        report.findings.extend(found)
+        held = len(between.quarantined(found))
+        report.kept, report.quarantined = report.kept - held, report.quarantined + held
+    return received
+
+
+def _day(request: Request) -> date:
+    """The date of the data."""
+    return request.day or date.today()
 
 
 def _receive(
@@ -153,8 +166,12 @@ def _receive(
     extent = _extent(connection, settings, registry, layer, request)
     limits = Limits(timeout=settings.read_timeout, memory=settings.read_memory)
     if layer.coverage is None:
-        return receive(request, layer, registry, grid=settings.grid, extent=extent, limits=limits, progress=progress)
-    with _coverage_file(settings, layer, keep) as out:
+        waivers = waiver.in_force(connection, layer) if connection is not None else {}
+        return receive(
+            request, layer, registry, grid=settings.grid, extent=extent, limits=limits, progress=progress,
+            waivers=waivers,
+        )  # fmt: skip
+    with coverages.new_file(connection, settings, layer, keep) as out:
         return raster.receive(
             request, layer, grid=settings.grid, out=out, extent=extent, limits=limits, progress=progress
         )
@@ -170,7 +187,7 @@ def _extent(
             raise StoreError(
                 "--area needs the administrative units in the store.", hint="Run 'sdi db up' and load them."
             )
-        day = request.day or date.today()
+        day = _day(request)
         found = [box for other in frames if (box := frame.extent_of(connection, other, request.area, day))]
         if not found:
             raise UsageError(f"No administrative unit has the code '{request.area}'.", hint="Load the units first.")
@@ -186,29 +203,37 @@ def _extent(
 # --- writing --------------------------------------------------------------------------------------------------------
 
 
+def _as_said(delivery: Delivery, request: Request) -> Delivery:
+    """A delivery as it was read, with how the steward wants it loaded."""
+    ended = tuple(dict.fromkeys([*delivery.ended, *request.ended]))
+    return replace(delivery, mode=request.mode, ended=ended, allow_shrink=request.allow_shrink)
+
+
 def _load(
     connection: Connection,
     settings: Settings,
     registry: Registry,
     layer: Layer,
     received: Received | ReceivedCoverage,
+    delivery: Delivery,
     load_id: int,
+    day: date,
 ) -> Load:
     if isinstance(received, Received):
         return loader.load(
-            connection, layer, registry, received.features(), received.quarantined(), received.delivery,
-            received.report, load_id=load_id,
+            connection, layer, registry, received.features, received.quarantined(), delivery,
+            received.report, load_id=load_id, day=day,
         )  # fmt: skip
     if received.cog is None or received.extent_wgs84 is None:
         raise UsageError(f"{received.delivery.file_name} lies nowhere on the Earth.")
     facts = received.facts | {"file": received.cog.relative_to(settings.data).as_posix()}
     return loader.enter_coverage(
-        connection, layer, received.delivery, received.report,
+        connection, layer, delivery, received.report,
         extent=received.extent_wgs84, facts=facts, load_id=load_id,
     )  # fmt: skip
 
 
-def _measure(connection: Connection, settings: Settings, registry: Registry, load_id: int) -> None:
+def measure(connection: Connection, settings: Settings, registry: Registry, load_id: int) -> None:
     """Give features their figures from the coverages where this load made them stale."""
     known = ledger.publications(connection)
     for due in statistics.due(connection, registry):
@@ -220,21 +245,6 @@ def _measure(connection: Connection, settings: Settings, registry: Registry, loa
             settings.data / publication.facts["file"], publication.grids[0], shapes, due.operations, bands
         )
         statistics.write(connection, due.coverage, due.layer, figures, whole=due.ids is None, load_id=load_id)
-
-
-@contextmanager
-def _coverage_file(settings: Settings, layer: Layer, keep: bool) -> Iterator[Path]:
-    """Where a coverage is written: a new file each time, for the old one is served until the load is committed."""
-    folder = settings.data / COVERAGES / layer.id
-    folder.mkdir(parents=True, exist_ok=True)
-    out = folder / f"{uuid.uuid4().hex}.tif"
-    try:
-        yield out
-    except BaseException:
-        out.unlink(missing_ok=True)
-        raise
-    if not keep:
-        out.unlink(missing_ok=True)
 
 
 # --- reading --------------------------------------------------------------------------------------------------------
@@ -268,7 +278,7 @@ def fit(settings: Settings, path: Path, grid: int | None) -> Fit:
 
 def write_findings(path: Path, report: Report) -> None:
     """Write a report's findings as points for QGIS."""
-    write.write_findings(path, report.findings)
+    write_quality.write_findings(path, report.findings)
 
 
 def write_layer(

@@ -16,6 +16,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import shapely
+from numpy.typing import NDArray
 from psycopg import sql
 
 from sdi.contract.layer import Check, Layer
@@ -23,6 +24,7 @@ from sdi.contract.registry import Registry
 from sdi.contract.report import Finding
 from sdi.contract.rules import RULES
 from sdi.store import cql, engine, sending, tables
+from sdi.store.between_places import PLACED, Met, Units
 from sdi.store.between_rules import ASKED, RULED, SHAPED, Asking
 from sdi.store.engine import Connection
 
@@ -54,10 +56,15 @@ def examine(
     told = [_absent(name) for name in sorted(absent)]
     if not compared:
         return told
-    _ask(connection, layer, compared, features)
+    asked = [Asking(layer, registry, check, day) for check in compared]
+    units = [Units.fetch(connection, asking) for asking in asked if asking.check.rule in PLACED]
+    _ask(connection, layer, compared, features, units)
     found: list[Finding] = []
-    for check in compared:
-        found += _run(connection, Asking(layer, registry, check, day), waivers or {})
+    for each in units:
+        found += (_finding(each.asking, met, waivers or {}) for met in each.met)
+    for asking in asked:
+        if asking.check.rule in RULED:
+            found += (_finding(asking, met, waivers or {}) for met in _run(connection, asking))
     connection.execute(sql.SQL("DROP TABLE {}").format(ASKED))
     return told + sorted(found, key=lambda finding: finding.row or 0)
 
@@ -123,7 +130,9 @@ def _json(value: object) -> str:
 
 def _checks(layer: Layer) -> list[Check]:
     """The contract's checks against other layers, and one for each attribute that refers to another's features."""
-    named = [check for check in layer.checks if check.rule in RULED and check.rule != "reference.missing"]
+    named = [
+        check for check in layer.checks if check.rule in RULED.keys() | PLACED and check.rule != "reference.missing"
+    ]
     tuned = {check.parameters.get("attribute"): check for check in layer.checks if check.rule == "reference.missing"}
     for attribute in layer.stored:
         if attribute.refers_to is not None:
@@ -146,8 +155,11 @@ def _is_empty(connection: Connection, layer: Layer, other: Layer) -> bool:
     return bool(row and row[0])
 
 
-def _ask(connection: Connection, layer: Layer, checks: Sequence[Check], features: Reader) -> None:
-    """Send what the checks ask for. Only a check by place needs an inner point; else the box's middle shows where."""
+def _ask(
+    connection: Connection, layer: Layer, checks: Sequence[Check], features: Reader, units: Sequence[Units]
+) -> None:
+    """Send what the checks ask for, and look on the way in which units it lies. Only a check by place needs an inner
+    point; else the box's middle shows where."""
     come = sending.schema(layer, features().schema)
     names = {"id", "source_row", *(name for check in checks for name in _named(layer, check))}
     if any(check.rule in SHAPED for check in checks):
@@ -159,7 +171,10 @@ def _ask(connection: Connection, layer: Layer, checks: Sequence[Check], features
     def batches() -> Iterator[pa.RecordBatch]:
         for rows in sending.fitted(features(), come):
             points = _points(rows["geom_wgs84"], inner=placed)
-            yield pa.RecordBatch.from_arrays([*(rows[field.name] for field in sent), points], schema=fields)
+            for each in units:
+                each.look(rows, np.column_stack([shapely.get_x(points), shapely.get_y(points)]))
+            ewkb = pa.array(shapely.to_wkb(shapely.set_srid(points, 4326), include_srid=True), pa.binary())
+            yield pa.RecordBatch.from_arrays([*(rows[field.name] for field in sent), ewkb], schema=fields)
 
     columns = sql.SQL("{}, point geometry").format(sending.columns(layer, pa.schema(sent)))
     connection.execute(sql.SQL("CREATE TEMPORARY TABLE {} ({}) ON COMMIT DROP").format(ASKED, columns))
@@ -188,30 +203,32 @@ def _properties(tree: Any) -> Iterator[str]:
             yield from _properties(part)
 
 
-def _points(column: pa.Array, *, inner: bool) -> pa.Array:
-    """A point for each shape, as EWKB; null where it has no place."""
-    shapes = shapely.from_wkb(column.to_numpy(zero_copy_only=False))
-    points = shapely.point_on_surface(shapes) if inner else shapely.centroid(shapely.envelope(shapes))
-    points = np.where(shapely.is_empty(points), None, points)
-    return pa.array(shapely.to_wkb(shapely.set_srid(points, 4326), include_srid=True), pa.binary())
+def _points(column: pa.Array, *, inner: bool) -> NDArray[Any]:
+    """A point for each shape; None where it has no place."""
+    shapes: NDArray[Any] = shapely.from_wkb(column.to_numpy(zero_copy_only=False))
+    points: NDArray[Any] = shapely.point_on_surface(shapes) if inner else shapely.centroid(shapely.envelope(shapes))
+    points[shapely.is_empty(points)] = None
+    return points
 
 
 # --- what is found --------------------------------------------------------------------------------------------------
 
 
-def _run(connection: Connection, asking: Asking, waivers: Waivers) -> Iterator[Finding]:
+def _run(connection: Connection, asking: Asking) -> Iterator[Met]:
     statement = RULED[asking.check.rule](asking)
-    for rule, row, feature, attribute, value, limit, other, lon, lat in connection.execute(
-        statement.sql, statement.params
-    ):
-        code = rule or asking.check.rule
-        severity, action = _weight(code, asking.check if rule is None else _entry(asking.layer, rule))
-        waived = waivers.get((code, feature))
-        yield Finding(
-            rule=code, severity=severity, action=action if waived is None else "waived", feature=feature, row=row,
-            attribute=attribute, value=value, limit=limit, other=other, waived=waived,
-            place=None if lon is None else (lon, lat),
-        )  # fmt: skip
+    for row, feature, attribute, value, limit, other, lon, lat in connection.execute(statement.sql, statement.params):
+        yield Met(None, row, feature, attribute, value, limit, other, None if lon is None else (lon, lat))
+
+
+def _finding(asking: Asking, met: Met, waivers: Waivers) -> Finding:
+    rule = met.rule or asking.check.rule
+    severity, action = _weight(rule, asking.check if met.rule is None else _entry(asking.layer, rule))
+    waived = waivers.get((rule, met.id))
+    return Finding(
+        rule=rule, severity=severity, action=action if waived is None else "waived", feature=met.id,
+        row=met.source_row, attribute=met.attribute, value=met.value, limit=met.limit, other=met.other,
+        place=met.place, waived=waived,
+    )  # fmt: skip
 
 
 def _absent(name: str) -> Finding:

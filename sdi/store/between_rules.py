@@ -1,11 +1,11 @@
-"""The checks of staged rows against other layers, one function a rule; each gives one bound statement.
+"""The checks of features against other layers, one function a rule; each gives one bound statement.
 
 What is asked stands in the temporary table `sdi_asked` (see `between.py`): `source_row`, `id`, `point` (the inner
 point, EPSG:4326), the attributes, and where a rule is in SHAPED `geom` and `geom_wgs84` as they will be stored. Places
 are found by `geom_wgs84` and its index, areas measured in the feature's own grid. ST_Covers, ST_Contains and the like
 are not used: GEOS 3.11 gives up on some valid polygons whose edges nearly coincide; one such pair would fail a load.
 
-A statement's columns: rule (NULL: the check's own), source_row, id, attribute, value, limit, other, lon, lat.
+A statement's columns: source_row, id, attribute, value, limit, other, lon, lat.
 """
 
 from __future__ import annotations
@@ -38,7 +38,6 @@ class Asking:
     registry: Registry
     check: Check
     day: date
-    grid: int | None = None
     parameters: Parameters = field(default_factory=Parameters)
 
     @property
@@ -87,50 +86,6 @@ def _name(name: str, alias: str) -> sql.Composed:
     return sql.SQL("{}.{}").format(sql.Identifier(alias), sql.Identifier(name))
 
 
-# --- place ----------------------------------------------------------------------------------------------------------
-
-
-def place_commune(asking: Asking) -> Statement:
-    """The inner point against the unit in force whose code the feature bears; the distance on the ellipsoid, metres."""
-    assert asking.other.frame is not None
-    name = asking.said["attribute"]
-    return asking.statement(
-        "WITH unit AS MATERIALIZED (SELECT {frame} AS code, geom_wgs84 AS geom FROM {units} u"
-        "   WHERE geom_wgs84 IS NOT NULL),"
-        # In the order of the codes PostGIS keeps one prepared unit at a time, instead of preparing it for each point.
-        " coded AS MATERIALIZED (SELECT source_row, id, point, {code} AS code FROM {asked} a WHERE {code} IS NOT NULL"
-        "   ORDER BY code),"
-        " outside AS MATERIALIZED ("
-        "   SELECT a.* FROM coded a WHERE a.point IS NOT NULL AND NOT EXISTS ("
-        "     SELECT FROM unit u WHERE u.code = a.code AND ST_Intersects(u.geom, a.point))),"
-        " away AS (SELECT a.*, d.metres FROM outside a CROSS JOIN LATERAL (SELECT"
-        "   min(ST_Distance(a.point::geography, u.geom::geography)) AS metres FROM unit u WHERE u.code = a.code) d)"
-        " SELECT NULL::text, source_row, id, {attribute}, to_jsonb(round(metres::numeric, 1)), to_jsonb({tolerance}),"
-        " to_jsonb(code), ST_X(point), ST_Y(point) FROM away WHERE metres > {tolerance}"
-        " UNION ALL SELECT 'place.unknown', source_row, id, {attribute}, to_jsonb(code), to_jsonb({day}::text), NULL,"
-        " ST_X(point), ST_Y(point) FROM coded a WHERE NOT EXISTS (SELECT FROM unit u WHERE u.code = a.code)",
-        frame=_name(asking.other.frame, "u"),
-        units=asking.others(now=True),
-        code=_name(name, "a"),
-        asked=asking.asked(),
-        attribute=sql.Literal(name),
-        tolerance=asking.bind(asking.tolerance, "double precision"),
-        day=asking.bind(asking.day, "date"),
-    )
-
-
-def place_nowhere(asking: Asking) -> Statement:
-    """The inner points that lie in no feature of the other layer."""
-    return asking.statement(
-        "SELECT NULL::text, a.source_row, a.id, NULL::text, NULL::jsonb, to_jsonb({other}), NULL::jsonb,"
-        " ST_X(a.point), ST_Y(a.point) FROM {asked} a WHERE a.point IS NOT NULL AND NOT EXISTS ("
-        " SELECT FROM {others} o WHERE o.geom_wgs84 && a.point AND ST_Intersects(o.geom_wgs84, a.point))",
-        other=asking.bind(asking.other.id, "text"),
-        asked=asking.asked(),
-        others=asking.others(now=True),
-    )
-
-
 # --- reference and belonging ----------------------------------------------------------------------------------------
 
 
@@ -146,7 +101,7 @@ def reference_missing(asking: Asking) -> Statement:
     ).format(ASKED, _name(name, "a"), _name(name, "a"))
     single = sql.SQL("SELECT a.source_row, a.id, a.point, {} AS named FROM {} a").format(_name(name, "a"), ASKED)
     return asking.statement(
-        "SELECT NULL::text, n.source_row, n.id, {attribute}, to_jsonb(n.named), to_jsonb({other}), NULL::jsonb,"
+        "SELECT n.source_row, n.id, {attribute}, to_jsonb(n.named), to_jsonb({other}), NULL::jsonb,"
         " ST_X(n.point), ST_Y(n.point) FROM ({named}) n WHERE n.named IS NOT NULL"
         " AND NOT EXISTS (SELECT FROM {table} o WHERE o.id = n.named) {own}",
         attribute=sql.Literal(name),
@@ -176,7 +131,7 @@ def layer_missing(asking: Asking) -> Statement:
     absent = sql.SQL(" AND ").join(sql.SQL("NOT EXISTS ({})").format(found) for _, found in ways)
     key = next(iter(said.get("key", {})), None)
     return asking.statement(
-        "SELECT NULL::text, a.source_row, a.id, {key}, {value}, to_jsonb({ways}), to_jsonb({other}), ST_X(a.point),"
+        "SELECT a.source_row, a.id, {key}, {value}, to_jsonb({ways}), to_jsonb({other}), ST_X(a.point),"
         " ST_Y(a.point) FROM {asked} a WHERE {absent}",
         key=sql.Literal(key),
         value=sql.SQL("NULL::jsonb") if key is None else sql.SQL("to_jsonb({})").format(_name(key, "a")),
@@ -222,7 +177,7 @@ def layer_crosses(asking: Asking) -> Statement:
         "   WHERE p.part > 0.01),"
         " held AS (SELECT source_row, max(part) AS part, array_agg(other ORDER BY part DESC, other) AS others"
         "   FROM part GROUP BY source_row)"
-        " SELECT NULL::text, x.source_row, x.id, NULL::text, to_jsonb(round((x.whole - h.part)::numeric, 2)),"
+        " SELECT x.source_row, x.id, NULL::text, to_jsonb(round((x.whole - h.part)::numeric, 2)),"
         " to_jsonb(round(greatest({tolerance}, {percent} / 100.0 * x.whole)::numeric, 2)),"
         " to_jsonb(array_to_string(h.others[1:{shown}], ' | ')), ST_X(x.point), ST_Y(x.point)"
         " FROM suspect x JOIN held h USING (source_row)"
@@ -243,7 +198,7 @@ def layer_exceeds(asking: Asking) -> Statement:
     keyed = [sql.SQL("{} = {}").format(_name(theirs, "o"), _name(mine, "a")) for mine, theirs in keys]
     where = sql.SQL(" AND ").join(keyed) if keyed else _AT_POINT
     return asking.statement(
-        "SELECT NULL::text, a.source_row, a.id, {attribute}, to_jsonb({value}), to_jsonb(h.limits), to_jsonb(h.id),"
+        "SELECT a.source_row, a.id, {attribute}, to_jsonb({value}), to_jsonb(h.limits), to_jsonb(h.id),"
         " ST_X(a.point), ST_Y(a.point) FROM {asked} a CROSS JOIN LATERAL ("
         "   SELECT o.limits, o.id FROM (SELECT o.id, {limit} AS limits, rank() OVER (ORDER BY {prefer}) AS place"
         "     FROM {others} o WHERE {where} AND {limit} IS NOT NULL) o"
@@ -284,7 +239,7 @@ def layer_differs(asking: Asking) -> Statement:
         "   SELECT m.source_row, m.id, m.point, m.mine, min(m.other) AS other, min(m.theirs) AS theirs"
         "   FROM met m LEFT JOIN fits f ON f.mine = m.mine AND f.theirs = m.theirs WHERE m.place = 1"
         "   GROUP BY 1, 2, 3, 4 HAVING count(f.mine) = 0)"
-        " SELECT NULL::text, source_row, id, {attribute}, to_jsonb(mine), to_jsonb(theirs), to_jsonb(other),"
+        " SELECT source_row, id, {attribute}, to_jsonb(mine), to_jsonb(theirs), to_jsonb(other),"
         " ST_X(point), ST_Y(point) FROM judged",
         mine=asking.bind([mine for mine, _ in pairs], "text[]"),
         yours=asking.bind([code for _, code in pairs], "text[]"),
@@ -355,8 +310,6 @@ def _present(codes: CodeList) -> dict[str, str]:
 SHAPED = frozenset({"layer.crosses", "layer.missing"})
 """Rules that ask for the whole feature, not for its inner point only."""
 RULED: dict[str, Callable[[Asking], Statement]] = {
-    "place.commune": place_commune,
-    "place.nowhere": place_nowhere,
     "reference.missing": reference_missing,
     "layer.missing": layer_missing,
     "layer.crosses": layer_crosses,

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, replace
+from datetime import date
 from time import perf_counter
 from typing import Any
 
@@ -25,7 +26,7 @@ from sdi.contract.layer import Layer
 from sdi.contract.registry import Registry
 from sdi.contract.report import Report
 from sdi.errors import StoreError, UsageError
-from sdi.store import bulk, delta, ending, engine, ledger, quarantine, sending, tables
+from sdi.store import between, bulk, delta, ending, engine, ledger, quarantine, sending, tables, waiver
 from sdi.store.content import row_hashes
 from sdi.store.delta import NEXT, STAGED, Values
 from sdi.store.engine import Connection
@@ -38,8 +39,8 @@ _HELD = pa.schema({
 """What is copied into `sdi.quarantine`."""
 _POSITION = "sdi_position"
 """Column of NEXT: the place of a row in the delivery, from 0."""
-type Features = pa.Table | Callable[[], pa.RecordBatchReader]
-"""What was received, at hand or to be read as often as wanted."""
+type Reader = Callable[[], pa.RecordBatchReader]
+"""Features, to be read as often as wanted."""
 _WORTH_ANALYSING = 0.05
 """Share of a table whose change makes the planner's statistics stale."""
 
@@ -72,18 +73,20 @@ def load(
     connection: Connection,
     layer: Layer,
     registry: Registry,
-    features: Features,
+    features: pa.Table | Reader,
     quarantined: pa.Table | pa.RecordBatchReader | None,
     delivery: Delivery,
     report: Report,
     *,
     load_id: int | None = None,
+    day: date | None = None,
 ) -> Load:
     """Load what `ingest` received: good features as a delta, the others into quarantine, findings beside them.
 
     features: `id`, one column per stored attribute, `geom` and `geom_wgs84` as EWKB (x = east or longitude),
     `source_row`. load_id: of an entry that runs already (`ledger.recorded`); None: one is made, and stands only if the
-    caller commits.
+    caller commits. day: the date of the data, on which features of other layers must be in force; None: today. What is
+    found against other layers is added to the report.
 
     Leaves the temporary table `sdi_changed` to `derived.refresh`. Raises StoreError when another load holds the layer,
     UsageError when a full delivery without any good feature would end the whole layer, and ledger.Refused when what the
@@ -101,11 +104,15 @@ def load(
         load_id = ledger.in_order(connection, layer, load_id)
         ledger.end_abandoned(connection, layer.id, load_id)
         delta.prepare(connection)
-        _quarantine(connection, layer, load_id, quarantined)
-        counts, delivered = _write(connection, layer, load_id, features, delivery, report)
+        connection.execute("CREATE TEMPORARY TABLE sdi_held (id text) ON COMMIT DROP")
+        if quarantined is not None:
+            _quarantine(connection, layer, load_id, quarantined)
+        reader = features.to_reader if isinstance(features, pa.Table) else features
+        reader = _compare(connection, layer, registry, load_id, reader, report, day or date.today())
+        counts, delivered = _write(connection, _Arrived(layer, reader, delivery, report, load_id))
+        ledger.write_findings(connection, load_id, report)
         quarantine.settle(connection, layer, load_id, delivered=delivered, mode=delivery.mode)
         connection.execute("DROP TABLE IF EXISTS sdi_next, sdi_delta, sdi_staged; DROP TABLE sdi_held")
-        ledger.write_findings(connection, load_id, report)
         settle(connection, layer, registry, load_id, counts, report)
     return Load.of(load_id, layer, counts, quarantined=report.quarantined, seconds=perf_counter() - begun)
 
@@ -188,18 +195,33 @@ def hold(connection: Connection, layer: Layer) -> None:
 # --- quarantine -------------------------------------------------------------------------------------------------------
 
 
-def _quarantine(
-    connection: Connection, layer: Layer, load_id: int, rows: pa.Table | pa.RecordBatchReader | None
-) -> None:
+def _compare(
+    connection: Connection, layer: Layer, registry: Registry, load_id: int, features: Reader, report: Report, day: date
+) -> Reader:
+    """Hold the features against the other layers; return those that the contract then keeps."""
+    waivers = waiver.in_force(connection, layer)
+    found = between.examine(connection, layer, registry, features, day=day, waivers=waivers)
+    report.findings.extend(found)
+    if any(finding.action == "refuse" for finding in found):
+        raise ledger.Refused
+    held = between.quarantined(found)
+    if not held:
+        return features
+    kept, rows = between.set_aside(features, report.findings, held)
+    _quarantine(connection, layer, load_id, rows)
+    report.kept, report.quarantined = report.kept - len(held), report.quarantined + len(held)
+    return kept
+
+
+def _quarantine(connection: Connection, layer: Layer, load_id: int, rows: pa.Table | pa.RecordBatchReader) -> None:
     """Keep the features that broke the contract, and the ids among them for `_gone`."""
-    connection.execute("CREATE TEMPORARY TABLE sdi_held (id text) ON COMMIT DROP")
-    if rows is None:
-        return
     batches = rows if isinstance(rows, pa.RecordBatchReader) else rows.to_batches(max_chunksize=sending.CHUNK)
     held = (_held(layer, load_id, batch) for batch in batches if batch.num_rows)
     sending.copy_arrow(connection, sql.Identifier("sdi", "quarantine"), _HELD, held, ["findings", "attributes"])
     connection.execute(
-        "INSERT INTO sdi_held SELECT DISTINCT id FROM sdi.quarantine WHERE load_id = %s AND id IS NOT NULL", [load_id]
+        "INSERT INTO sdi_held SELECT DISTINCT id FROM sdi.quarantine q WHERE load_id = %s AND id IS NOT NULL"
+        " AND NOT EXISTS (SELECT FROM sdi_held h WHERE h.id = q.id)",
+        [load_id],
     )
 
 
@@ -231,30 +253,41 @@ def _readable(column: pa.Array) -> pa.Array:
 # --- writing ------------------------------------------------------------------------------------------------------
 
 
-def _write(
-    connection: Connection, layer: Layer, load_id: int, features: Features, delivery: Delivery, report: Report
-) -> tuple[Counts, sql.Composable]:
+@dataclass(frozen=True)
+class _Arrived:
+    """What is being written."""
+
+    layer: Layer
+    features: Reader
+    delivery: Delivery
+    report: Report
+    load_id: int
+
+    @property
+    def sent(self) -> pa.Schema:
+        return sending.schema(self.layer, self.features().schema)
+
+
+def _write(connection: Connection, arrived: _Arrived) -> tuple[Counts, sql.Composable]:
     """Bring the layer to the features; return what was written, and a table that has the delivered ones' ids."""
+    layer, report = arrived.layer, arrived.report
     if delta.is_empty(connection, layer):
-        return _fill(connection, layer, load_id, features, report.kept), tables.now(layer)
-    mode = ending.mode_of(layer, delivery)
-    sent = sending.schema(layer, _batches(features).schema)
-    _send_heads(connection, layer, features, sent)
+        return _fill(connection, arrived), tables.now(layer)
+    mode = ending.mode_of(layer, arrived.delivery)
+    _send_heads(connection, layer, arrived.features, arrived.sent)
     if not _exists(connection, NEXT) and mode == "full" and layer.load.scope is None:
         raise UsageError(
             f"The delivery has no good feature; as a full delivery it would end all of '{layer.id}'.",
             hint="Correct the file, or withdraw the layer if that is meant.",
         )
-    ending.name(connection, delivery)
+    ending.name(connection, arrived.delivery)
     counts = delta.compare(connection, layer, gone=ending.gone(layer, mode))
-    for finding in ending.examine(connection, layer, delivery, counts):
+    for finding in ending.examine(connection, layer, arrived.delivery, counts):
         report.findings.insert(0, finding)
     ending.forget(connection)
     if report.refused:
         raise ledger.Refused
-    if counts.written:
-        values = _stage(connection, layer, features, sent, _differing(connection))
-        delta.apply(connection, layer, load_id, values)
+    _change(connection, arrived, counts)
     held = connection.execute(
         sql.SQL(
             "SELECT count(*) FROM {} o JOIN sdi_held h USING (id) WHERE NOT EXISTS (SELECT FROM {} n WHERE n.id = o.id)"
@@ -263,39 +296,53 @@ def _write(
     return replace(counts, kept=held[0] if held else 0), NEXT
 
 
-def _fill(connection: Connection, layer: Layer, load_id: int, features: Features, expected: int) -> Counts:
+def _change(connection: Connection, arrived: _Arrived, counts: Counts) -> None:
+    """Send what is new or differs, and write it."""
+    layer, values = arrived.layer, None
+    if counts.inserted or counts.updated:
+        values = _send(connection, layer, arrived.features, arrived.sent, _differing(connection))
+    if counts.written:
+        delta.apply(connection, layer, arrived.load_id, values)
+
+
+def _fill(connection: Connection, arrived: _Arrived) -> Counts:
     """Send all features into an empty layer."""
-    sent = sending.schema(layer, _batches(features).schema)
-    with bulk.filling(connection, layer, expected):
-        if any(pa.types.is_floating(sent.field(each.name).type) for each in layer.stored if each.type == "decimal"):
-            values = _stage(connection, layer, features, sent)
-            return delta.write_first(connection, layer, load_id, values)
-        written = pa.schema([*sent, pa.field("row_hash", pa.binary()), pa.field("load_id", pa.int64())])
-        batches = (
-            pa.RecordBatch.from_arrays(
-                [*rows.columns, row_hashes(layer, rows), pa.repeat(pa.scalar(load_id, pa.int64()), len(rows))],
-                schema=written,
-            )
-            for rows in sending.fitted(_batches(features), sent)
-        )
-        count = sending.copy_arrow(connection, tables.now(layer), written, batches, _lists(layer))
+    layer, load_id = arrived.layer, arrived.load_id
+    with bulk.filling(connection, layer, arrived.report.kept):
+        if any(pa.types.is_floating(arrived.sent.field(a.name).type) for a in layer.stored if a.type == "decimal"):
+            values = _send(connection, layer, arrived.features, arrived.sent)
+            count = delta.insert(connection, layer, load_id, values)
+        else:
+            count = _send_into_layer(connection, arrived)
     delta.note_all(connection, layer, load_id)
     return Counts(inserted=count)
 
 
-def _send_heads(connection: Connection, layer: Layer, features: Features, sent: pa.Schema) -> None:
+def _send_into_layer(connection: Connection, arrived: _Arrived) -> int:
+    layer, sent, load_id = arrived.layer, arrived.sent, pa.scalar(arrived.load_id, pa.int64())
+    written = pa.schema([*sent, pa.field("row_hash", pa.binary()), pa.field("load_id", pa.int64())])
+    batches = (
+        pa.RecordBatch.from_arrays(
+            [*rows.columns, row_hashes(layer, rows), pa.repeat(load_id, len(rows))], schema=written
+        )
+        for rows in sending.fitted(arrived.features(), sent)
+    )
+    return sending.copy_arrow(connection, tables.now(layer), written, batches, _lists(layer))
+
+
+def _send_heads(connection: Connection, layer: Layer, features: Reader, sent: pa.Schema) -> None:
     """Make NEXT: id, hash, position and scope of each feature."""
-    scope = [sent.field(layer.load.scope)] if layer.load.scope else []
-    head = pa.schema([sent.field("id"), pa.field("row_hash", pa.binary()), pa.field(_POSITION, pa.int32()), *scope])
+    also = [sent.field(layer.load.scope)] if layer.load.scope else []
+    head = pa.schema([sent.field("id"), pa.field("row_hash", pa.binary()), pa.field(_POSITION, pa.int32()), *also])
     connection.execute(
         sql.SQL("CREATE TEMPORARY TABLE {} ({}) ON COMMIT DROP").format(NEXT, sending.columns(layer, head))
     )
 
     def heads() -> Iterator[pa.RecordBatch]:
         position = 0
-        for rows in sending.fitted(_batches(features), sent):
+        for rows in sending.fitted(features(), sent):
             places = pa.array(range(position, position + len(rows)), pa.int32())
-            more = [rows[field.name] for field in scope]
+            more = [rows[field.name] for field in also]
             yield pa.RecordBatch.from_arrays([rows["id"], row_hashes(layer, rows), places, *more], schema=head)
             position += len(rows)
 
@@ -314,36 +361,32 @@ def _differing(connection: Connection) -> NDArray[np.bool_]:
     return chosen
 
 
-def _stage(
-    connection: Connection, layer: Layer, features: Features, sent: pa.Schema, chosen: NDArray[np.bool_] | None = None
+def _send(
+    connection: Connection, layer: Layer, features: Reader, sent: pa.Schema, chosen: NDArray[np.bool_] | None = None
 ) -> Values:
     """Send features, all or the chosen ones, into STAGED; return the expressions that give its columns the layer's
     types."""
-    staged = pa.schema([*sent, pa.field("row_hash", pa.binary())])
+    wanted = pa.schema([*sent, pa.field("row_hash", pa.binary())])
     connection.execute(
-        sql.SQL("CREATE TEMPORARY TABLE {} ({}) ON COMMIT DROP").format(STAGED, sending.columns(layer, staged))
+        sql.SQL("CREATE TEMPORARY TABLE {} ({}) ON COMMIT DROP").format(STAGED, sending.columns(layer, wanted))
     )
 
     def batches() -> Iterator[pa.RecordBatch]:
         position = 0
-        for rows in sending.fitted(_batches(features), sent):
-            wanted = rows if chosen is None else rows.filter(pa.array(chosen[position : position + len(rows)]))
+        for rows in sending.fitted(features(), sent):
+            picked = rows if chosen is None else rows.filter(pa.array(chosen[position : position + len(rows)]))
             position += len(rows)
-            if len(wanted):
-                yield pa.RecordBatch.from_arrays([*wanted.columns, row_hashes(layer, wanted)], schema=staged)
+            if len(picked):
+                yield pa.RecordBatch.from_arrays([*picked.columns, row_hashes(layer, picked)], schema=wanted)
 
-    sending.copy_arrow(connection, STAGED, staged, batches(), _lists(layer))
-    connection.execute("ANALYZE sdi_staged")
+    sending.copy_arrow(connection, STAGED, wanted, batches(), _lists(layer))
+    connection.execute(sql.SQL("ANALYZE {}").format(STAGED))
     names = (*tables.content(layer), "source_row", "row_hash")
     values = {name: sql.SQL("s.{}").format(sql.Identifier(name)) for name in names}
     for attribute in layer.stored:
         if attribute.type == "decimal":
             values[attribute.name] = sql.SQL("s.{}::numeric").format(sql.Identifier(attribute.name))
     return values
-
-
-def _batches(features: Features) -> pa.RecordBatchReader:
-    return features.to_reader() if isinstance(features, pa.Table) else features()
 
 
 def _lists(layer: Layer) -> list[str]:

@@ -30,7 +30,10 @@ WRONG = [
     ("{rule: place.commune, parameters: {layer: admin_unit, attribute: commune_code}}", "Did you mean 'admin_units'?"),
     ("{rule: place.commune, parameters: {layer: buildings, attribute: commune_code}}", "('frame')"),
     ("{rule: layer.missing, parameters: {layer: terrain}}", "layer 'terrain' has no features"),
-    ("{rule: layer.missing, parameters: {layer: buildings, key: {number: permit_number}}}", "'number' in 'construction_permits'"),
+    (
+        "{rule: layer.missing, parameters: {layer: buildings, key: {number: permit_number}}}",
+        "'number' in 'construction_permits'",
+    ),
     ("{rule: layer.missing, parameters: {layer: buildings, key: {permit_number: number}}}", "'number' in 'buildings'"),
     (
         "{rule: layer.missing, parameters: {layer: buildings, through: cadastral_parcels,"
