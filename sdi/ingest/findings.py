@@ -336,7 +336,7 @@ class Marked(Found):
             return None
         else:
             lon, lat = self._places[np.searchsorted(self._named, row)].tolist()
-        return (lon, lat) if lon == lon else None
+        return (lon, lat) if math.isfinite(lon) and math.isfinite(lat) else None
 
 
 def plain(value: Any) -> Any:

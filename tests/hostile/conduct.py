@@ -21,8 +21,10 @@ from sdi.contract.delivery import Request
 from sdi.contract.registry import Registry
 from sdi.contract.report import Report
 from sdi.errors import SdiError, UsageError
+from sdi.ingest.crs import recognise
 from sdi.ingest.deliver import Received, receive
 from sdi.ingest.source import Inspection, Limits, SourceLayer, inspect
+from sdi.national import vn2000
 from tests.ingest.plots import contract
 
 WORLD = (-180.0, -90.0, 180.0, 90.0)
@@ -67,11 +69,14 @@ def registry() -> Registry:
     return Registry(Path(), {layer.id: layer for layer in layers})
 
 
-def hand_in(path: Path, *, seconds: float = SECONDS, memory: int = MEMORY) -> list[End]:
-    """How each layer of a file ends. Whatever is not a report or an SdiError is a bug and goes through."""
+def hand_in(path: Path, *, seconds: float = SECONDS, memory: int = MEMORY, crs: str | None = None) -> list[End]:
+    """How each layer of a file ends. Whatever is not a report or an SdiError is a bug and goes through.
+
+    crs: the file has one layer, in this CRS; else it is looked into first, which takes a second process.
+    """
     limits = Limits(timeout=seconds, memory=memory)
     begun = time.monotonic()
-    ends = _ends(path, limits)
+    ends = _ends(path, limits) if crs is None else [_check(path, NOTHING, None, limits, (crs,))]
     assert time.monotonic() - begun < 4 * seconds * (LAYERS_A_FILE + 1) + 60
     return ends
 
@@ -107,7 +112,8 @@ def _dataset(path: Path, name: str, limits: Limits) -> list[End]:
 
 
 def _layers(path: Path, found: Inspection, limits: Limits, dataset: str | None = None) -> list[End]:
-    return [_check(path, layer, dataset, limits) for layer in found.layers[:LAYERS_A_FILE] or (NOTHING,)]
+    layers = found.layers[:LAYERS_A_FILE] or (NOTHING,)
+    return [_check(path, layer, dataset, limits, _systems(layer)) for layer in layers]
 
 
 def _told(layer: str | None, error: SdiError) -> End:
@@ -120,11 +126,19 @@ def _family(layer: SourceLayer) -> str:
         "point" if "point" in kind else "polygon")  # fmt: skip
 
 
-def _check(path: Path, layer: SourceLayer, dataset: str | None, limits: Limits) -> End:
+def _systems(layer: SourceLayer) -> tuple[str | None, ...]:
+    """What is said of the CRS: nothing where the file says it well, else what the coordinates look like."""
+    low = layer.bounds is not None and max(map(abs, layer.bounds)) <= 360
+    guess = "EPSG:4326" if low else "EPSG:9210"
+    return (guess,) if recognise(layer.crs) not in vn2000.GRIDS else (None, guess)
+
+
+def _check(
+    path: Path, layer: SourceLayer, dataset: str | None, limits: Limits, systems: tuple[str | None, ...] = (None,)
+) -> End:
     known = registry()
     wish: dict[str, Any] = {"path": path, "layer_in_file": dataset or layer.name or None}
-    low = layer.bounds is not None and max(map(abs, layer.bounds)) <= 360
-    for crs in (None, "EPSG:4326" if low else "EPSG:9210"):
+    for crs in systems:
         try:
             checked = receive(
                 Request(**wish, crs=crs), known[f"any_{_family(layer)}"], known, grid=9210, extent=WORLD, limits=limits

@@ -16,6 +16,8 @@ DRIVERS = {
     "gpx": "GPX",
 }  # fmt: skip
 COUNT = 40
+CRS = dict.fromkeys(("kml", "gpx", "geojsonl"), "EPSG:4326")
+"""Kind -> the CRS of its coordinates where it is not EPSG:9210."""
 
 
 def plots(count: int = COUNT) -> list[shapely.Polygon]:
@@ -31,7 +33,7 @@ def write(folder: Path, kind: str, count: int = COUNT) -> Path:
     if kind == "zip":
         return _packed(folder, path, count)
     shapes: list[shapely.Geometry] = list(plots(count))
-    if kind in ("kml", "gpx"):
+    if kind in CRS:
         shapes = [shapely.Point(106.69 + 0.0001 * n, 10.77) for n in range(count)]
     names = np.array([f"Thửa đất số {n}" for n in range(count)], dtype=object)
     fields, values = ["name", "number"], [names, np.arange(count, dtype=np.int64)]
@@ -40,7 +42,7 @@ def write(folder: Path, kind: str, count: int = COUNT) -> Path:
     if kind == "gpx":
         fields, values = ["name"], [names]
     extra = {"GEOMETRY": "AS_WKT"} if kind == "csv" else {"FORCE_GPX_TRACK": "NO"} if kind == "gpx" else {}
-    srid = "EPSG:4326" if kind in ("kml", "gpx") else None if kind in ("dxf", "dgn", "csv") else "EPSG:9210"
+    srid = "EPSG:4326" if kind in CRS else None if kind in ("dxf", "dgn", "csv") else "EPSG:9210"
     pyogrio.raw.write(
         path, geometry=shapely.to_wkb(shapes), field_data=values, fields=fields, driver=DRIVERS[kind], crs=srid,
         geometry_type="Unknown" if kind in ("dxf", "dgn", "gml") else shapes[0].geom_type,
