@@ -373,7 +373,7 @@ def test_a_killed_connection_leaves_the_old_layers_and_the_next_load_works(settl
         load()
     assert state(settled) == before
     assert temporary_tables(settled) == []
-    assert ledger.history(settled.connection, "plots")[0].status == "running"
+    assert ledger.history(settled.connection, "plots")[0].status == "failed"
     done = settled.load("plots", [plot(n, floors=8, ward="00001") for n in range(10)])
     assert done.updated > 0
     entries = ledger.history(settled.connection, "plots")
