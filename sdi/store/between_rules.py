@@ -229,20 +229,18 @@ def layer_differs(asking: Asking) -> Statement:
     name, theirs = said["attribute"], said["other"]
     pairs = list(compatible(asking.registry, asking.layer, name, asking.other, theirs, said.get("allows", {})))
     return asking.statement(
-        "WITH fits AS MATERIALIZED (SELECT * FROM unnest({mine}, {yours}) AS f (mine, theirs)),"
-        " met AS ("
+        "WITH met AS ("
         "   SELECT a.source_row, a.id, a.point, {value} AS mine, o.id AS other, {theirs} AS theirs,"
         "     rank() OVER (PARTITION BY a.source_row ORDER BY {prefer}) AS place"
         "   FROM {asked} a JOIN {others} o ON {at}"
         "   WHERE {value} IS NOT NULL AND {theirs} IS NOT NULL),"
         " judged AS ("
-        "   SELECT m.source_row, m.id, m.point, m.mine, min(m.other) AS other, min(m.theirs) AS theirs"
-        "   FROM met m LEFT JOIN fits f ON f.mine = m.mine AND f.theirs = m.theirs WHERE m.place = 1"
-        "   GROUP BY 1, 2, 3, 4 HAVING count(f.mine) = 0)"
+        "   SELECT m.source_row, m.id, m.point, m.mine, min(m.other) AS other, min(m.theirs) AS theirs FROM met m"
+        # An array, which PostgreSQL hashes: it took a join for one with a handful of rows, and looped over all pairs.
+        "   WHERE m.place = 1 GROUP BY 1, 2, 3, 4 HAVING NOT bool_or(m.mine || ' ' || m.theirs = ANY ({fits})))"
         " SELECT source_row, id, {attribute}, to_jsonb(mine), to_jsonb(theirs), to_jsonb(other),"
         " ST_X(point), ST_Y(point) FROM judged",
-        mine=asking.bind([mine for mine, _ in pairs], "text[]"),
-        yours=asking.bind([code for _, code in pairs], "text[]"),
+        fits=asking.bind([f"{mine} {code}" for mine, code in pairs], "text[]"),
         value=_name(name, "a"),
         theirs=_name(theirs, "o"),
         prefer=_preferred(said),
