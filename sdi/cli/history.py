@@ -10,6 +10,7 @@ import typer
 from sdi.cli import show
 from sdi.cli.app import Json, LayerId, app, desk
 from sdi.cli.deliveries import Steward, login
+from sdi.cli.lineage import tell_parents
 from sdi.cli.quality import list_waivers
 
 State = Annotated[
@@ -33,8 +34,8 @@ def history(
 ) -> None:
     """Sổ các lần nạp; các phiên bản của một đối tượng · The ledger of loads; the versions of one feature."""
     from sdi import pipeline
+    from sdi.store import genealogy, ledger, waiver
     from sdi.store import history as past
-    from sdi.store import ledger, waiver
 
     at = desk(context)
     found = at.registry[layer] if layer is not None else None
@@ -42,11 +43,14 @@ def history(
         assert connection is not None
         if found is not None and feature is not None:
             states = past.versions(connection, found, feature)
+            kin = genealogy.relatives(connection, found, feature) if found.genealogy else ([], [])
         else:
             entries = ledger.history(connection, found.id if found else None, limit)
             waived = waiver.every(connection, found.id if found else None)[:limit]
     if found is not None and feature is not None:
         _versions(states[-limit:] if limit else [], at.language, json)
+        if not json:
+            tell_parents(*kin, at.language)
     elif json:
         show.machine([entry.__dict__ for entry in entries])
     else:

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Protocol
 
-from sdi.contract import parameters
+from sdi.contract import lineage, parameters
 from sdi.contract.codelist import CodeList
 from sdi.contract.layer import Attribute, Layer
 from sdi.contract.rules import RULES
@@ -58,6 +58,7 @@ def faults(layer: Layer, file: str, context: Context) -> Found:
     yield from parameters.faults(layer, context.layers, context.unreadable)
     yield from _of_actions(layer)
     yield from _of_style(layer, context)
+    yield from lineage.faults(layer, context.layers, context.unreadable)
     if layer.derived is not None:
         yield from _of_derived(layer, context)
     if layer.coverage is not None:

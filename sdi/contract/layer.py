@@ -165,6 +165,47 @@ class Temporal(Part):
     instant: Word | None = None
 
 
+class Genealogy(Part):
+    """How the parents of a feature are known, where features are split and merged under new ids."""
+
+    parents: list[str] = []
+    """How a delivery tells them: an attribute, a list attribute (its item field `id`), or a template of an id, e.g.
+    `{map_commune_code}.{old_sheet_number}.{old_parcel_number}`. Several stand in one text with `;`, `+` or `,` between.
+    What the layer never had, or still has as it was, is no parent."""
+    share: float = Field(5.0, gt=0, le=100)
+    """Percent of the area of either that an ended and a new feature have in common at least, to be parent and child; it
+    must also be more than the tolerance of the layer's rule `coverage.overlap`."""
+
+
+class Units(Part):
+    """Of a layer of administrative units: which units each one succeeded. Its code is the attribute that `frame` names,
+    its days are those of `temporal`."""
+
+    succeeds: Word
+    """The list attribute whose items are the former units; the item field `id` is a unit's id in this layer."""
+    code: Word
+    """The item field that holds the former unit's code, for units that this layer does not have itself."""
+    share: Word | None = None
+    """The item field that holds the percent of the former unit's area that went to this one."""
+
+
+class Reform(Part):
+    """How features follow an administrative reform (`sdi reform`).
+
+    A code means something only together with a day. `attribute=code` asks for the features of the unit that the code
+    means on the day of `datetime` (its end), else today: the unit in force then, else the last one that had the code. A
+    unit in force is also found by the codes of former units that it succeeded entirely; a former unit by `former`, and
+    by its code where the layer has not been reformed yet. Where a former unit was divided, the reform tells by place.
+    """
+
+    attribute: Word
+    """Holds the code of the unit in which the feature lies."""
+    former: Word
+    """Keeps the code that a reform replaced."""
+    units: Word
+    """The layer of units."""
+
+
 class Sharing(Part):
     level: Literal["open", "agency", "restricted", "steward"] = "open"
     """steward: the layer exists for the agency that collects it and for nobody else."""
@@ -266,6 +307,9 @@ class Layer(Part):
     checks: list[Check] = []
     load: Load = Load()
     temporal: Temporal | None = None
+    genealogy: Genealogy | None = None
+    units: Units | None = None
+    reform: Reform | None = None
     sharing: Sharing = Sharing()
     licence: Licence
     update_cycle: Literal["continual", "daily", "weekly", "monthly", "quarterly", "annually", "asNeeded"]

@@ -10,14 +10,18 @@ from sdi.pipeline.deliver import (
     write_layer,
 )
 from sdi.pipeline.history import RolledBack, rollback, write_difference
+from sdi.pipeline.reform import Reformed, plan_reform, reform
 
 __all__ = [
     "Outcome",
+    "Reformed",
     "RolledBack",
     "check",
     "deliver",
     "fit",
+    "plan_reform",
     "reading",
+    "reform",
     "rollback",
     "write_difference",
     "write_findings",

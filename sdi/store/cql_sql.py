@@ -15,6 +15,7 @@ from typing import Any
 from psycopg import sql
 
 from sdi.contract.layer import Layer
+from sdi.store import succession
 from sdi.store.cql_check import ARITHMETIC, ARRAY, COMPARISON, SPATIAL, TEMPORAL, TEMPORAL_KINDS, column_kind
 from sdi.store.statement import Parameters, Statement
 
@@ -145,6 +146,12 @@ class _Compiler:
         return sql.SQL("({})").format(word.join(self.expression(arg) for arg in args))
 
     def _comparison(self, name: str, args: list[Any]) -> sql.Composed:
+        reform = self._layer.reform
+        if reform is not None and name in ("=", "<>"):
+            codes = [arg for arg in args if isinstance(arg, str)]
+            if len(codes) == 1 and {"property": reform.attribute} in args:
+                shape = sql.SQL("{}") if name == "=" else sql.SQL("(NOT {})")
+                return shape.format(succession.lies_in(reform, codes, self._parameters.day, self._parameters))
         left, right = self._comparable(args)
         return sql.SQL("({} {} {})").format(left, _COMPARE[name], right)
 
@@ -152,6 +159,11 @@ class _Compiler:
         return sql.SQL("({} BETWEEN {} AND {})").format(*self._comparable(args))
 
     def _in(self, name: str, args: list[Any]) -> sql.Composed:
+        reform = self._layer.reform
+        if reform is not None and args[0] == {"property": reform.attribute}:
+            codes = [option for option in args[1] if isinstance(option, str)]
+            if len(codes) == len(args[1]):
+                return succession.lies_in(reform, codes, self._parameters.day, self._parameters)
         value, *options = self._comparable([args[0], *args[1]])
         return sql.SQL("({} IN ({}))").format(value, sql.SQL(", ").join(options))
 

@@ -249,6 +249,8 @@ def _geojson(layer: Layer, query: FeatureQuery) -> sql.Composable:
 def _where(layer: Layer, query: FeatureQuery, parameters: Parameters) -> sql.Composable:
     """All conditions of the query, or `true`."""
     conditions: list[sql.Composable] = []
+    if query.interval is not None and query.interval.end is not None:
+        parameters.day = query.interval.end.date()
     if query.ids is not None:
         conditions.append(sql.SQL("id = ANY({})").format(parameters.bind(_storable(query.ids), "text[]")))
     if query.area is not None:

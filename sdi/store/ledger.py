@@ -120,16 +120,20 @@ def start(
     steward: str | None = None,
     cause: int | None = None,
     restores: int | None = None,
+    mode: str | None = None,
+    source: str | None = None,
 ) -> int:
     """Enter a delivery; return its load_id. Outside a transaction the entry stands at once, whatever follows.
 
-    restores: this is a rollback to that load.
+    restores: this is a rollback to that load. mode and source (in the place of a file's name): of a load that is
+    neither a delivery nor a rollback.
     """
-    mode = "rollback" if restores is not None else delivery.mode if delivery else None
+    if mode is None:
+        mode = "rollback" if restores is not None else delivery.mode if delivery else None
     facts: dict[str, Any] = {
         "layer": layer.id, "kind": layer.kind, "status": status, "mode": mode or layer.load.mode, "cause": cause,
         "restores": restores, "steward": steward or (delivery.steward if delivery else "sdi"),
-        "contract_version": layer.version, "contract_sha256": tables.fingerprint(layer),
+        "contract_version": layer.version, "contract_sha256": tables.fingerprint(layer), "file_name": source,
     }  # fmt: skip
     if delivery is not None:
         facts |= {name: getattr(delivery, name) for name in _OF_DELIVERY}
@@ -216,13 +220,15 @@ def recorded(
     *,
     steward: str | None = None,
     restores: int | None = None,
+    mode: str | None = None,
+    source: str | None = None,
 ) -> Iterator[int]:
     """Around a load's transaction: an entry that runs, and that says so when the load breaks off.
 
     Gives the load_id, in whose place the load may take a later one (`in_order`). A process that is killed leaves its
     entry running; the next load of the layer ends it.
     """
-    load_id = start(connection, layer, delivery, steward=steward, restores=restores)
+    load_id = start(connection, layer, delivery, steward=steward, restores=restores, mode=mode, source=source)
     try:
         yield load_id
     except Refused:

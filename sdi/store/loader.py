@@ -26,7 +26,20 @@ from sdi.contract.layer import Layer
 from sdi.contract.registry import Registry
 from sdi.contract.report import Report
 from sdi.errors import StoreError, UsageError
-from sdi.store import between, bulk, delta, ending, engine, ledger, quarantine, sending, tables, waiver
+from sdi.store import (
+    between,
+    bulk,
+    delta,
+    ending,
+    engine,
+    genealogy,
+    ledger,
+    quarantine,
+    sending,
+    succession,
+    tables,
+    waiver,
+)
 from sdi.store.content import row_hashes
 from sdi.store.delta import NEXT, STAGED, Values
 from sdi.store.engine import Connection
@@ -113,6 +126,7 @@ def load(
         ledger.write_findings(connection, load_id, report)
         quarantine.settle(connection, layer, load_id, delivered=delivered, mode=delivery.mode)
         connection.execute("DROP TABLE IF EXISTS sdi_next, sdi_delta, sdi_staged; DROP TABLE sdi_held")
+        genealogy.record(connection, layer, load_id)
         settle(connection, layer, registry, load_id, counts, report)
     return Load.of(load_id, layer, counts, quarantined=report.quarantined, seconds=perf_counter() - begun)
 
@@ -122,6 +136,8 @@ def settle(
 ) -> None:
     """What follows when a layer's rows are written: its statistics, its entry in the ledger, its publication."""
     _forget_statistics(connection, layer, registry)
+    if counts.written:
+        succession.renew(connection, layer)
     ledger.finish(connection, load_id, counts, report)
     _analyse(connection, layer, counts)
     ledger.renew(connection, layer, load_id, changed=counts.written > 0)

@@ -14,7 +14,7 @@ from psycopg.pq import TransactionStatus
 from sdi.contract.layer import Layer
 from sdi.contract.registry import Registry
 from sdi.errors import NotFound, UsageError
-from sdi.store import delta, engine, ledger, loader, tables
+from sdi.store import delta, engine, genealogy, ledger, loader, tables
 from sdi.store.delta import STAGED
 from sdi.store.engine import Connection
 from sdi.store.ledger import Counts
@@ -53,6 +53,7 @@ def restore(connection: Connection, layer: Layer, registry: Registry, to_load: i
         _stage(connection, layer, to_load)
         counts = _write(connection, layer, to_load, load_id)
         connection.execute(sql.SQL("DROP TABLE {}").format(STAGED))
+        genealogy.take_back(connection, layer, to_load, load_id)
         loader.settle(connection, layer, registry, load_id, counts)
     return Load(
         load_id, layer.id, counts.inserted, counts.updated, counts.deleted, counts.unchanged, 0, 0,

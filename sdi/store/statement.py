@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from datetime import date
 from typing import Any, Literal
 
 from psycopg import sql
@@ -47,6 +48,8 @@ class Parameters:
     """The values of one statement. Equal queries name them equally, so a prepared statement is found again."""
 
     values: dict[str, Any] = field(default_factory=dict)
+    day: date | None = None
+    """On which codes of administrative units are to be read; None: today."""
 
     def bind(self, value: Any, kind: Type) -> sql.Composed:
         """Keep a value and return its place in the text, cast: `%(p0)s::bigint`."""

@@ -244,6 +244,8 @@ def _indexed(layer: Layer) -> list[str]:
     roles = {layer.load.scope, *(_identifying(layer))}
     if layer.temporal is not None:
         roles |= {layer.temporal.start, layer.temporal.end, layer.temporal.instant}
+    if layer.reform is not None:
+        roles |= {layer.reform.attribute, layer.reform.former}
     return [attribute.name for attribute in layer.stored if _is_indexed(attribute, roles)]
 
 
