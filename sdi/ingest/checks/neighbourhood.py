@@ -38,7 +38,7 @@ class Neighbourhood(Protocol):
         ...
 
     def shapes(self, rows: Rows) -> Shapes:
-        """The master geometry of rows, in the grid."""
+        """The master geometry of rows, in the grid; the caller's own, for two threads must not prepare one geometry."""
         ...
 
     def column(self, name: str) -> pa.Array:
@@ -68,8 +68,8 @@ class InMemory:
         return found
 
     def shapes(self, rows: Rows) -> Shapes:
-        chosen: Shapes = self.master[rows]
-        return chosen
+        own: Shapes = shapely.from_wkb(shapely.to_wkb(self.master[rows]))
+        return own
 
     def column(self, name: str) -> pa.Array:
         return self.columns[name]
