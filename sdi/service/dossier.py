@@ -20,7 +20,7 @@ from sdi.access import PUBLIC, row_filter, visible
 from sdi.contract.layer import Attribute, Layer
 from sdi.contract.query import Area, FeatureQuery
 from sdi.contract.registry import Registry
-from sdi.service import items, links, observe, plan, words
+from sdi.service import items, kin, links, observe, plan, words
 from sdi.service.asked import Asked
 from sdi.service.crs import DEFAULT
 from sdi.service.pages import Pages
@@ -52,6 +52,7 @@ async def document(
             await _related(service, snapshot, attribute, found, asked.language)
             for attribute, found in _references(derived, row["properties"])
         ],
+        **await kin.told(service, subject, feature_id),
         "timeStamp": items.now(),
         "links": _links(service, derived, subject, feature_id, asked),
     }

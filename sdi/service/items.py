@@ -67,9 +67,9 @@ async def _body(
 
 
 async def feature(
-    request: Request, asked: Asked, layer: Layer, feature_id: str, crs: Crs, snapshot: Snapshot
+    request: Request, asked: Asked, layer: Layer, feature_id: str, crs: Crs, snapshot: Snapshot, kin: dict[str, Any]
 ) -> Response:
-    """One feature with its links. Raises NotFound."""
+    """One feature with its links and its `kin`, parents and children. Raises NotFound."""
     service = service_of(request)
     known_at = record_time(asked.parameters)
     row = await one(service, layer, feature_id, crs, known_at)
@@ -80,7 +80,7 @@ async def feature(
         "Content-Language": asked.language,
     }
     request.state.rows = 1
-    tail = json.dumps({**told(known_at), "links": answered}, ensure_ascii=False, separators=(",", ":"))
+    tail = json.dumps({**told(known_at), **kin, "links": answered}, ensure_ascii=False, separators=(",", ":"))
     return Response(f"{row[:-1]},{tail[1:]}", headers=headers, media_type=links.GEOJSON)
 
 

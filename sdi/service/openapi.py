@@ -85,7 +85,8 @@ def _of_layer(name: str, layer: Layer, agency: Agency) -> dict[str, Any]:
     compared = []
     for attribute in comparable(agency, layer):
         schema = {word: value for word, value in field(attribute).items() if word in ("type", "format")}
-        compared.append(_parameter(attribute.name, schema) | {"description": attribute.title.vi})
+        told = attribute.title.vi if attribute.description is None else attribute.description.vi
+        compared.append(_parameter(attribute.name, schema) | {"description": told})
     time = ["datetime"] if layer.temporal else []
     items = _refs("items-f", "lang", "limit", "offset", "bbox", "bbox-crs", "crs", *time, "as-of",
                   "properties", "sortby", "skipGeometry", "filter", "filter-lang", "filter-crs")  # fmt: skip
@@ -151,6 +152,24 @@ def _answer(media_type: str, schema: dict[str, Any], description: str) -> dict[s
     }
 
 
+_KIN: dict[str, Any] = {
+    "type": "array",
+    "description": "Features of the same collection that it was formed from (parents) or became (children).",
+    "items": {
+        "type": "object", "required": ["id", "kind", "toldBy", "href"],
+        "properties": {
+            "id": {"type": "string"},
+            "kind": {"type": "string", "enum": ["split", "merge", "redivision", "renumbering", "replacement"]},
+            "toldBy": {"type": "string", "enum": ["delivery", "geometry", "both"]},
+            "sharedArea": {"type": "number", "description": "m²"},
+            "shareOfParent": {"type": "number", "description": "%"},
+            "shareOfChild": {"type": "number", "description": "%"},
+            "asOf": {"type": "string", "format": "date-time", "description": "Of one that has ended: its last state."},
+            "href": {"type": "string"},
+        },
+    },
+}  # fmt: skip
+
 _SCHEMAS: dict[str, Any] = {
     "link": {
         "type": "object", "required": ["href", "rel"],
@@ -162,6 +181,7 @@ _SCHEMAS: dict[str, Any] = {
         "properties": {
             "type": {"type": "string", "enum": ["Feature"]}, "id": {"type": "string"},
             "geometry": {"type": "object", "nullable": True}, "properties": {"type": "object", "nullable": True},
+            "parents": _KIN, "children": _KIN,
             "links": {"type": "array", "items": {"$ref": "#/components/schemas/link"}},
         },
     },
@@ -190,6 +210,7 @@ _SCHEMAS: dict[str, Any] = {
                         "properties": {"collection": {"type": "string"}, "title": {"type": "string"},
                                        "feature": {"$ref": "#/components/schemas/featureGeoJSON"}}},
             "related": {"type": "array", "items": {"$ref": "#/components/schemas/dossierPart"}},
+            "parents": _KIN, "children": _KIN,
             "links": {"type": "array", "items": {"$ref": "#/components/schemas/link"}},
         },
     },

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Mapping
 from contextlib import aclosing, contextmanager
+from datetime import datetime
 from typing import Any, cast
 
 from starlette.concurrency import run_in_threadpool
@@ -13,7 +14,7 @@ from sdi.contract.layer import Layer
 from sdi.contract.query import FeatureQuery
 from sdi.errors import BadRequest, Overloaded, SdiError, StoreError
 from sdi.settings import Settings
-from sdi.store import agency, engine, features, ledger, quality
+from sdi.store import agency, engine, features, genealogy, ledger, quality
 from sdi.store.ledger import Publication
 from sdi.store.quality import Rate
 from sdi.store.statement import Statement
@@ -67,6 +68,14 @@ class Reader:
         """How many features a query matches, without its limit and offset."""
         (count,) = await self._one(features.select_count(layer, query))
         return int(count)
+
+    async def kin(self, layer: Layer, feature: str, known_at: datetime | None) -> list[tuple[Any, ...]]:
+        """The rows of `genealogy.select_near`."""
+        statement = genealogy.select_near(layer, feature, known_at)
+        with _told():
+            async with self._rows.connection() as connection:
+                cursor = await connection.execute(statement.sql, statement.params)
+                return await cursor.fetchall()
 
     async def measured(
         self, layer: Layer, filters: tuple[dict[str, Any], ...]

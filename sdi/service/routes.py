@@ -18,7 +18,7 @@ from sdi.contract.elements import element
 from sdi.contract.layer import Layer
 from sdi.errors import NotFound, SdiError, nearest
 from sdi.national import vn2000
-from sdi.service import coverage, crs, documents, dossier, items, links, maps, ogc, problems
+from sdi.service import coverage, crs, documents, dossier, items, kin, links, maps, ogc, problems
 from sdi.service.agencies import CHALLENGE
 from sdi.service.asked import Asked, asked, checked_path
 from sdi.service.pages import Pages
@@ -148,14 +148,15 @@ async def feature(request: Request, collection: str, feature: str) -> Response:
     feature_id = checked_path(feature)
     uri = ask.parameters.get("crs")
     answered = crs.resolve(uri, publication.grids, "crs") if uri is not None else crs.DEFAULT
-    if ask.format == "json":
-        return await items.feature(request, ask, layer, feature_id, answered, snapshot)
     known_at = record_time(ask.parameters)
+    related = await kin.told(service, layer, feature_id, known_at) if ask.format != "jsonld" else {}
+    if ask.format == "json":
+        return await items.feature(request, ask, layer, feature_id, answered, snapshot, related)
     row = await items.one(service, layer, feature_id, answered, known_at)
     if ask.format == "html":
         found = json.loads(row, parse_float=str)
         shown = maps.of_features(service, layer, publication, ask, maps.item_source(layer, feature_id, ask))
-        return _page(request, ask, "item.html", layer=layer, feature=found, map=shown, known_at=known_at,
+        return _page(request, ask, "item.html", layer=layer, feature=found, map=shown, known_at=known_at, kin=related,
                      links=items.item_links(service, ask, layer, feature_id, snapshot))  # fmt: skip
     query = items.by_ids(service, layer, (feature_id,), answered, known_at)
     address = links.address("", feature_id).lstrip("/")

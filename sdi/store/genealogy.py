@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 from psycopg import sql
@@ -17,13 +18,16 @@ from psycopg.rows import class_row
 from sdi.contract.layer import Layer
 from sdi.contract.rules import RULES
 from sdi.errors import NotFound, UsageError
-from sdi.store import engine, tables
+from sdi.store import engine, history, tables
 from sdi.store.engine import Connection
+from sdi.store.statement import Parameters, Statement
 
 SAME = 99.0
 """Percent of both that parent and child have in common where only the id is another one."""
 _SQUARE_DEGREE = 111_320.0 * 111_694.0
 """Square metres at the most: neighbours' boxes that have less in common than overlaps may are no kin."""
+MOST = 200
+"""Parents and children that are told beside a feature."""
 DEEPEST = 100
 """Generations that a tree is followed."""
 
@@ -186,6 +190,31 @@ def relatives(connection: Connection, layer: Layer, feature: str) -> tuple[list[
         return _walk(connection, layer, feature, "child", "parent"), _walk(
             connection, layer, feature, "parent", "child"
         )
+
+
+def select_near(layer: Layer, feature: str, as_of: datetime | None = None) -> Statement:
+    """The parents and children of a feature, as known now or at an instant (record time).
+
+    Columns: role (parent, child), the other's id, kind, told_by, shared_m2, share_of_parent, share_of_child, and the
+    instant as of which the other one is there to be read; NULL: it still is.
+    """
+    parameters = Parameters()
+    name, own = parameters.bind(layer.id, "text"), parameters.bind(feature, "text")
+    if as_of is None:
+        holds: sql.Composable = sql.SQL("g.load_to IS NULL")
+    else:
+        load = history.load_at(name, parameters.bind(as_of, "timestamptz"))
+        holds = sql.SQL("g.load_id <= {0} AND (g.load_to IS NULL OR g.load_to > {0})").format(load)
+    statement = sql.SQL(
+        "SELECT o.role, o.id, g.kind, g.told_by, g.shared_m2, g.share_of_parent, g.share_of_child, CASE WHEN"
+        " NOT EXISTS (SELECT FROM {now} n WHERE n.id = o.id) THEN (SELECT l.finished_at FROM {past} p JOIN sdi.load l"
+        " ON l.load_id = p.load_id WHERE p.id = o.id ORDER BY p.load_to DESC LIMIT 1) END"
+        " FROM sdi.genealogy g CROSS JOIN LATERAL (SELECT CASE WHEN g.child = {own} THEN 'parent' ELSE 'child' END AS"
+        " role, CASE WHEN g.child = {own} THEN g.parent ELSE g.child END AS id) o"
+        " WHERE g.layer = {name} AND (g.child = {own} OR g.parent = {own}) AND {holds}"
+        " ORDER BY o.role, g.shared_m2 DESC NULLS LAST, o.id LIMIT {most}"
+    ).format(now=tables.now(layer), past=tables.past(layer), own=own, name=name, holds=holds, most=sql.Literal(MOST))
+    return Statement(statement, parameters.values)
 
 
 def _walk(connection: Connection, layer: Layer, feature: str, here: str, there: str) -> list[Kin]:

@@ -159,6 +159,7 @@ def test_every_parameter_that_openapi_names_is_taken(town: Town) -> None:
         "offset": "1",
         "bbox": "105,20,106,22",
         "datetime": "2026-01-01",
+        "as-of": "2999-01-01",
         "sortby": "number",
         "filter": "number>1",
         "filter-lang": "cql2-text",
