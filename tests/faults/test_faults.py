@@ -21,6 +21,7 @@ import pytest
 
 from sdi.store import cluster
 from tests.deployment import Deployment, serving
+from tests.faults.conftest import Struck
 from tests.faults.siege import COUNT, GRID, Besieged, besieged, watched
 from tests.store.conftest import write_contracts
 
@@ -54,7 +55,9 @@ def assert_nothing_is_left(town: Besieged, things: list[tuple[Any, ...]]) -> Non
     assert town.left_behind() == []
 
 
-def test_a_load_that_is_killed_at_any_of_50_points_leaves_the_old_layer_or_the_new_one(town: Besieged) -> None:
+def test_a_load_that_is_killed_at_any_of_50_points_leaves_the_old_layer_or_the_new_one(
+    town: Besieged, struck: Struck
+) -> None:
     old = town.state()
     things = town.catalogue()
     new_file, old_file = town.files["plots_new"], town.files["plots_old"]
@@ -100,9 +103,10 @@ def test_a_load_that_is_killed_at_any_of_50_points_leaves_the_old_layer_or_the_n
     assert set(ends) == {"interrupted", "done"}
     town.settle()
     assert town.state() == old
+    struck("kill -9 of a load: reading, checking, COPY, delta, commit", became["old"], became["new"])
 
 
-def test_a_rollback_that_is_killed_leaves_the_old_layer_or_the_one_before(town: Besieged) -> None:
+def test_a_rollback_that_is_killed_leaves_the_old_layer_or_the_one_before(town: Besieged, struck: Struck) -> None:
     was, things = town.state(), town.catalogue()
     first = town.rows("SELECT load_id FROM sdi.publication WHERE layer = 'plots'")[0][0]
     town.load("plots", town.files["plots_new"])
@@ -112,12 +116,13 @@ def test_a_rollback_that_is_killed_leaves_the_old_layer_or_the_one_before(town: 
     assert (rehearsal["status"], rehearsal["error"]) == (0, None), rehearsal
     assert town.state() == was != new
     town.load("plots", town.files["plots_new"])
-    killed = 0
+    killed, became = 0, Counter[bool]()
     with watched(town.breaker.order["url"]) as seen:
         for at in spread(range(1, len(rehearsal["sites"]) + 1), 9):
             killed += town.breaker("plots", None, **order, at=at, act="kill")["status"] == -signal.SIGKILL
             town.wait_for_quiet()
             assert town.state() in (was, new), at
+            became[town.state() == was] += 1
             assert town.catalogue() == things, at
             if town.state() == was:
                 town.load("plots", town.files["plots_new"])
@@ -126,9 +131,12 @@ def test_a_rollback_that_is_killed_leaves_the_old_layer_or_the_one_before(town: 
     assert town.breaker("plots", None, **order)["error"] is None
     assert town.state() == was
     assert_nothing_is_left(town, things)
+    struck("kill -9 of a rollback", became[False], became[True])
 
 
-def test_the_first_load_of_an_empty_layer_that_is_killed_leaves_it_empty_or_whole(town: Besieged) -> None:
+def test_the_first_load_of_an_empty_layer_that_is_killed_leaves_it_empty_or_whole(
+    town: Besieged, struck: Struck
+) -> None:
     """It takes another way than a delta does: COPY into the table itself."""
     whole = town.state()
 
@@ -139,27 +147,32 @@ def test_the_first_load_of_an_empty_layer_that_is_killed_leaves_it_empty_or_whol
     empty()
     nothing, things = town.state(), town.catalogue()
     wire = rehearsed(town, "plots", "wire", town.files["plots_old"])
+    became: Counter[bool] = Counter()
     for at in spread(range(wire.index("store/ledger:start") + 2, len(wire) + 1), 9):
         empty()
         assert town.breaker("plots", town.files["plots_old"], clock="wire", at=at, act="kill")["status"] in (0, -9)
         town.wait_for_quiet()
         assert town.connection.execute("SELECT count(*) FROM town.plots").fetchone() in ((0,), (COUNT,)), at
         assert town.catalogue() == things, at
+        became[town.connection.execute("SELECT count(*) FROM town.plots").fetchone() == (0,)] += 1
         if town.connection.execute("SELECT count(*) FROM town.plots").fetchone() == (0,):
             assert town.state() == nothing, at
     town.load("plots", town.files["plots_old"])
     assert town.connection.execute("SELECT count(*) FROM town.plots").fetchone() == (COUNT,)
     assert_nothing_is_left(town, things)
     assert town.state().split(" ")[0] == whole.split(" ")[0]
+    struck("kill -9 of the first load of a layer", became[True], became[False])
 
 
 @pytest.mark.parametrize("act", ["terminate", "cut"])
-def test_a_lost_connection_is_told_in_a_sentence_and_the_entry_says_failed(town: Besieged, act: str) -> None:
+def test_a_lost_connection_is_told_in_a_sentence_and_the_entry_says_failed(
+    town: Besieged, act: str, struck: Struck
+) -> None:
     old, things = town.state(), town.catalogue()
     wire = rehearsed(town, "plots", "wire", town.files["plots_new"])
     new = town.state()
     town.load("plots", town.files["plots_old"])
-    entered = wire.index("store/ledger:start") + 1
+    entered, became = wire.index("store/ledger:start") + 1, Counter[bool]()
     for at in [1, *spread(range(entered + 1, len(wire) + 1), 5)]:
         answer = town.breaker("plots", town.files["plots_new"], clock="wire", at=at, act=act)
         assert answer["status"] == 0, "never a traceback"
@@ -167,6 +180,7 @@ def test_a_lost_connection_is_told_in_a_sentence_and_the_entry_says_failed(town:
         town.wait_for_quiet()
         assert town.state() in (old, new), at
         assert town.catalogue() == things, at
+        became[town.state() == old] += 1
         status, reason = town.rows("SELECT status, reason FROM sdi.load WHERE layer = 'plots' ORDER BY load_id")[-1]
         if town.state() == new:
             assert status == "done"
@@ -178,6 +192,8 @@ def test_a_lost_connection_is_told_in_a_sentence_and_the_entry_says_failed(town:
     assert town.load("plots", town.files["plots_new"]).written == COUNT + 40
     assert_nothing_is_left(town, things)
     town.load("plots", town.files["plots_old"])
+    what = {"terminate": "pg_terminate_backend", "cut": "the connection is cut"}[act]
+    struck(what, became[True], became[False])
 
 
 def test_whoever_reads_over_http_sees_one_state_of_a_layer_or_the_other(town: Besieged) -> None:
@@ -201,7 +217,9 @@ def test_whoever_reads_over_http_sees_one_state_of_a_layer_or_the_other(town: Be
     assert pages == {(COUNT, "{1}"), (COUNT, "{2}")}
 
 
-def test_a_coverage_that_is_killed_leaves_its_old_file_served_and_no_other_for_long(town: Besieged) -> None:
+def test_a_coverage_that_is_killed_leaves_its_old_file_served_and_no_other_for_long(
+    town: Besieged, struck: Struck
+) -> None:
     old, things = town.state(), town.catalogue()
     new_file, old_file = town.files["heights_new"], town.files["heights_old"]
     calls = rehearsed(town, "heights", "call", new_file)
@@ -211,15 +229,17 @@ def test_a_coverage_that_is_killed_leaves_its_old_file_served_and_no_other_for_l
     wire = rehearsed(town, "heights", "wire", new_file)
     town.load("heights", old_file)
     points: list[Point] = [
-        *({"clock": "call", "at": at} for at in spread(first_of_each(calls, ("ingest/",)), 4)),
-        *({"clock": "wire", "at": at} for at in spread(range(1, len(wire) + 1), 8)),
+        *({"clock": "call", "at": at} for at in spread(first_of_each(calls, ("ingest/",)), 3)),
+        *({"clock": "wire", "at": at} for at in spread(range(1, len(wire) + 1), 6)),
     ]  # fmt: skip
+    became: Counter[bool] = Counter()
     for point in points:
         assert town.breaker("heights", new_file, act="kill", **point)["status"] in (-signal.SIGKILL, 0)
         town.wait_for_quiet()
         assert town.state() in (old, new), point
         served = town.rows("SELECT facts->>'file' FROM sdi.publication WHERE layer = 'heights'")[0][0]
         assert (town.settings.data / served).is_file(), point
+        became[town.state() == old] += 1
         if town.state() == new:
             town.load("heights", old_file)
     town.load("heights", new_file)
@@ -229,6 +249,7 @@ def test_a_coverage_that_is_killed_leaves_its_old_file_served_and_no_other_for_l
     assert town.catalogue() == things
     assert town.running() == 0
     assert town.state() == old
+    struck("kill -9 of a coverage's load", became[True], became[False])
 
 
 def test_the_files_of_another_database_in_the_same_folder_are_let_alone(town: Besieged) -> None:
@@ -246,7 +267,7 @@ def test_the_files_of_another_database_in_the_same_folder_are_let_alone(town: Be
     assert not (folder / "theirs.tif").exists()
 
 
-def test_a_full_disk_of_the_loading_machine_is_told_and_changes_nothing(town: Besieged) -> None:
+def test_a_full_disk_of_the_loading_machine_is_told_and_changes_nothing(town: Besieged, struck: Struck) -> None:
     old, things = town.state(), town.catalogue()
     for size in (4096, 60_000):
         answer = town.breaker("plots", town.files["plots_new"], file_size=size)
@@ -256,6 +277,7 @@ def test_a_full_disk_of_the_loading_machine_is_told_and_changes_nothing(town: Be
         assert town.state() == old
     town.load("plots", town.files["plots_old"])
     assert_nothing_is_left(town, things)
+    struck("the loading machine's disk is full", 2)
 
 
 # --- the server itself --------------------------------------------------------------------------------------------
@@ -314,7 +336,9 @@ def paused(town: Besieged, at: int) -> Iterator[dict[str, Any]]:
     thread.join()
 
 
-def test_a_server_that_is_stopped_at_once_comes_back_with_the_old_layer(alone: tuple[Besieged, Path]) -> None:
+def test_a_server_that_is_stopped_at_once_comes_back_with_the_old_layer(
+    alone: tuple[Besieged, Path], struck: Struck
+) -> None:
     town, folder = alone
     url = str(town.breaker.order["url"])
     old, things = town.state(), town.catalogue()
@@ -333,6 +357,7 @@ def test_a_server_that_is_stopped_at_once_comes_back_with_the_old_layer(alone: t
             again.load("plots", town.files["plots_old"])
             assert_nothing_is_left(again, things)
             assert again.state() == old
+    struck("the server is stopped at once", 3)
 
 
 @contextmanager
@@ -362,7 +387,7 @@ def fill(disk: Path) -> Path:
 @pytest.mark.parametrize("what", ["the layer", "the staging tables"])
 @pytest.mark.skipif(os.geteuid() != 0 or not shutil.which("mount"), reason="a small disk needs root and mount")
 def test_a_full_disk_of_the_server_is_told_and_changes_nothing(
-    alone: tuple[Besieged, Path], tmp_path: Path, what: str
+    alone: tuple[Besieged, Path], tmp_path: Path, what: str, struck: Struck
 ) -> None:
     town, folder = alone
     data = cluster.status(folder).data
@@ -395,3 +420,4 @@ def test_a_full_disk_of_the_server_is_told_and_changes_nothing(
         connection.execute("ALTER TABLE town.plots SET TABLESPACE pg_default")
         again.wait_for_quiet()
         connection.execute("DROP TABLESPACE small")
+    struck(f"the server's disk is full, of {what}", 1)
