@@ -12,28 +12,39 @@ code AS (
     WHERE c.list = 'land_use'
     ORDER BY c.code, c.ordinal DESC
 ),
-parcel AS MATERIALIZED (
+parcel AS (
     SELECT
-        s.id, s.geom, s.geom_wgs84, ST_SRID(s.geom) AS srid, ST_Area(s.geom) AS area,
-        p.parcel_key, p.sheet_number, p.parcel_number, p.land_use_code,
-        CASE WHEN jsonb_typeof(p.use_purposes) = 'array' THEN p.use_purposes ELSE '[]' END AS purposes
+        s.id, s.geom, s.geom_wgs84, ST_Area(s.geom) AS area, p.parcel_key, p.sheet_number, p.parcel_number,
+        p.land_use_code, CASE WHEN jsonb_typeof(p.use_purposes) = 'array'
+            THEN jsonb_path_query_array(p.use_purposes, '$[*].code') ELSE '[]' END AS purposes
+    FROM subject AS s
+    JOIN cadastre.cadastral_parcels AS p ON p.id = s.id
+    OFFSET 0
+),
+said AS (
+    -- There are few combinations of purposes, so each is looked up once and not for each parcel.
+    SELECT DISTINCT
+        p.land_use_code, CASE WHEN jsonb_typeof(p.use_purposes) = 'array'
+            THEN jsonb_path_query_array(p.use_purposes, '$[*].code') ELSE '[]' END AS purposes
     FROM subject AS s
     JOIN cadastre.cadastral_parcels AS p ON p.id = s.id
 ),
 purpose AS (
-    SELECT
-        s.id,
-        array_agg(DISTINCT coalesce(code.present, m.code)) AS codes,
-        (array_agg(m.code ORDER BY m.main DESC, m.area DESC NULLS LAST, m.code))[1] AS main
-    FROM parcel AS s
-    CROSS JOIN LATERAL (
-        SELECT s.land_use_code AS code, true AS main, NULL::numeric AS area
-        UNION ALL
-        SELECT item.code, false, item.area
-        FROM jsonb_to_recordset(s.purposes) AS item (code text, area numeric)
-    ) AS m
+    SELECT said.land_use_code, said.purposes, array_agg(DISTINCT coalesce(code.present, m.code)) AS codes
+    FROM said
+    CROSS JOIN LATERAL (SELECT said.land_use_code UNION ALL SELECT jsonb_array_elements_text(said.purposes)) AS m (code)
     LEFT JOIN code ON code.code = m.code
     WHERE m.code IS NOT NULL
+    GROUP BY said.land_use_code, said.purposes
+),
+greatest_purpose AS (
+    SELECT s.id, (array_agg(item.code ORDER BY item.area DESC NULLS LAST, item.code))[1] AS code
+    FROM subject AS s
+    JOIN cadastre.cadastral_parcels AS p ON p.id = s.id
+    CROSS JOIN LATERAL jsonb_to_recordset(
+        CASE WHEN jsonb_typeof(p.use_purposes) = 'array' THEN p.use_purposes ELSE '[]' END
+    ) AS item (code text, area numeric)
+    WHERE p.land_use_code IS NULL AND item.code IS NOT NULL
     GROUP BY s.id
 ),
 building_cut AS MATERIALIZED (
@@ -167,22 +178,15 @@ planned AS (
     WHERE part >= 0.1
     GROUP BY parcel
 ),
-measured AS (
-    SELECT
-        s.id,
-        round(coalesce(built.footprint, 0)::numeric, 2) AS footprint_area,
-        round((100 * coalesce(built.footprint, 0) / nullif(s.area, 0))::numeric, 2) AS density,
-        CASE WHEN built.parcel IS NULL THEN 0 ELSE round(built.floor_area::numeric, 2) END AS gross_floor_area,
-        coalesce(planned.code, zoned.code) AS planned_use_code,
-        coalesce(purpose.codes && ARRAY['CQP', 'CAN'], false) OR coalesce(built.defence, false)
-            OR coalesce(zoned.defence, false) OR coalesce(used.defence, false)
-            OR coalesce(planned.defence, false) AS withheld
-    FROM parcel AS s
-    LEFT JOIN purpose ON purpose.id = s.id
-    LEFT JOIN built ON built.parcel = s.id
-    LEFT JOIN zoned ON zoned.parcel = s.id
-    LEFT JOIN used ON used.parcel = s.id
-    LEFT JOIN planned ON planned.parcel = s.id
+commune AS (
+    -- From the few communes to their parcels, so that each commune is taken apart once.
+    SELECT DISTINCT ON (s.id) s.id, a.code, a.full_name
+    FROM admin.admin_units AS a
+    JOIN subject AS s
+        ON s.geom_wgs84 && a.geom_wgs84 AND ST_Intersects(a.geom_wgs84, ST_PointOnSurface(s.geom_wgs84))
+    WHERE a.level = 'commune'
+        AND a.valid_from <= current_date AND (a.valid_to IS NULL OR a.valid_to > current_date)
+    ORDER BY s.id, a.valid_from DESC, a.id
 )
 SELECT
     s.id,
@@ -192,7 +196,7 @@ SELECT
     s.parcel_number,
     commune.code AS commune_code,
     commune.full_name AS commune_name,
-    purpose.main AS land_use_code,
+    coalesce(s.land_use_code, greatest_purpose.code) AS land_use_code,
     m.planned_use_code,
     NOT coalesce(code.present, m.planned_use_code) = ANY (purpose.codes) AS use_differs_from_plan,
     round(s.area::numeric, 2)::double precision AS map_area,
@@ -205,7 +209,8 @@ SELECT
     allowed.floors_max,
     built.floors > allowed.floors_max AS over_floors,
     m.gross_floor_area::double precision AS gross_floor_area,
-    round(m.gross_floor_area / nullif(s.area, 0)::numeric, 3)::double precision AS floor_area_ratio,
+    CASE WHEN s.area > 0 AND built.parcel IS NULL THEN 0
+        WHEN s.area > 0 THEN round(m.gross_floor_area / s.area::numeric, 3) END::double precision AS floor_area_ratio,
     allowed.far_max::double precision AS far_max,
     coalesce(permitted.number, 0) AS permit_count,
     coalesce(zoned.number, 0) AS zone_count,
@@ -216,27 +221,29 @@ SELECT
     round(terrain.elevation_mean::numeric, 3)::double precision AS elevation_mean,
     round(flood.depth_mean::numeric, 3)::double precision AS flood_depth_mean,
     round(flood.depth_max::numeric, 3)::double precision AS flood_depth_max,
-    m.withheld,
+    coalesce(purpose.codes && ARRAY['CQP', 'CAN'], false) OR coalesce(built.defence, false)
+        OR coalesce(zoned.defence, false) OR coalesce(used.defence, false)
+        OR coalesce(planned.defence, false) AS withheld,
     s.geom,
     s.geom_wgs84
 FROM parcel AS s
-JOIN measured AS m ON m.id = s.id
-LEFT JOIN purpose ON purpose.id = s.id
-LEFT JOIN code ON code.code = m.planned_use_code
+LEFT JOIN purpose ON purpose.purposes = s.purposes AND purpose.land_use_code IS NOT DISTINCT FROM s.land_use_code
+LEFT JOIN greatest_purpose ON greatest_purpose.id = s.id
 LEFT JOIN built ON built.parcel = s.id
 LEFT JOIN permitted ON permitted.parcel = s.id
 LEFT JOIN zoned ON zoned.parcel = s.id
 LEFT JOIN allowed ON allowed.parcel = s.id
 LEFT JOIN used ON used.parcel = s.id
+LEFT JOIN planned ON planned.parcel = s.id
+LEFT JOIN code ON code.code = coalesce(planned.code, zoned.code)
+LEFT JOIN commune ON commune.id = s.id
 LEFT JOIN terrain.terrain__cadastral_parcels AS terrain ON terrain.id = s.id
 LEFT JOIN hazard.flood_depth__cadastral_parcels AS flood ON flood.id = s.id
-LEFT JOIN LATERAL (
-    SELECT a.code, a.full_name
-    FROM admin.admin_units AS a
-    WHERE a.level = 'commune'
-        AND a.valid_from <= current_date AND (a.valid_to IS NULL OR a.valid_to > current_date)
-        AND a.geom_wgs84 && ST_PointOnSurface(s.geom_wgs84)
-        AND ST_Intersects(a.geom_wgs84, ST_PointOnSurface(s.geom_wgs84))
-    ORDER BY a.valid_from DESC, a.id
-    LIMIT 1
-) AS commune ON true
+CROSS JOIN LATERAL (
+    SELECT
+        CASE WHEN built.parcel IS NULL THEN 0 ELSE round(built.footprint::numeric, 2) END AS footprint_area,
+        CASE WHEN s.area > 0 AND built.parcel IS NULL THEN 0
+            WHEN s.area > 0 THEN round((100 * built.footprint / s.area)::numeric, 2) END AS density,
+        CASE WHEN built.parcel IS NULL THEN 0 ELSE round(built.floor_area::numeric, 2) END AS gross_floor_area,
+        coalesce(planned.code, zoned.code) AS planned_use_code
+) AS m

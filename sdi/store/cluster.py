@@ -58,6 +58,10 @@ work_mem = 32MB
 maintenance_work_mem = 256MB
 random_page_cost = 1.1
 jit = off
+# Nobody follows this cluster's log (a backup is a dump), so what a first load writes need not stand in it too.
+# To archive or replicate it, set both again below the include line.
+wal_level = minimal
+max_wal_senders = 0
 wal_compression = on
 max_wal_size = 4GB
 checkpoint_timeout = 15min
@@ -339,6 +343,7 @@ def _initialise(place: Place, programs: binaries.Binaries) -> None:
     if fresh.exists():
         shutil.rmtree(fresh)
     options = ["-D", str(fresh), "-U", SUPERUSER, "-A", "trust", "-E", "UTF8", "--locale=C.UTF-8"]
+    options += ["--lc-collate=C"]  # the order of C.UTF-8, several times faster: compared by bytes
     _run(place, programs / "initdb", *options)
     with (fresh / "postgresql.conf").open("a", encoding="utf-8") as file:
         file.write("\ninclude = 'sdi.conf'\n")

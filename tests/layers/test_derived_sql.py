@@ -30,9 +30,12 @@ def test_nothing_is_transformed_across_the_datum(registry: Registry, derived_lay
 
 
 def test_every_search_by_place_can_use_the_index(registry: Registry, derived_layers: list[Layer]) -> None:
+    """Before each ST_Intersects stands `&&` over the stored shapes of both sides, whichever of them is looked up."""
     for layer in derived_layers:
-        text = registry.sql(layer)
-        assert text.count("ST_Intersects(") <= text.count("geom_wgs84 && "), layer.id
+        text = re.sub(r"--.*", "", registry.sql(layer))
+        for place in re.finditer(r"ST_Intersects\(", text):
+            clause = text[: place.start()].rstrip()
+            assert re.search(r"\w+\.geom_wgs84 && \w+\.geom_wgs84\s+AND$", clause), (layer.id, clause[-120:])
 
 
 def test_every_derived_layer_is_empty_while_nothing_is_loaded(town: Any, derived_layers: list[Layer]) -> None:

@@ -96,7 +96,7 @@ def test_a_new_attribute_becomes_a_column_and_old_rows_do_not_look_changed(
     )
     done = sentences(migrate.apply(town.connection, registry))
     assert "Add column 'alley' to town.plots." in done
-    assert "Create index plots__alley__ix." in done
+    assert "Create index plots__alley__known__ix." in done
     assert "Show to the reader in town.plots: alley." in done
     assert migrate.apply(town.connection, registry) == []
     town.registry = registry
