@@ -78,7 +78,7 @@ def waive(
             return
         given = waiver.give(connection, found, rule, feature, reason=reason, steward=who, until=_day(until))
     last = f" → {given.until:%d/%m/%Y}" if given.until else ""
-    show.say(f"✓ {layer} {feature}: {rule}{last} ({who}). Nạp lại để đối tượng vào lớp · Load it again to let it in.")
+    show.say(f"✓ {layer} {feature}: {rule}{last} ({who}). Có hiệu lực từ lần nạp tới · It holds from the next load on.")
 
 
 @app.command("waivers")

@@ -63,6 +63,24 @@ def test_bringing_a_layer_ends_at_a_served_collection(
     assert served == pytest.approx(delivered, abs=1e-3)
 
 
+def test_a_stewards_session_brings_in_the_worst_real_file(
+    new_database: Callable[[], str], shared_data: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sets = [shared_data(name) for name in ("vn_admin_2025", "vn_landuse_thuanhoa", "vn_cadastre_duynghia")]
+    place = {"SDI_DATABASE_URL": new_database(), "SDI_SHARED_DATA": str(sets[0].parent)}
+    said = "\n".join(execute("a_stewards_session", monkeypatch, **place))
+    assert "EPSG:9209 VN-2000 / TM-3 105-30: 100%" in said
+    assert "read 9,777 · kept 0 · quarantined 9,777" in said
+    assert re.search(r"✓ load \d+: 9,775 new, 2 in quarantine", said)
+    assert len(re.findall(r"20635\.11\.\d+  corrected", said)) == 2
+    assert re.search(r"✓ load \d+: 9,775 unchanged, 2 in quarantine", said)
+    assert re.search(r"✓ load \d+: 2 new, 95 changed, 1 ended, 9,681 unchanged", said)
+    assert re.search(r"area\.legal +warning +waived +1\b", said)
+    assert "1 new, 95 changed, 2 ended → parcel_overview 98" in said
+    assert "trước · before  9,777 thửa · parcels {'20635.16.25': 200, '20635.16.1259': 404}" in said
+    assert "nay · now       9,778 thửa · parcels {'20635.16.25': 404, '20635.16.1259': 200}" in said
+
+
 def test_reading_the_api_counts_what_the_service_holds(served_city: str, monkeypatch: pytest.MonkeyPatch) -> None:
     cells = execute("reading_the_api", monkeypatch, SDI_DEMO_URL=served_city)
     counts = next(ast.literal_eval(text) for text in cells if text.startswith("{'admin_units'"))
@@ -83,6 +101,14 @@ def test_the_map_in_qgis_shows_every_feature(served_city: str, monkeypatch: pyte
     told = next(ast.literal_eval(text) for text in cells if text.startswith("{'planning_zones'"))
     assert {name: count for name, (count, _) in told.items()} == {name: counted(served_city, name) for name in told}
     assert any("iVBORw0KGgo" in text for text in cells)
+
+
+def test_no_shape_and_no_folder_is_kept_of_a_stewards_session() -> None:
+    """The real sets may not be published: a drawing of parcels is made where the notebook runs, and is not stored."""
+    book = nbformat.read(NOTEBOOKS / "a_stewards_session.ipynb", as_version=4)
+    kept = json.dumps([cell.get("outputs", []) for cell in book.cells])
+    assert "<rect" in kept
+    assert not re.search(r"<path|POLYGON|coordinates|/tmp/|/home/|/work/|postgresql:", kept)
 
 
 @pytest.mark.parametrize("path", sorted(NOTEBOOKS.glob("*.ipynb")), ids=lambda path: path.stem)
