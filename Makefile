@@ -17,9 +17,10 @@ demo: ## the demo city, served on http://127.0.0.1:8000 until Ctrl-C
 	@.ci/setup.sh run
 	@.venv/bin/sdi demo || [ $$? = 130 ]
 
+# One process for each core, and at most four: each starts a PostgreSQL of its own.
 test: ## all tests (TESTS=tests/store for one room)
 	@.ci/setup.sh dev
-	@.venv/bin/python -m pytest $(TESTS)
+	@.venv/bin/python -m pytest -n auto --maxprocesses 4 --dist loadscope $(TESTS)
 
 lint: ## style and types
 	@.ci/setup.sh dev

@@ -12,7 +12,6 @@ from tests.faults.siege import GRID, Besieged, besieged
 from tests.store.conftest import write_contracts
 
 Struck = Callable[..., None]
-_STRUCK = pytest.StashKey[list[tuple[str, int, int]]]()
 
 
 @pytest.fixture
@@ -20,13 +19,14 @@ def struck(request: pytest.FixtureRequest) -> Struck:
     """Enter a fault that was survived: what struck, how often the old state was served afterwards, and the new."""
 
     def enter(what: str, old: int, new: int = 0) -> None:
-        request.config.stash.setdefault(_STRUCK, []).append((what, old, new))
+        request.node.user_properties.append(("struck", (what, old, new)))
 
     return enter
 
 
 def pytest_terminal_summary(terminalreporter: TerminalReporter) -> None:
-    rows = terminalreporter.config.stash.get(_STRUCK, [])
+    passed = terminalreporter.getreports("passed")
+    rows = [value for report in passed for name, value in report.user_properties if name == "struck"]
     if rows:
         terminalreporter.section(
             "faults: what was served afterwards; never a mixture, nothing left, the next load works"
