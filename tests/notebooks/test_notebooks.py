@@ -6,6 +6,7 @@ import ast
 import json
 import re
 import subprocess
+import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -108,7 +109,8 @@ def test_no_shape_and_no_folder_is_kept_of_a_stewards_session() -> None:
     book = nbformat.read(NOTEBOOKS / "a_stewards_session.ipynb", as_version=4)
     kept = json.dumps([cell.get("outputs", []) for cell in book.cells])
     assert "<rect" in kept
-    assert not re.search(r"<path|POLYGON|coordinates|/tmp/|/home/|/work/|postgresql:", kept)
+    for word in ("<path", "POLYGON", "coordinates", "postgresql:", tempfile.gettempdir(), str(ROOT.parent)):
+        assert word not in kept
 
 
 @pytest.mark.parametrize("path", sorted(NOTEBOOKS.glob("*.ipynb")), ids=lambda path: path.stem)
