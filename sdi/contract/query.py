@@ -115,6 +115,8 @@ class FeatureQuery:
     """The features as the store knew them at that instant (record time); None: as it knows them now."""
     latest: tuple[dict[str, Any], ...] = field(default=(), hash=False)
     """With `as_of`: CQL2-JSON expressions that must also hold of a feature's latest state, whatever it was then."""
+    meant: tuple[tuple[str, str, str], ...] | None = None
+    """(asked, role, code): what codes of administrative units mean on the day; None: it is looked up on the way."""
     sort: tuple[tuple[str, bool], ...] = ()
     """(attribute or `id`, descending)."""
     crs: int = 4326

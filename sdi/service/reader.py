@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Mapping
 from contextlib import aclosing, contextmanager
+from dataclasses import replace
 from datetime import datetime
 from typing import Any, cast
 
@@ -14,7 +15,7 @@ from sdi.contract.layer import Layer
 from sdi.contract.query import FeatureQuery
 from sdi.errors import BadRequest, Overloaded, SdiError, StoreError
 from sdi.settings import Settings
-from sdi.store import agency, engine, features, genealogy, ledger, quality
+from sdi.store import agency, engine, features, genealogy, ledger, quality, succession
 from sdi.store.ledger import Publication
 from sdi.store.quality import Rate
 from sdi.store.statement import Statement
@@ -47,7 +48,7 @@ class Reader:
 
     async def geojson(self, layer: Layer, query: FeatureQuery) -> AsyncGenerator[str]:
         """Each feature's GeoJSON text. Closing the iterator early cancels the query and gives the connection back."""
-        statement = features.select_geojson(layer, query)
+        statement = features.select_geojson(layer, await self._with_codes(layer, query))
         with _told():
             async with (
                 self._rows.connection() as connection,
@@ -66,7 +67,7 @@ class Reader:
 
     async def count(self, layer: Layer, query: FeatureQuery) -> int:
         """How many features a query matches, without its limit and offset."""
-        (count,) = await self._one(features.select_count(layer, query))
+        (count,) = await self._one(features.select_count(layer, await self._with_codes(layer, query)))
         return int(count)
 
     async def kin(self, layer: Layer, feature: str, known_at: datetime | None) -> list[tuple[Any, ...]]:
@@ -85,6 +86,16 @@ class Reader:
         box = await self._one(features.select_extent(layer, query))
         west, south, east, north = box
         return await self.count(layer, query), None if west is None else (west, south, east, north)
+
+    async def _with_codes(self, layer: Layer, query: FeatureQuery) -> FeatureQuery:
+        """The query with what the codes of administrative units in it mean."""
+        statement = succession.select_meant(layer, query)
+        if statement is None:
+            return query
+        with _told():
+            async with self._rows.connection() as connection:
+                cursor = await connection.execute(statement.sql, statement.params)
+                return replace(query, meant=tuple((row[0], row[1], row[2]) for row in await cursor.fetchall()))
 
     async def _one(self, statement: Statement) -> tuple[Any, ...]:
         """The only row of an answer."""

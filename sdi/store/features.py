@@ -251,6 +251,7 @@ def _where(layer: Layer, query: FeatureQuery, parameters: Parameters) -> sql.Com
     conditions: list[sql.Composable] = []
     if query.interval is not None and query.interval.end is not None:
         parameters.day = query.interval.end.date()
+    parameters.meant = query.meant
     if query.ids is not None:
         conditions.append(sql.SQL("id = ANY({})").format(parameters.bind(_storable(query.ids), "text[]")))
     if query.area is not None:

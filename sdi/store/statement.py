@@ -50,6 +50,8 @@ class Parameters:
     values: dict[str, Any] = field(default_factory=dict)
     day: date | None = None
     """On which codes of administrative units are to be read; None: today."""
+    meant: tuple[tuple[str, str, str], ...] | None = None
+    """(asked, role, code) of what they mean then, where that is known."""
 
     def bind(self, value: Any, kind: Type) -> sql.Composed:
         """Keep a value and return its place in the text, cast: `%(p0)s::bigint`."""

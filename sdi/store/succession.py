@@ -9,15 +9,19 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import date
+from typing import Any
 
 from psycopg import sql
 
 from sdi.contract.layer import Layer, Reform
+from sdi.contract.query import FeatureQuery
 from sdi.store import tables
 from sdi.store.engine import Connection
-from sdi.store.statement import Parameters
+from sdi.store.statement import Parameters, Statement
 
 _TODAY = sql.SQL("(now() AT TIME ZONE 'Asia/Ho_Chi_Minh')::date")
+
+_ROLES = ("code", "former", "unreformed")
 
 _UNITS = sql.SQL(
     "INSERT INTO sdi.unit (layer, id, code, valid_from, valid_to)"
@@ -73,16 +77,62 @@ def renew(connection: Connection, layer: Layer) -> None:
 def lies_in(reform: Reform, codes: Sequence[str], day: date | None, parameters: Parameters) -> sql.Composed:
     """Condition on a layer's rows: they lie in one of the units that codes mean on a day (None: today).
 
-    NULL where a row bears no code, as a comparison with it is.
+    NULL where a row bears no code, as a comparison with it is. What the codes mean is looked up on the way unless the
+    parameters know it, and then PostgreSQL can tell how many rows it will find.
     """
-    on = _TODAY if day is None else parameters.bind(day, "date")
-    asked = parameters.bind(list(codes), "text[]")
-    meant = [
-        sql.SQL("ANY (ARRAY(SELECT code FROM sdi.units_meant({}, {}, {}) WHERE role = {}))").format(
-            sql.Literal(reform.units), asked, on, sql.Literal(role)
-        )
-        for role in ("code", "former", "unreformed")
-    ]
+    if parameters.meant is None:
+        on = _TODAY if day is None else parameters.bind(day, "date")
+        asked = parameters.bind(list(codes), "text[]")
+        meant: list[sql.Composable] = [
+            sql.SQL("ANY (ARRAY(SELECT code FROM sdi.units_meant({}, {}, {}) WHERE role = {}))").format(
+                sql.Literal(reform.units), asked, on, sql.Literal(role)
+            )
+            for role in _ROLES
+        ]
+    else:
+        known = [
+            sorted({code for asked, played, code in parameters.meant if asked in codes and played == role})
+            for role in _ROLES
+        ]
+        if not known[1] and not known[2]:
+            return sql.SQL("({} = ANY ({}))").format(
+                sql.Identifier(reform.attribute), parameters.bind(known[0], "text[]")
+            )
+        meant = [sql.SQL("ANY ({})").format(parameters.bind(each, "text[]")) for each in known]
     return sql.SQL("({c} = {0} OR ({f} IS NOT NULL AND {f} = {1}) OR ({f} IS NULL AND {c} = {2}))").format(
         *meant, c=sql.Identifier(reform.attribute), f=sql.Identifier(reform.former)
     )
+
+
+def select_meant(layer: Layer, query: FeatureQuery) -> Statement | None:
+    """Rows (asked, role, code) for `FeatureQuery.meant`; None: the query compares no code."""
+    reform = layer.reform
+    if reform is None:
+        return None
+    codes = {str(value) for name, value in query.equals if name == reform.attribute and value is not None}
+    codes.update(code for expression in query.filters + query.latest for code in _compared(expression, reform))
+    if not codes:
+        return None
+    parameters = Parameters()
+    day = query.interval.end.date() if query.interval is not None and query.interval.end is not None else None
+    statement = sql.SQL(
+        "SELECT a.code, m.role, m.code FROM unnest({}) AS a (code)"
+        " CROSS JOIN LATERAL sdi.units_meant({}, ARRAY[a.code], {}) m"
+    ).format(
+        parameters.bind(sorted(codes), "text[]"),
+        sql.Literal(reform.units),
+        _TODAY if day is None else parameters.bind(day, "date"),
+    )
+    return Statement(statement, parameters.values)
+
+
+def _compared(node: Any, reform: Reform) -> set[str]:
+    """The codes that an expression compares the attribute with."""
+    if not isinstance(node, dict) or "op" not in node:
+        return set()
+    args = node["args"]
+    found = {code for arg in args if isinstance(arg, dict) for code in _compared(arg, reform)}
+    if {"property": reform.attribute} in args:
+        options = [*args, *(option for arg in args if isinstance(arg, list) for option in arg)]
+        found.update(option for option in options if isinstance(option, str))
+    return found
