@@ -80,6 +80,19 @@ def test_a_page_of_one_value_is_not_found_by_walking_the_ids(district: Any, limi
             assert "never executed" in line or "rows=1 loops" in line, plan
 
 
+def test_an_index_that_leaves_out_what_is_empty_serves_lists_and_joins_too(district: Any) -> None:
+    asked = district.connection
+    with asked.transaction(force_rollback=True):
+        asked.execute("SET LOCAL enable_seqscan = off; SET LOCAL plan_cache_mode = force_generic_plan")
+        asked.execute("PREPARE days (date[]) AS SELECT id FROM sites.places WHERE ended = ANY ($1)")
+        joins = (
+            "SELECT id FROM (VALUES (date '2040-01-11'), ('2040-01-12')) AS v (day) JOIN sites.places ON ended = day"
+        )
+        for query in ("EXECUTE days ('{2040-01-12}')", joined):
+            plan = "\n".join(row[0] for row in asked.execute(f"EXPLAIN {query}"))
+            assert "places__ended__known__ix" in plan, plan
+
+
 def test_a_page_of_a_value_that_most_features_have_walks_the_ids(
     district: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
