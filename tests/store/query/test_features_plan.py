@@ -88,7 +88,7 @@ def test_an_index_that_leaves_out_what_is_empty_serves_lists_and_joins_too(distr
         joins = (
             "SELECT id FROM (VALUES (date '2040-01-11'), ('2040-01-12')) AS v (day) JOIN sites.places ON ended = day"
         )
-        for query in ("EXECUTE days ('{2040-01-12}')", joined):
+        for query in ("EXECUTE days ('{2040-01-12}')", joins):
             plan = "\n".join(row[0] for row in asked.execute(f"EXPLAIN {query}"))
             assert "places__ended__known__ix" in plan, plan
 
