@@ -41,7 +41,7 @@ def genealogy(
         (words["parents"], ancestors, "child", "parent"),
         (words["children"], descendants, "parent", "child"),
     ):
-        show.out.print(f"{title} {feature}: {'' if side else words['none']}", markup=False)
+        show.out.print(f"{feature} · {title}:{'' if side else ' ' + words['none']}", markup=False)
         for line in _tree(side, feature, here, there, words):
             show.out.print(line, markup=False)
 

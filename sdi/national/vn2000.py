@@ -32,6 +32,9 @@ OFFICIAL = 6960
 """EPSG operation of the seven parameters of QĐ 05/2007/QĐ-BTNMT Điều 1, for the whole country."""
 
 MERCATOR = 3857
+COUNTRY = (102.0, 4.5, 118.0, 23.5)
+"""West, south, east, north of the country with its islands, degrees: what a map of it shows (QCVN 80:2024/BTNMT 1.1,
+read in a secondary source)."""
 
 _HELMERT = {
     OFFICIAL: "-191.90441429 -39.30318279 -111.45032835 -0.00928836 0.01975479 -0.00427372 0.252906278",

@@ -37,7 +37,7 @@ def test_what_a_parcel_came_from_and_became_is_shown(merged: Terminal) -> None:
     shown = merged("genealogy", LAYER, "00070.7.11", lang="vi")
     assert shown.returncode == 0, shown.stderr
     assert "└ 00070.7.1  thay thế" in shown.stdout
-    assert "Trở thành 00070.7.11: không có" in shown.stdout
+    assert "00070.7.11 · Trở thành: không có" in shown.stdout
     told = merged.json("genealogy", LAYER, "00070.7.1")
     [child] = told["descendants"]
     assert (child["child"], child["told_by"], child["generation"], told["ancestors"]) == (

@@ -40,6 +40,15 @@ def duy_nghia(shared_data: Folder) -> Path:
     return shared_data("vn_cadastre_duynghia") / "duynghia_parcels_redacted.geojson.zip"
 
 
+def test_hoang_sa_is_one_of_the_citys_units(da_nang: Deployment) -> None:
+    """Đặc khu Hoàng Sa lies 3° east of the zone that the city's grid is meant for."""
+    assert da_nang.rows("SELECT count(*) FROM admin.admin_units WHERE code = '20333'") == [(1,)]
+    assert da_nang.rows("SELECT count(*) FROM admin.admin_units WHERE level = 'commune'") == [(94,)]
+    [(west, east)] = da_nang.rows("SELECT west, east FROM sdi.publication WHERE layer = 'admin_units'")
+    assert west < 108.3
+    assert east > 111
+
+
 def test_parcels_lie_in_their_own_commune(da_nang: Deployment, duy_nghia: Path) -> None:
     told = Counter(finding.rule for finding in found(da_nang, duy_nghia, "20635"))
     assert not {rule for rule in told if rule.startswith("place.")}
