@@ -236,7 +236,8 @@ def test_gdal_reads_them_with_a_key_and_not_without(office: Office) -> None:
         "names = pyogrio.list_layers(sys.argv[1])[:, 0].tolist()\n"
         "wanted = [name for name in names if name.endswith('__quarantine')]\n"
         "rows = [pyogrio.raw.read(sys.argv[1], layer=name)[0]['fields'].tolist() for name in wanted]\n"
-        "counts = [pyogrio.read_info(sys.argv[1], layer=name, force_feature_count=True)['features'] for name in wanted]\n"
+        "infos = [pyogrio.read_info(sys.argv[1], layer=name, force_feature_count=True) for name in wanted]\n"
+        "counts = [info['features'] for info in infos]\n"
         "print(json.dumps([wanted, rows, counts]))\n"
     )
 

@@ -21,7 +21,22 @@ from sdi.store.delta import STAGED
 from tests.store.town import Town, features, plot
 
 text = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), max_size=12)
-doubles = st.floats() | st.sampled_from([1e15, 1e14, 6.661361234079946e16, 9.5367431640625e16, 1.7976931348623157e308, 999999999999999.9, 1e-4, 1e-5, 1e6, 0.1 + 0.2, 5e-324, -0.0])
+doubles = st.floats() | st.sampled_from(
+    [
+        1e15,
+        1e14,
+        6.661361234079946e16,
+        9.5367431640625e16,
+        1.7976931348623157e308,
+        999999999999999.9,
+        1e-4,
+        1e-5,
+        1e6,
+        0.1 + 0.2,
+        5e-324,
+        -0.0,
+    ]
+)
 json_value = st.recursive(
     st.none()
     | st.booleans()

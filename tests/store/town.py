@@ -171,9 +171,7 @@ class Town:
         """One delivery within the caller's transaction, derived layers untouched."""
         contract = self.registry[layer]
         report = Report(layer, contract.version, len(rows) + len(quarantined), len(rows), len(quarantined))
-        report.findings = Found(
-            Finding("attribute.required", "error", "quarantine", row["id"]) for row in quarantined
-        )
+        report.findings = Found(Finding("attribute.required", "error", "quarantine", row["id"]) for row in quarantined)
         return loader.load(
             self.connection, contract, self.registry, features(contract, rows), held(quarantined),
             delivery(contract), report, **more,
