@@ -111,5 +111,8 @@ def _beside(layer: Layer, what: str, shape: str, attributes: list[Attribute], st
         "sharing": Sharing(level="steward"),
         "style": style,
         "frame": None,
+        "genealogy": None,
+        "reform": None,
+        "units": None,
     }
     return layer.model_copy(update=made)

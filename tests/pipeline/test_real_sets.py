@@ -10,6 +10,7 @@ import pytest
 
 from sdi import pipeline
 from sdi.contract.delivery import Request
+from sdi.errors import UsageError
 from tests.deployment import Deployment
 
 Folder = Callable[[str], Path]
@@ -79,7 +80,7 @@ def test_a_wrong_declared_grid_is_refused_and_the_right_one_proposed(country: De
     file = shared_data("vn_landuse_thuanhoa") / "thuanhoa_tkdd2022.geojson"
     with country.loader() as connection:
         request = Request(file, area="94")
-        with pytest.raises(pipeline.UsageError, match="'94'"):  # Sóc Trăng's old code; it is Cần Thơ's 92 now
+        with pytest.raises(UsageError, match="'94'"):  # Sóc Trăng's old code; it is Cần Thơ's 92 now
             pipeline.check(connection, country.settings, country.registry, "cadastral_parcels", request)
         found = pipeline.check(
             connection, country.settings, country.registry, "cadastral_parcels", Request(file, area="92")
