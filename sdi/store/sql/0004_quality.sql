@@ -77,6 +77,7 @@ SELECT waiver_id, layer, rule, feature, reason, steward, given_at, until
 FROM sdi.waiver
 WHERE revoked_at IS NULL AND (until IS NULL OR until >= (now() AT TIME ZONE 'Asia/Ho_Chi_Minh')::date);
 
+-- A feature can break one rule twice, in two attributes that were read from one column: its rules are told once each.
 CREATE VIEW sdi.held AS
 SELECT q.load_id, q.source_row, q.layer, q.id, q.findings, q.attributes, q.geom, q.geom_wgs84, q.ended_by, q.ended_as,
     l.started_at AS delivered_at, l.file_name, l.steward, told.rules, told.vi, told.en,
@@ -89,11 +90,11 @@ SELECT q.load_id, q.source_row, q.layer, q.id, q.findings, q.attributes, q.geom,
 FROM sdi.quarantine q
 JOIN sdi.load l USING (load_id)
 CROSS JOIN LATERAL (
-    SELECT string_agg(f ->> 'rule', ', ' ORDER BY place) AS rules,
-        string_agg(f ->> 'vi', ' ' ORDER BY place) AS vi,
-        string_agg(f ->> 'en', ' ' ORDER BY place) AS en,
+    SELECT string_agg(DISTINCT f ->> 'rule', ', ' ORDER BY f ->> 'rule') AS rules,
+        string_agg(DISTINCT f ->> 'vi', ' ' ORDER BY f ->> 'vi') AS vi,
+        string_agg(DISTINCT f ->> 'en', ' ' ORDER BY f ->> 'en') AS en,
         bool_and(w.waiver_id IS NOT NULL) AS covered
-    FROM jsonb_array_elements(q.findings) WITH ORDINALITY AS found (f, place)
+    FROM jsonb_array_elements(q.findings) AS found (f)
     LEFT JOIN sdi.waiver_in_force w ON w.layer = q.layer AND w.rule = f ->> 'rule' AND w.feature = q.id
     WHERE f ->> 'action' = 'quarantine'
 ) AS told;

@@ -29,6 +29,9 @@ BEGIN
     IF filled THEN
         RETURN false;
     END IF;
+    -- A new file: with wal_level = minimal PostgreSQL then writes rows and indexes once, into their own files, which the
+    -- commit forces to the disk, and not also into the write-ahead log.
+    EXECUTE format('TRUNCATE %s', target);
     FOR made IN
         SELECT i.indexrelid::regclass AS name, k.conname, pg_get_indexdef(i.indexrelid) AS index_definition,
             pg_get_constraintdef(k.oid) AS key_definition, row_number() OVER (ORDER BY k.oid, i.indexrelid) AS ordinal
