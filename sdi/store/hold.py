@@ -1,7 +1,7 @@
 """Who is at a layer: one at a time, from before the file is read to the end of its load.
 
-The lock is a session's advisory lock under the key that `loader` takes again inside the transaction: it ends when it is
-given back or when the connection ends, however that ends. The row in `sdi.hold` only says who it is.
+The lock is a session's advisory lock, taken again inside the transaction that writes: it ends when it is given back or
+when the connection ends, however that ends. The row in `sdi.hold` only says who it is.
 """
 
 from __future__ import annotations
@@ -52,6 +52,13 @@ def take(connection: Connection, layer: str, steward: str, file_name: str | None
             [layer, steward, file_name],
         )
         return None
+
+
+def require(connection: Connection, layer: str) -> None:
+    """Take a layer to the end of this transaction; it may be this connection's already. Raises StoreError otherwise."""
+    row = connection.execute("SELECT pg_try_advisory_xact_lock(hashtextextended(%s, 0))", [_key(layer)]).fetchone()
+    if not (row and row[0]):
+        raise (holder(connection, layer) or Holder(layer)).error()
 
 
 def give_back(connection: Connection, layer: str) -> None:

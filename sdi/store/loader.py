@@ -25,7 +25,7 @@ from sdi.contract.delivery import Delivery
 from sdi.contract.layer import Layer
 from sdi.contract.registry import Registry
 from sdi.contract.report import Report
-from sdi.errors import StoreError, UsageError
+from sdi.errors import UsageError
 from sdi.store import (
     between,
     bulk,
@@ -33,6 +33,7 @@ from sdi.store import (
     ending,
     engine,
     genealogy,
+    hold,
     ledger,
     quarantine,
     sending,
@@ -111,12 +112,7 @@ def load(
         raise RuntimeError("a refused delivery is entered by ledger.refuse(), not loaded")
     begun = perf_counter()
     with engine.translated():
-        hold(connection, layer)
-        if load_id is None:
-            load_id = ledger.start(connection, layer, delivery)
-        load_id = ledger.in_order(connection, layer, load_id)
-        ledger.end_abandoned(connection, layer.id, load_id)
-        delta.prepare(connection)
+        load_id = begin(connection, layer, ledger.start(connection, layer, delivery) if load_id is None else load_id)
         connection.execute("CREATE TEMPORARY TABLE sdi_held (id text) ON COMMIT DROP")
         if quarantined is not None:
             _quarantine(connection, layer, load_id, quarantined)
@@ -129,6 +125,16 @@ def load(
         genealogy.record(connection, layer, load_id)
         settle(connection, layer, registry, load_id, counts, report)
     return Load.of(load_id, layer, counts, quarantined=report.quarantined, seconds=perf_counter() - begun)
+
+
+def begin(connection: Connection, layer: Layer, load_id: int) -> int:
+    """Take a layer to the transaction's end and make ready to write it; return the load_id, in whose place it may take
+    a later one. Raises StoreError when another load holds the layer."""
+    hold.require(connection, layer.id)
+    load_id = ledger.in_order(connection, layer, load_id)
+    ledger.end_abandoned(connection, layer.id, load_id)
+    delta.prepare(connection)
+    return load_id
 
 
 def settle(
@@ -161,12 +167,7 @@ def enter_coverage(
     """
     begun = perf_counter()
     with engine.translated():
-        hold(connection, layer)
-        if load_id is None:
-            load_id = ledger.start(connection, layer, delivery)
-        load_id = ledger.in_order(connection, layer, load_id)
-        ledger.end_abandoned(connection, layer.id, load_id)
-        delta.prepare(connection)
+        load_id = begin(connection, layer, ledger.start(connection, layer, delivery) if load_id is None else load_id)
         same = connection.execute(
             "SELECT 1 FROM sdi.publication p JOIN sdi.load l USING (load_id) WHERE p.layer = %s AND l.sha256 = %s"
             " AND l.contract_sha256 = %s",
@@ -185,27 +186,6 @@ def enter_coverage(
                 [layer.id, *extent, load_id],
             )
     return Load.of(load_id, layer, counts, seconds=perf_counter() - begun)
-
-
-# --- one load at a time -------------------------------------------------------------------------------------------
-
-
-def hold(connection: Connection, layer: Layer) -> None:
-    """Take the layer's lock to the transaction's end, or say who has it."""
-    key = f"sdi.load.{layer.id}"
-    row = connection.execute("SELECT pg_try_advisory_xact_lock(hashtextextended(%s, 0))", [key]).fetchone()
-    if row and row[0]:
-        return
-    holder = connection.execute(
-        "SELECT l.load_id, l.steward, to_char(l.started_at, 'HH24:MI:SS') FROM pg_locks k"
-        " JOIN sdi.load l ON l.backend = k.pid AND l.layer = %(layer)s AND l.status = 'running'"
-        " WHERE k.locktype = 'advisory' AND k.granted AND k.objsubid = 1"
-        " AND k.database = (SELECT oid FROM pg_database WHERE datname = current_database())"
-        " AND (k.classid::bigint << 32 | k.objid::bigint) = hashtextextended(%(key)s, 0)",
-        {"layer": layer.id, "key": key},
-    ).fetchone()
-    who = f"load {holder[0]} by '{holder[1]}', since {holder[2]} UTC" if holder else "another load"
-    raise StoreError(f"'{layer.id}' is being loaded: {who}.", hint="Wait until it has ended, then load again.")
 
 
 # --- quarantine -------------------------------------------------------------------------------------------------------

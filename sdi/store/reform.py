@@ -22,7 +22,7 @@ from psycopg.pq import TransactionStatus
 from sdi.contract.layer import Layer
 from sdi.contract.registry import Registry
 from sdi.errors import UsageError
-from sdi.store import delta, engine, ledger, loader, succession, tables
+from sdi.store import delta, engine, loader, succession, tables
 from sdi.store.delta import STAGED
 from sdi.store.engine import Connection
 from sdi.store.ledger import Counts
@@ -153,11 +153,10 @@ def reform(
     begun = perf_counter()
     units = may_reform(layer, registry)
     with engine.translated():
-        if load_id is not None:
-            loader.hold(connection, layer)
-            load_id = ledger.in_order(connection, layer, load_id)
-            ledger.end_abandoned(connection, layer.id, load_id)
-        delta.prepare(connection)
+        if load_id is None:
+            delta.prepare(connection)
+        else:
+            load_id = loader.begin(connection, layer, load_id)
         _plan(connection, layer, units, on)
         plan = _told(connection)
         if load_id is None:

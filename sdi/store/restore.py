@@ -14,7 +14,7 @@ from psycopg.pq import TransactionStatus
 from sdi.contract.layer import Layer
 from sdi.contract.registry import Registry
 from sdi.errors import NotFound, UsageError
-from sdi.store import delta, engine, genealogy, ledger, loader, tables
+from sdi.store import delta, engine, genealogy, loader, tables
 from sdi.store.delta import STAGED
 from sdi.store.engine import Connection
 from sdi.store.ledger import Counts
@@ -46,19 +46,13 @@ def restore(connection: Connection, layer: Layer, registry: Registry, to_load: i
     begun = perf_counter()
     may_restore(connection, layer, to_load)
     with engine.translated():
-        loader.hold(connection, layer)
-        load_id = ledger.in_order(connection, layer, load_id)
-        ledger.end_abandoned(connection, layer.id, load_id)
-        delta.prepare(connection)
+        load_id = loader.begin(connection, layer, load_id)
         _stage(connection, layer, to_load)
         counts = _write(connection, layer, to_load, load_id)
         connection.execute(sql.SQL("DROP TABLE {}").format(STAGED))
         genealogy.take_back(connection, layer, to_load, load_id)
         loader.settle(connection, layer, registry, load_id, counts)
-    return Load(
-        load_id, layer.id, counts.inserted, counts.updated, counts.deleted, counts.unchanged, 0, 0,
-        perf_counter() - begun,
-    )  # fmt: skip
+    return Load.of(load_id, layer, counts, seconds=perf_counter() - begun)
 
 
 def _stage(connection: Connection, layer: Layer, to_load: int) -> None:

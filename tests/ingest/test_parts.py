@@ -248,7 +248,8 @@ print(json.dumps([rows, len(received.report.findings), peak]))
 
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="the kernel tells of memory in /proc")
 def test_memory_does_not_grow_with_the_features(tmp_path: Path) -> None:
-    """Every feature has a finding besides. A feature may cost its box, place, hash and finding, not what it is."""
+    """Every feature has a finding besides. A feature may cost its box, place, hash and finding, not the 1,600 bytes
+    that its geometry and texts are; 800 leave room for what the allocator keeps."""
     text = KEYED.partition("checks:")[0].replace("required: true", "required: true, max_length: 3")
     text += "checks: [{rule: attribute.length, action: warn}]"
     layer = contract(text).model_dump_json()
@@ -258,7 +259,7 @@ def test_memory_does_not_grow_with_the_features(tmp_path: Path) -> None:
         west, south = 600_000 + 12.0 * (np.arange(count) % 1000), 1_190_000 + 12.0 * (np.arange(count) // 1000)
         table = pa.table({
             "number": np.arange(count).astype(str), "street": np.full(count, "Đường Trần Hưng Đạo"),
-            "geom": pa.array(shapely.to_wkb(shapely.box(west, south, west + 10, south + 10)), pa.binary()),
+            "geom": pa.array(shapely.to_wkb(shapely.buffer(shapely.points(west, south), 5, 24)), pa.binary()),
         })  # fmt: skip
         write_features(path, "lots", table, 9210, "Polygon")
         ran = subprocess.run(
@@ -268,4 +269,4 @@ def test_memory_does_not_grow_with_the_features(tmp_path: Path) -> None:
         assert not ran.returncode, ran.stderr
         rows, findings, peaks[count] = json.loads(ran.stdout)
         assert (rows, findings) == (count, count)
-    assert peaks[120_000] - peaks[20_000] < 100_000 * 400
+    assert peaks[120_000] - peaks[20_000] < 100_000 * 800, peaks

@@ -15,7 +15,7 @@ from psycopg import sql
 from sdi.contract.report import Report
 from sdi.errors import NotFound, StoreError, UsageError
 from sdi.national import vn2000
-from sdi.store import delta, derived, difference, engine, history, ledger, loader, restore, tables
+from sdi.store import delta, derived, difference, engine, history, hold, ledger, loader, restore, tables
 from tests.store.town import EAST, NORTH, Town, delivery, features, plot, shop, zone
 
 State = dict[str, tuple[Any, ...]]
@@ -356,7 +356,7 @@ def test_a_rollback_waits_for_no_load_and_leaves_nothing_when_the_layer_is_held(
     settled.load("plots", row_of_plots({"floors": 1}))
     became = present(settled, "plots")
     with engine.connect(settled.url) as other, other.transaction():
-        loader.hold(other, settled.registry["plots"])
+        hold.require(other, "plots")
         with pytest.raises(StoreError):
             roll_back(settled, "plots", first)
     assert present(settled, "plots") == became
