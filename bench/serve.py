@@ -76,7 +76,7 @@ def load(settings: Settings, registry: Registry, path: Path) -> Publication:
     received = receive(Request(path, steward="bench"), layer, registry, grid=settings.grid)
     with engine.connect(engine.database_url(settings), engine.LOADER) as connection:
         with connection.transaction():
-            loader.load(connection, layer, registry, received.features(), None, received.delivery, received.report)
+            loader.load(connection, layer, registry, received.features, None, received.delivery, received.report)
         connection.execute("VACUUM ANALYZE")
         return ledger.published(connection)[LAYER]
 
