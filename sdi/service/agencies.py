@@ -12,12 +12,13 @@ from collections.abc import Sequence
 from hmac import compare_digest
 
 import structlog
+from starlette.datastructures import MutableHeaders
 from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from sdi.access import PUBLIC, Agency
 from sdi.errors import SdiError
-from sdi.service import problems
+from sdi.service import fresh, problems
 from sdi.service.publications import Publications
 from sdi.service.reader import Reader
 from sdi.service.state import Service
@@ -108,8 +109,9 @@ class Doorkeeper:
 
         async def private(message: Message) -> None:
             if message["type"] == "http.response.start":
-                others = [pair for pair in message.get("headers", []) if pair[0].lower() != b"cache-control"]
-                message["headers"] = [*others, (b"cache-control", b"private")]
+                headers = MutableHeaders(scope=message)
+                if headers.get("cache-control") != fresh.SECRET:
+                    headers["cache-control"] = fresh.OWN
             await send(message)
 
         await self._app(scope, receive, private)

@@ -51,7 +51,7 @@ def create_app(settings: Settings, registry: Registry, *, url: str | None = None
         middleware=[
             Middleware(observe.Observe, metrics=metrics),
             Middleware(CORSMiddleware, allow_origins=["*"], allow_methods=["GET", "HEAD", "OPTIONS"],
-                       expose_headers=["Link", "Content-Crs", "Content-Language", "X-Request-Id"]),
+                       expose_headers=["Link", "Content-Crs", "Content-Language", "ETag", "X-Request-Id"]),
             Middleware(agencies.Doorkeeper),
         ],
     )  # fmt: skip

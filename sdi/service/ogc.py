@@ -16,6 +16,7 @@ import pygeoapi.api
 import pygeoapi.api.coverages
 import pygeoapi.api.itemtypes
 import pygeoapi.l10n
+from pygeoapi.linked_data import geojson2jsonld
 from starlette.concurrency import run_in_threadpool
 
 from sdi.access import Agency
@@ -45,13 +46,20 @@ def prepare() -> None:
     """Take pygeoapi's process-wide habits away; called once when an application is made, and again without harm.
 
     Its configuration cache hands one audience's or an older configuration to another; its `to_json` turns every `<` of
-    an attribute into `&lt;`; its logger takes the root logger and reports every 400 with a traceback.
+    an attribute into `&lt;`; its logger takes the root logger and reports every 400 with a traceback; its JSON-LD bears
+    the moment it was written, so that the same features are never the same bytes.
     """
     pygeoapi.l10n._cfg_cache = _Forgetful()
     for module in (pygeoapi.api, pygeoapi.api.itemtypes, pygeoapi.api.coverages):
         module.to_json = lambda document, pretty=False: document
+    pygeoapi.api.itemtypes.geojson2jsonld = _undated
     pygeoapi.api.setup_logger = lambda config: None
     logging.getLogger("pygeoapi").setLevel(logging.CRITICAL)
+
+
+def _undated(api: Any, data: dict[str, Any], *arguments: Any, **more: Any) -> Any:
+    data.pop("timeStamp", None)
+    return geojson2jsonld(api, data, *arguments, **more)
 
 
 def configuration(

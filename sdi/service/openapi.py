@@ -191,7 +191,6 @@ _SCHEMAS: dict[str, Any] = {
             "type": {"type": "string", "enum": ["FeatureCollection"]},
             "features": {"type": "array", "items": {"$ref": "#/components/schemas/featureGeoJSON"}},
             "numberMatched": {"type": "integer", "minimum": 0}, "numberReturned": {"type": "integer", "minimum": 0},
-            "timeStamp": {"type": "string", "format": "date-time"},
             "asOf": {"type": "string", "format": "date-time", "description": "As of when the features are."},
             "links": {"type": "array", "items": {"$ref": "#/components/schemas/link"}},
         },

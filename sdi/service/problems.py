@@ -38,11 +38,12 @@ def of_bug(request: Request, request_id: str) -> Response:
 def answer(
     request: Request, status: int, title: str, detail: str, headers: Mapping[str, str] | None = None
 ) -> Response:  # fmt: skip
+    headers = {"Cache-Control": "no-store", **(headers or {})}
     problem = {"type": "about:blank", "title": title, "status": status, "detail": detail, "instance": request.url.path}
     if asked.accepts_html(request):
         pages: Pages = request.app.state.pages
         page = pages.render("problem.html", asked.spoken_or_asked(request), request, problem=problem)
-        return HTMLResponse(page, status, {**(headers or {}), "Content-Security-Policy": pages.policy})
+        return HTMLResponse(page, status, {**headers, "Content-Security-Policy": pages.policy})
     body = json.dumps(problem, ensure_ascii=False).encode()
     return Response(body, status, headers, MEDIA_TYPE)
 

@@ -6,15 +6,18 @@ Each worker process keeps its own snapshot and asks the ledger's version, so sev
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import structlog
 from starlette.concurrency import run_in_threadpool
 
+from sdi import __version__
 from sdi.access import PUBLIC, Agency, sees
 from sdi.contract import quality
 from sdi.contract.layer import Layer
@@ -43,6 +46,10 @@ class Snapshot:
     rates: Mapping[str, list[Rate]] = field(default_factory=dict)
     api: Any = None
     openapi: dict[str, Any] = field(default_factory=dict)
+    edition: str = ""
+    """Tells apart what answers are made with besides the rows: the contracts, the settings that show, the release."""
+    since: Mapping[str, datetime] = field(default_factory=dict)
+    """When this process first answered with a layer's generation and the edition; the load had ended by then."""
 
     def __getitem__(self, layer: str) -> tuple[Layer, Publication]:
         """A published layer. Raises NotFound alike for unknown, unpublished and hidden ones."""
@@ -149,10 +156,31 @@ class Publications:
         folder = Path(self._settings.data)
         config = ogc.configuration(self._settings, layers, published, self._agency, self._reader, folder)
         document = openapi.document(config, self._settings, layers, self._agency)
-        return Snapshot(version, layers, published, rates, ogc.api(config, document), document)
+        edition = _edition(self._settings, [*map(Path, self._contracts)])
+        since = self._since(published, edition)
+        return Snapshot(version, layers, published, rates, ogc.api(config, document), document, edition, since)
+
+    def _since(self, published: Mapping[str, Publication], edition: str) -> dict[str, datetime]:
+        before, now = self._snapshot, datetime.now(UTC)
+        stands = {
+            name
+            for name, publication in published.items()
+            if edition == before.edition
+            and (former := before.publications.get(name)) is not None
+            and (former.generation, former.changed_at) == (publication.generation, publication.changed_at)
+        }
+        return {name: before.since[name] if name in stands else now for name in published}
 
 
 def _contracts(folder: Path) -> dict[str, int]:
     """The files that the contracts are read from, each with the time of its last change."""
     files = [*folder.glob("*.yaml"), *folder.glob("code_lists/*.csv")]
     return {str(file): file.stat().st_mtime_ns for file in files}
+
+
+def _edition(settings: Settings, contracts: list[Path]) -> str:
+    shown = settings.model_dump_json(exclude={"database_url", "layers", "data"})
+    digest = hashlib.blake2b(f"{__version__}\n{shown}".encode(), digest_size=15)
+    for file in sorted(contracts):
+        digest.update(file.name.encode() + b"\0" + file.read_bytes())
+    return digest.hexdigest()

@@ -18,11 +18,11 @@ from sdi.contract.elements import element
 from sdi.contract.layer import Layer
 from sdi.errors import NotFound, SdiError, nearest
 from sdi.national import vn2000
-from sdi.service import coverage, crs, documents, dossier, items, kin, links, maps, ogc, problems
+from sdi.service import coverage, crs, documents, dossier, fresh, items, kin, links, maps, ogc, problems
 from sdi.service.agencies import CHALLENGE
 from sdi.service.asked import Asked, asked, checked_path
 from sdi.service.pages import Pages
-from sdi.service.parameters import known, question, record_time
+from sdi.service.parameters import Question, known, question, record_time
 from sdi.service.publications import Snapshot
 from sdi.service.state import Service, service_of
 from sdi.store.ledger import Publication
@@ -52,7 +52,9 @@ def router() -> APIRouter:
         ("/agency", sign_in), ("/health", health), ("/metrics", metrics),
         ("/{path}/{feature:path}/dossier", dossier_of),
     ):  # fmt: skip
-        routes.add_api_route(path, endpoint, methods=["GET", "HEAD"], include_in_schema=False, response_model=None)
+        # What is another at each moment has no tag.
+        answer = endpoint if endpoint in (sign_in, health, metrics) else fresh.validated(endpoint)
+        routes.add_api_route(path, answer, methods=["GET", "HEAD"], include_in_schema=False, response_model=None)
     return routes
 
 
@@ -126,6 +128,20 @@ async def features(request: Request, collection: str) -> Response:
     ask = asked(request, ("json", "html", "jsonld", "csv"), known(service.agency, layer))
     rows = PAGE_ROWS if ask.format == "html" else None
     wanted = question(layer, publication, service.agency, service.settings, ask.parameters, rows)
+    validator = fresh.of_page(service, snapshot, layer, publication, ask, wanted)
+    headers = {**validator.headers, "Cache-Control": fresh.cache_control(service, layer)}
+    if validator.holds(request):
+        told = {"Content-Crs": f"<{wanted.crs.uri}>", "Content-Language": ask.language}
+        return fresh.not_modified((headers | told).items())
+    response = await _page_of_features(request, ask, snapshot, layer, publication, wanted)
+    response.headers.update(headers)
+    return response
+
+
+async def _page_of_features(
+    request: Request, ask: Asked, snapshot: Snapshot, layer: Layer, publication: Publication, wanted: Question
+) -> Response:
+    service = service_of(request)
     if ask.format == "json":
         return await items.feature_collection(request, ask, layer, wanted, snapshot)
     if ask.format == "html":
@@ -216,17 +232,20 @@ async def sign_in(request: Request) -> Response:
 
 async def health(request: Request) -> Response:
     """200 when the store answers, else 503; for health checks of containers and proxies."""
+    unkept = {"Cache-Control": fresh.SECRET}
     service = service_of(request)
     began = time.perf_counter()
     try:
         version = await service.reader.version()
     except SdiError as error:
-        return JSONResponse({"status": "error", "store": error.title}, error.status)
-    return JSONResponse({"status": "ok", "published": version, "ms": round((time.perf_counter() - began) * 1000, 1)})
+        return JSONResponse({"status": "error", "store": error.title}, error.status, unkept)
+    took = round((time.perf_counter() - began) * 1000, 1)
+    return JSONResponse({"status": "ok", "published": version, "ms": took}, headers=unkept)
 
 
 async def metrics(request: Request) -> Response:
-    return Response(generate_latest(request.app.state.metrics.registry), media_type=CONTENT_TYPE_LATEST)
+    found = generate_latest(request.app.state.metrics.registry)
+    return Response(found, headers={"Cache-Control": fresh.SECRET}, media_type=CONTENT_TYPE_LATEST)
 
 
 async def _now(request: Request) -> tuple[Service, Snapshot]:

@@ -228,9 +228,8 @@ class served:
             free.bind(("127.0.0.1", 0))
             port = free.getsockname()[1]
         url = f"http://127.0.0.1:{port}"
-        self.settings = Settings(
-            url=url, title_vi="Thị trấn thử", title_en="Test town", max_limit=30, default_limit=10, **settings
-        )
+        told = {"title_vi": "Thị trấn thử", "title_en": "Test town", "max_limit": 30, "default_limit": 10} | settings
+        self.settings = Settings(url=url, **told)
         app = create_app(self.settings, registry, url=database)
         also(app)
         config = uvicorn.Config(app, host="127.0.0.1", port=port, log_level="warning", access_log=False)

@@ -1,0 +1,139 @@
+"""Whether what a client holds is still what it would get: ETag, Last-Modified and 304 (RFC 9110, 8.8 and 13.1).
+
+A page of features is tagged by what it is made of: the layer's generation, which grows exactly when a load wrote
+something, the contracts, and the question. So a client that asks again is answered without a query. Everything else is
+small, and tagged by a hash of its bytes. All tags are strong: equal tags mean equal bytes.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import json
+from collections.abc import Awaitable, Callable, Iterable
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime, parsedate_to_datetime
+from typing import Any
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from sdi.access import PUBLIC
+from sdi.contract.layer import Layer
+from sdi.service.asked import Asked
+from sdi.service.parameters import Question
+from sdi.service.publications import Snapshot
+from sdi.service.state import Service, service_of
+from sdi.store import succession
+from sdi.store.ledger import Publication
+
+OPEN = "public, max-age=0, s-maxage=1, must-revalidate"
+"""A browser asks every time; a shared cache may spare the service the same question for a second."""
+OWN = "private, no-cache"
+"""What an agency is shown with its key: kept by its client alone, and asked about every time."""
+SECRET = "no-store"
+"""What only one agency sees."""
+KEPT = ("content-crs", "content-language", "link", "vary")
+"""Headers that a 304 repeats, besides the validators and Cache-Control."""
+
+
+@dataclass(frozen=True)
+class Validator:
+    """`tag`: an entity tag without its quotes. `modified`: since when at the latest it is so; None: not known."""
+
+    tag: str
+    modified: datetime | None = None
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """Last-Modified has whole seconds: it is the next one, told once that has come, so it never stands for two.
+
+        And a second later, because the server's Date lags by as much.
+        """
+        told = {"ETag": f'"{self.tag}"'}
+        if self.modified is not None:
+            second = _next_second(self.modified)
+            if second + timedelta(seconds=1) <= datetime.now(UTC):
+                told["Last-Modified"] = format_datetime(second, usegmt=True)
+        return told
+
+    def holds(self, request: Request) -> bool:
+        """Whether the client has it already; If-None-Match goes before If-Modified-Since."""
+        held = request.headers.getlist("if-none-match")
+        if held:
+            tags = {tag.strip().removeprefix("W/") for line in held for tag in line.split(",")}
+            return "*" in tags or f'"{self.tag}"' in tags
+        since = request.headers.get("if-modified-since")
+        if since is None or self.modified is None:
+            return False
+        try:
+            moment = parsedate_to_datetime(since)
+        except ValueError:
+            return False
+        return _next_second(self.modified) <= (moment if moment.tzinfo else moment.replace(tzinfo=UTC))
+
+
+def of_page(
+    service: Service, snapshot: Snapshot, layer: Layer, publication: Publication, asked: Asked, question: Question
+) -> Validator:  # fmt: skip
+    """The validator of a page of features, in the format and the language asked for; costs no query."""
+    about: list[Any] = [*_standing(service, snapshot, publication), asked.format, asked.language, asked.parameters]
+    modified: datetime | None = snapshot.since[layer.id]
+    if layer.reform is not None and succession.select_meant(layer, question.query) is not None:
+        # What a code means is told by the layer of units, and by the day.
+        units = snapshot.publications.get(layer.reform.units)
+        about += [units and (units.generation, str(units.changed_at)), datetime.now(UTC).date().isoformat()]
+        modified = None
+    return Validator(_digest(json.dumps(about, ensure_ascii=False).encode()), modified)
+
+
+def cache_control(service: Service, layer: Layer | None = None) -> str:
+    """Who may keep an answer, and for how long."""
+    if layer is not None and layer.sharing.level == "steward":
+        return SECRET
+    return OPEN if service.agency == PUBLIC else OWN
+
+
+def validated(endpoint: Callable[..., Awaitable[Response]]) -> Callable[..., Awaitable[Response]]:
+    """A route whose 200 has a tag, and which says 304 to who holds it; one that has a tag already keeps it."""
+
+    @functools.wraps(endpoint)
+    async def answered(request: Request, **path: str) -> Response:
+        response = await endpoint(request, **path)
+        if response.status_code != 200:
+            return response
+        response.headers.setdefault("Cache-Control", cache_control(service_of(request)))
+        body = getattr(response, "body", None)
+        if "etag" in response.headers or not isinstance(body, bytes):
+            return response
+        validator = Validator(_digest(b"\n".join([*_meant(response), body])))
+        response.headers.update(validator.headers)
+        return not_modified(response.headers.items()) if validator.holds(request) else response
+
+    return answered
+
+
+def not_modified(headers: Iterable[tuple[str, str]]) -> Response:
+    """A 304 with those headers of the 200 that belong to it."""
+    kept = {*KEPT, "etag", "last-modified", "cache-control"}
+    return Response(status_code=304, headers={name: value for name, value in headers if name.lower() in kept})
+
+
+def _standing(service: Service, snapshot: Snapshot, publication: Publication) -> list[Any]:
+    """What an answer rests on. A restored database counts its generations again: their instants tell them apart."""
+    changed = publication.changed_at.isoformat()
+    return [snapshot.edition, service.agency.id, publication.layer, publication.generation, changed]
+
+
+def _meant(response: Response) -> list[bytes]:
+    """The headers that are part of what is answered."""
+    return [response.headers.get(name, "").encode() for name in ("content-type", "content-crs", "link")]
+
+
+def _digest(content: bytes) -> str:
+    return hashlib.blake2b(content, digest_size=15).hexdigest()
+
+
+def _next_second(moment: datetime) -> datetime:
+    return moment.replace(microsecond=0) + timedelta(seconds=1)
