@@ -14,7 +14,7 @@ FINDINGS, QUARANTINE = "findings", "quarantine"
 
 COLOURS = {"error": "#c0392b", "warning": "#e08e0b", "info": "#4f81a3"}
 """By severity."""
-STATES = {"open": "#c0392b", "waived": "#7d6bb0", "corrected": "#2e8b57", "repeated": "#9aa7ae"}
+STATES = {"open": "#c0392b", "waived": "#7d6bb0", "corrected": "#2e8b57", "repeated": "#9aa7ae", "undone": "#b9c2c7"}
 """Of a feature in quarantine, each with its colour."""
 
 _TITLES = {

@@ -40,9 +40,9 @@ SEVERITIES = {
 }
 STATES = {
     "vi": {"open": "chờ sửa", "corrected": "đã sửa", "waived": "cho qua", "repeated": "nộp lại vẫn lỗi",
-           "in force": "còn hiệu lực", "expired": "hết hạn", "revoked": "đã rút"},
+           "undone": "đã hoàn tác cùng lần nạp", "in force": "còn hiệu lực", "expired": "hết hạn", "revoked": "đã rút"},
     "en": {"open": "open", "corrected": "corrected", "waived": "waived", "repeated": "delivered again with a fault",
-           "in force": "in force", "expired": "expired", "revoked": "revoked"},
+           "undone": "taken back with its load", "in force": "in force", "expired": "expired", "revoked": "revoked"},
 }  # fmt: skip
 TEXTS: dict[str, dict[str, str]] = {
     "vi": {

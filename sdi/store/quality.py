@@ -78,7 +78,8 @@ class RuleCount:
 
 
 def load_of(connection: Connection, word: str, layers: Iterable[str]) -> dict[str, Any]:
-    """The ledger's entry that a word means: a load id, or a layer, whose last delivery is meant. Raises NotFound."""
+    """The ledger's entry that a word means: a load id, or a layer, whose last delivery is meant; where that was rolled
+    back, the one whose state came back. Raises NotFound."""
     condition, value = ("load_id = %s::bigint", word) if word.isascii() and word.isdigit() else ("layer = %s", word)
     if condition.startswith("layer") and word not in set(layers):
         raise NotFound(f"There is neither a load nor a layer '{word}'.", hint="See 'sdi history'.")
@@ -88,6 +89,8 @@ def load_of(connection: Connection, word: str, layers: Iterable[str]) -> dict[st
     ).format(sql.SQL(condition))
     with engine.translated(), connection.cursor(row_factory=dict_row) as cursor:
         entry = cursor.execute(statement, [value[:18]]).fetchone()
+        while entry is not None and entry["restores"] is not None and not word.isdigit():
+            entry = cursor.execute("SELECT * FROM sdi.load WHERE load_id = %s", [entry["restores"]]).fetchone()
     if entry is None:
         raise NotFound(f"No delivery of '{word}' was loaded or refused.", hint="See 'sdi history'.")
     return entry

@@ -25,7 +25,7 @@ from sdi.store.engine import Connection
 @dataclass(frozen=True)
 class Held:
     """One feature in quarantine. `attributes`: as delivered, by the contract's names, nothing personal among them.
-    `state`: open, waived, corrected, repeated. `geom`: EWKB as delivered, in its grid."""
+    `state`: open, waived, corrected, repeated, undone. `geom`: EWKB as delivered, in its grid."""
 
     load_id: int
     source_row: int

@@ -14,7 +14,7 @@ from psycopg.pq import TransactionStatus
 from sdi.contract.layer import Layer
 from sdi.contract.registry import Registry
 from sdi.errors import NotFound, UsageError
-from sdi.store import delta, engine, genealogy, loader, tables
+from sdi.store import delta, engine, genealogy, loader, quality_register, tables
 from sdi.store.delta import STAGED
 from sdi.store.engine import Connection
 from sdi.store.ledger import Counts
@@ -38,8 +38,9 @@ def may_restore(connection: Connection, layer: Layer, to_load: int) -> None:
 def restore(connection: Connection, layer: Layer, registry: Registry, to_load: int, *, load_id: int) -> Load:
     """Bring a layer to the state that load `to_load` left, in the caller's transaction, as load `load_id`.
 
-    Attributes, shapes and content hashes come back bit for bit. Leaves `sdi_changed` to `derived.refresh`. Raises what
-    `may_restore` raises, and StoreError when another load holds the layer.
+    Attributes, shapes and content hashes come back bit for bit, and the findings and the quarantine that stood then
+    stand again. Leaves `sdi_changed` to `derived.refresh`. Raises what `may_restore` raises, and StoreError when
+    another load holds the layer.
     """
     if connection.info.transaction_status != TransactionStatus.INTRANS:
         raise RuntimeError("restore() runs inside the caller's transaction")
@@ -51,6 +52,7 @@ def restore(connection: Connection, layer: Layer, registry: Registry, to_load: i
         counts = _write(connection, layer, to_load, load_id)
         connection.execute(sql.SQL("DROP TABLE {}").format(STAGED))
         genealogy.take_back(connection, layer, to_load, load_id)
+        quality_register.take_back(connection, layer, to_load, load_id)
         loader.settle(connection, layer, registry, load_id, counts)
     return Load.of(load_id, layer, counts, seconds=perf_counter() - begun)
 
