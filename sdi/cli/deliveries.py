@@ -51,6 +51,13 @@ EndedIds = Annotated[
 AllowShrink = Annotated[
     bool, typer.Option("--allow-shrink", help="Cho phép kết thúc nhiều đối tượng · Let many features end.")
 ]
+CheckAll = Annotated[
+    bool,
+    typer.Option(
+        "--check-all",
+        help="Xét lại mọi đối tượng với nhau, kể cả phần không đổi · Look again at what has not changed, too.",
+    ),
+]
 Findings = Annotated[Path | None, typer.Option(help="Ghi các phát hiện ra GeoPackage · Write the findings for QGIS.")]
 ReportTo = Annotated[
     Path | None, typer.Option("--report", help="Biên bản HTML để xem và in · A page to read and to print.")
@@ -70,7 +77,7 @@ def check(
     encoding: Encoding = None, operation: Operation = 6960, grid: Grid = None, swap: Swap = False,
     map_: Map = None, set_: Set = None, area: Area = None, day: Day = None, findings: Findings = None,
     control_points: ControlPoints = None, control_grid: ControlGrid = None, report_to: ReportTo = None,
-    json: Json = False,
+    check_all: CheckAll = False, json: Json = False,
 ) -> None:  # fmt: skip
     """Kiểm tra một tệp, không ghi gì · Check a file; writes nothing."""
     from sdi import pipeline
@@ -78,6 +85,7 @@ def check(
 
     at = desk(context)
     request = _request(file, layer_in_file, crs, encoding, operation, grid, swap, map_, set_, area, day, None)
+    request = replace(request, check_all=check_all)
     fit = pipeline.fit(at.settings, control_points, control_grid) if control_points else None
     with show.progress(file.name) as step, pipeline.reading(at.settings) as connection:
         checked = pipeline.check(connection, at.settings, at.registry, layer, request, progress=step)
@@ -110,7 +118,7 @@ def load(
     encoding: Encoding = None, operation: Operation = 6960, grid: Grid = None, swap: Swap = False,
     map_: Map = None, set_: Set = None, area: Area = None, day: Day = None, steward: Steward = None,
     mode: LoadMode = None, ended_ids: EndedIds = None, allow_shrink: AllowShrink = False, wait: Wait = 0.0,
-    findings: Findings = None, report_to: ReportTo = None, json: Json = False,
+    check_all: CheckAll = False, findings: Findings = None, report_to: ReportTo = None, json: Json = False,
 ) -> None:  # fmt: skip
     """Nạp một tệp trong một giao dịch · Load a file in one transaction."""
     from sdi import pipeline
@@ -119,7 +127,9 @@ def load(
 
     at = desk(context)
     request = _request(file, layer_in_file, crs, encoding, operation, grid, swap, map_, set_, area, day, steward)
-    request = replace(request, mode=mode, ended=_ids(ended_ids), allow_shrink=allow_shrink)
+    request = replace(
+        request, mode=mode, ended=_ids(ended_ids), allow_shrink=allow_shrink, check_all=check_all
+    )  # fmt: skip
     with migrated(at) as connection, show.progress(file.name) as step:
         outcome = pipeline.deliver(
             connection,

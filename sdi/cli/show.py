@@ -96,6 +96,8 @@ def delivery(read: Delivery, language: str) -> None:
     source = f"{read.driver} · {escape(read.layer_in_file)} · sha256 {read.sha256[:12]}…"
     out.print(f"[bold]{escape(read.file_name)}[/bold]  {source}")
     out.print(f"  {words['encoding']} {read.encoding} · {read.crs_used}{escape(declared)}{kept}{operation}")
+    if read.checked_since is not None:
+        out.print(f"  {words['since'].format(read.checked_since)}")
 
 
 def dossier(document: dict[str, Any], registry: Registry, language: str) -> None:
@@ -173,12 +175,14 @@ WORDS = {
         "read": "đã đọc", "kept": "giữ", "quarantined": "cách ly", "dropped": "bỏ qua", "row": "dòng",
         "yes": "Có", "no": "Không", "encoding": "bảng mã",
         "declared": "khai báo", "operation": "phép chuyển", "more": "mục nữa",
+        "since": "Giữa các đối tượng: chỉ xét lại quanh chỗ thay đổi kể từ lần nạp {}; muốn xét hết, dùng --check-all.",
         "refused": "Từ chối: bộ dữ liệu không được nạp, lớp cũ vẫn được phục vụ.",
     },
     "en": {
         "read": "read", "kept": "kept", "quarantined": "quarantined", "dropped": "dropped", "row": "row",
         "yes": "yes", "no": "no", "encoding": "encoding",
         "declared": "declared", "operation": "operation", "more": "more",
+        "since": "Between features: looked at again around what changed since load {}; --check-all looks at all.",
         "refused": "Refused: nothing was loaded, the old layer is still served.",
     },
 }  # fmt: skip

@@ -41,6 +41,8 @@ class Request:
     """Ids of features that have ended, besides those that the file says so of (`--ended-ids`)."""
     allow_shrink: bool = False
     """A full delivery may end more features than the rule `delivery.shrinks` lets pass."""
+    check_all: bool = False
+    """Hold all features against each other anew, though only some have changed (`--check-all`)."""
 
 
 @dataclass(frozen=True)
@@ -69,6 +71,12 @@ class Delivery:
     ended: tuple[str, ...] = ()
     """Ids of features that it says have ended."""
     allow_shrink: bool = False
+    checks: str | None = None
+    """Of a full delivery: by which edition of the checks all its features were held against each other."""
+    scope: tuple[str, ...] = ()
+    """Of such a one: the values of the layer's scope that it has."""
+    checked_since: int | None = None
+    """The load whose check was counted on where nothing has changed since; None: all was looked at."""
     received_at: datetime = field(default_factory=lambda: datetime.now(UTC))
 
     def to_json(self) -> dict[str, Any]:

@@ -18,6 +18,7 @@ from typing import Any, Self
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from sdi.contract.delivery import Delivery, Request
@@ -34,11 +35,13 @@ from sdi.ingest.findings import Findings, Marked, Mask, Rows
 from sdi.ingest.reading import Reading, join, survey
 from sdi.ingest.source import PART, Facts, Limits, Progress, Source, read
 from sdi.ingest.spill import Spill, Spilled, kept, names
+from sdi.ingest.standing import ROW_HASH, Standing, around, known
 
 THREADS = min(4, os.cpu_count() or 1)
 """Parts that are worked on at once."""
 Made = tuple[Chunk, pa.RecordBatch]
 Task = Callable[[], Made]
+Digest = Callable[[pa.RecordBatch], pa.Array]
 Waivers = Mapping[tuple[str, str], str]
 """(rule, feature id) -> why a steward lets it pass."""
 
@@ -55,7 +58,8 @@ class Received:
         self._held, self._keep = held, keep
 
     def features(self) -> pa.RecordBatchReader:
-        """id, the stored attributes, geom (EWKB in its grid), geom_wgs84 (EWKB 4326), source_row (from 1)."""
+        """id, the stored attributes, geom (EWKB in its grid), geom_wgs84 (EWKB 4326), source_row (from 1), and row_hash
+        where the layer's store was there to make it."""
         spill = self._whole.spill
         return pa.RecordBatchReader.from_batches(spill.schema, kept(spill, self._keep, self._whole.renamed))
 
@@ -112,13 +116,15 @@ def receive(
     limits: Limits | None = None,
     progress: Progress | None = None,
     waivers: Waivers | None = None,
+    standing: Standing | None = None,
     part: int = PART,
 ) -> Received:
     """Read a file and hold it against its contract. Nothing is written but working files.
 
     grid: EPSG code in which features of a WGS 84 file are kept. extent: where the deployment expects its data, west,
-    south, east, north in degrees; None: the grid's area of use. waivers: what is let pass. part: features that are
-    worked on at once. Raises UsageError, SourceError, StoreError (no room on disk); bad data is reported.
+    south, east, north in degrees; None: the grid's area of use. waivers: what is let pass. standing: the layer as its
+    store has it; None: the delivery is looked at by itself. part: features that are worked on at once. Raises
+    UsageError, SourceError, StoreError (no room on disk); bad data is reported.
     """
     if layer.kind != "features" or layer.geometry is None:
         raise UsageError(f"Layer '{layer.id}' is of kind '{layer.kind}'; it takes no features.")
@@ -127,7 +133,7 @@ def receive(
     _judge_file(source.facts, said)
     reading, count = survey(source, request, layer, grid, extent, said)
     _judge_columns(reading, said)
-    whole = _work(source, reading, registry, count)
+    whole = _work(source, reading, registry, count, standing.digest if standing is not None else None)
     repeated = whole.find_repeated(source)
     findings = Findings(layer, count)
     findings.waived = _waived(waivers or {}, whole)
@@ -137,11 +143,12 @@ def receive(
     findings.merge(repeated, 0)
     ended = whole.name_ended(findings)
     findings.settle()
-    known = whole.bounds is None or place.check_extent(whole.places, reading.where, extent, whole.bounds, findings)
-    if known:  # what is measured in a wrong grid says nothing
-        _check_whole(whole, findings)
+    believed = whole.bounds is None or place.check_extent(whole.places, reading.where, extent, whole.bounds, findings)
+    checked = _Checks()
+    if believed:  # what is measured in a wrong grid says nothing
+        checked = _check_whole(whole, findings, standing)
     marked = findings.finish(whole.names, lambda rows: whole.places[rows])
-    return _received(source, reading, whole, findings, marked, ended)
+    return _received(source, reading, whole, findings, marked, ended, checked)
 
 
 def _judge_file(facts: Facts, findings: Findings) -> None:
@@ -158,7 +165,16 @@ def _judge_columns(reading: Reading, findings: Findings) -> None:
         findings.add("file.personal_dropped", attribute=column)
 
 
-def _check_whole(whole: _Whole, findings: Findings) -> None:
+@dataclass(frozen=True)
+class _Checks:
+    """How features were held against each other; see Delivery."""
+
+    edition: str | None = None
+    scope: tuple[str, ...] = ()
+    since: int | None = None
+
+
+def _check_whole(whole: _Whole, findings: Findings, standing: Standing | None) -> _Checks:
     """What was measured feature by feature, and what holds between features."""
     stray = findings.marked("place.outside") | whole.ended
     for made in whole.chunks:
@@ -166,13 +182,26 @@ def _check_whole(whole: _Whole, findings: Findings) -> None:
     findings.settle()
     unique.check_unique(whole.reading.layer, whole.spill.column, findings)
     usable = ~np.isnan(whole.boxes[:, 0]) & ~findings.quarantined
-    spilled = Spilled(whole.reading.layer, whole.spill, whole.boxes, usable, whole.renamed)
-    between.check_between(spilled, whole.reading.where, findings)
+    layer, where, request = whole.reading.layer, whole.reading.where, whole.reading.request
+    spilled = Spilled(layer, whole.spill, whole.boxes, usable, whole.renamed)
+    mode, scope, reach = request.mode or layer.load.mode, whole.scope(usable), between.reach_of(layer)
+    edition = between.edition() if mode == "full" else None
+    if standing is None or reach is None:
+        between.check_between(spilled, where, findings)
+        return _Checks(edition if standing is not None else None, scope)
+    ids = whole.ids
+    beside = around(standing, spilled, ids, where, mode, scope, reach)
+    anew = None
+    if edition is not None and not request.check_all:
+        anew = known(standing, spilled, ids, where, edition, scope)
+    between.check_between(spilled, where, findings, anew=anew, around=beside)
+    return _Checks(edition, scope, anew.load_id if anew is not None else None)
 
 
 def _received(
-    source: Source, reading: Reading, whole: _Whole, findings: Findings, found: Marked, ended: tuple[str, ...]
-) -> Received:
+    source: Source, reading: Reading, whole: _Whole, findings: Findings, found: Marked, ended: tuple[str, ...],
+    checked: _Checks,
+) -> Received:  # fmt: skip
     held = findings.quarantined & ~whole.dropped
     keep = ~held & ~whole.dropped
     report = Report(
@@ -181,7 +210,10 @@ def _received(
     )  # fmt: skip
     if report.read != report.kept + report.quarantined + report.dropped:
         raise AssertionError("a feature is neither kept nor quarantined nor dropped")
-    delivery = replace(_delivery(source.facts, reading, report.read), ended=ended)
+    delivery = replace(
+        _delivery(source.facts, reading, report.read), ended=ended,
+        checks=checked.edition, scope=checked.scope, checked_since=checked.since,
+    )  # fmt: skip
     return Received(delivery, report, source, whole, held, keep)
 
 
@@ -218,6 +250,25 @@ class _Whole:
     def names(self, rows: Rows) -> list[str | None]:
         return names(self.spill, self.renamed, rows)
 
+    @property
+    def ids(self) -> pa.Array:
+        """Of all rows, as they are stored."""
+        found = self.spill.column("id")
+        if not self.renamed:
+            return found
+        rows = sorted(self.renamed)
+        mask = np.zeros(len(found), dtype=bool)
+        mask[rows] = True
+        return pc.replace_with_mask(found, pa.array(mask), pa.array([self.renamed[row] for row in rows], found.type))
+
+    def scope(self, usable: Mask) -> tuple[str, ...]:
+        """The values of the layer's scope that a full delivery tells all of."""
+        attribute = self.reading.layer.load.scope
+        if attribute is None:
+            return ()
+        values = pc.unique(to_text(self.spill.column(attribute).filter(pa.array(usable))))
+        return tuple(sorted(value for value in values.to_pylist() if value is not None))
+
     def name_ended(self, findings: Findings) -> tuple[str, ...]:
         """The ids of the features that the file says have ended. Such a row without an id is found."""
         rows = np.flatnonzero(self.ended)
@@ -247,11 +298,15 @@ class _Whole:
         return findings
 
 
-def _work(source: Source, reading: Reading, registry: Registry, count: int) -> _Whole:
+def _work(source: Source, reading: Reading, registry: Registry, count: int, digest: Digest | None) -> _Whole:
     """Work on all parts, a few at once, and put what they give on disk in their order."""
     spill, chunks = Spill(), list[Chunk]()
     day = reading.request.day or date.today()
     start = 0
+
+    def work(table: pa.Table, first: int) -> Made:
+        made, rows = chunk.work(table, first, reading, registry, day)
+        return made, rows if digest is None else rows.append_column(ROW_HASH, digest(rows))
 
     def parts() -> Iterator[Task]:
         nonlocal start
@@ -259,7 +314,7 @@ def _work(source: Source, reading: Reading, registry: Registry, count: int) -> _
             table = source.part(number)
             first, start = start, start + table.num_rows
             if table.num_rows:
-                yield partial(chunk.work, table, first, reading, registry, day)
+                yield partial(work, table, first)
 
     try:
         for made, rows in _in_order(parts()):

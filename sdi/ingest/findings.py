@@ -151,7 +151,7 @@ class Findings:
             return
         if marked is None and act == "quarantine":
             act = "refuse"  # there is no feature to keep back: all of them are at fault
-        self._enter(Block(
+        self.enter(Block(
             rule, grade, act, attribute, marked, Cells.of(values, value), Cells.of(limits, limit),
             Cells.of(others, other), None if other_rows is None else np.array(other_rows, dtype=np.intp),
             None if places is None else np.array(places, dtype=np.float64).reshape(-1, 2),
@@ -176,10 +176,10 @@ class Findings:
             if moved.rows is None:
                 if _told(moved) not in told:
                     told.add(_told(moved))
-                    self._enter(moved)
+                    self.enter(moved)
                 continue
             kept = moved if without is None else moved.take(np.flatnonzero(~without[moved.rows]))
-            self._enter(kept)
+            self.enter(kept)
         self._tallies.update(part._tallies)
         for key, parts in part._throughout.items():
             moved_rows = (rows + start for rows in parts)
@@ -200,7 +200,7 @@ class Findings:
         self._tallies.clear()
         self._throughout.clear()
 
-    def _enter(self, block: Block) -> None:
+    def enter(self, block: Block) -> None:
         """Keep a block; what a waiver covers apart from what none does."""
         if not len(block):
             return
@@ -219,6 +219,10 @@ class Findings:
         self._blocks.append(block)
         if block.action == "quarantine" and block.rows is not None:
             self.quarantined[block.rows] = True
+
+    def blocks(self) -> Sequence[Block]:
+        """What was found so far, apart from what is only said once all parts are there."""
+        return tuple(self._blocks)
 
     def marked(self, rule: str) -> Mask:
         """The rows that have a finding of a rule."""

@@ -19,6 +19,7 @@ from sdi.contract.registry import Registry
 from sdi.contract.report import Report
 from sdi.errors import StoreError, UsageError
 from sdi.ingest import crs, raster, write, write_quality
+from sdi.ingest.checks.between import TELLING
 from sdi.ingest.control import Fit, fit_control_points
 from sdi.ingest.deliver import Received, receive
 from sdi.ingest.raster import ReceivedCoverage
@@ -29,6 +30,7 @@ from sdi.settings import Settings
 from sdi.store import between, derived, engine, export, frame, ledger, loader, statistics, stewardship, waiver
 from sdi.store.engine import Connection
 from sdi.store.loader import Load
+from sdi.store.standing import Standing
 
 Progress = Callable[[int, int | None], None]
 Box = tuple[float, float, float, float]
@@ -167,9 +169,10 @@ def _receive(
     limits = Limits(timeout=settings.read_timeout, memory=settings.read_memory)
     if layer.coverage is None:
         waivers = waiver.in_force(connection, layer) if connection is not None else {}
+        met = Standing(connection, layer, TELLING) if connection is not None else None
         return receive(
             request, layer, registry, grid=settings.grid, extent=extent, limits=limits, progress=progress,
-            waivers=waivers,
+            waivers=waivers, standing=met,
         )  # fmt: skip
     with coverages.new_file(connection, settings, layer, keep) as out:
         return raster.receive(

@@ -4,25 +4,34 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import cache
+from hashlib import sha256
+from importlib import resources
 from typing import Any, Protocol
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.compute as pc
+import shapely
 from numpy.typing import NDArray
 
-from sdi.contract.layer import Check
+from sdi.contract.layer import Check, Layer
 from sdi.ingest.cast import to_text
+from sdi.ingest.checks.anew import Anew, turned
 from sdi.ingest.checks.duplicates import find_duplicates
 from sdi.ingest.checks.edges import GapCheck, MismatchCheck
-from sdi.ingest.checks.neighbourhood import Neighbourhood
+from sdi.ingest.checks.neighbourhood import InMemory, Neighbourhood, Rows, Widened
 from sdi.ingest.checks.network import DangleCheck
 from sdi.ingest.checks.overlaps import OverlapCheck
 from sdi.ingest.checks.tiles import SIZE, Held, Tile, tiles
-from sdi.ingest.findings import Findings
+from sdi.ingest.findings import Block, Findings, Mask
 from sdi.ingest.place import Placement
 
 THREADS = 2
 """Tiles that are looked at at once: GEOS and NumPy let go of the interpreter while they work."""
+
+GROUPING = ("within", "between")
+"""Parameters that name attributes."""
 
 Groups = NDArray[np.int64]
 
@@ -41,22 +50,78 @@ class TileCheck(Protocol):
 
 
 def check_between(
-    neighbourhood: Neighbourhood, where: Placement, findings: Findings, *, size: int = SIZE, threads: int = THREADS
+    neighbourhood: Neighbourhood,
+    where: Placement,
+    findings: Findings,
+    *,
+    anew: Anew | None = None,
+    around: InMemory | None = None,
+    size: int = SIZE,
+    threads: int = THREADS,
 ) -> None:
     """Run every check between features that the contract switches on, on what the neighbourhood calls usable; what a
-    duplicate is put into quarantine for is not told a second time as an overlap. size: features of a tile."""
+    duplicate is put into quarantine for is not told a second time as an overlap.
+
+    anew: what changed since a check that counts; only that is looked at, and the rest told as it was. around: what the
+    layer has beside the delivery. size: features of a tile.
+    """
+    if around is None and anew is None:
+        _check(neighbourhood, where, findings, None, size, threads)
+        return
+    wide = neighbourhood if around is None else Widened(neighbourhood, around)
+    told = Findings(neighbourhood.layer, wide.count)
+    told.waived = findings.waived
+    told.quarantined[: neighbourhood.count] = findings.quarantined
+    _check(wide, where, told, anew, size, threads)
+    names = [] if around is None else around.ids(np.arange(around.count))
+    known: set[tuple[object, ...]] = set()
+    for block in told.blocks():
+        parts = [block] if block.rows is None else turned(block, neighbourhood.count, names)
+        for part in parts:
+            findings.enter(part if part.others.each is None else part.take(_first(part, known)))
+
+
+def _first(block: Block, known: set[tuple[object, ...]]) -> Rows:
+    """What is told of a feature and one outside the delivery, but once: a pair may have been told of either."""
+    assert block.rows is not None
+    chosen = []
+    for position, row in enumerate(block.rows):
+        place = None if block.places is None else tuple(block.places[position])
+        key = (block.rule, block.limits.at(position), int(row), block.others.at(position), place)
+        if key not in known:
+            chosen.append(position)
+        known.add(key)
+    return np.array(chosen, dtype=np.intp)
+
+
+def _check(
+    neighbourhood: Neighbourhood, where: Placement, findings: Findings, anew: Anew | None, size: int, threads: int
+) -> None:
     for entry in neighbourhood.layer.checks:
         if entry.rule == "geometry.duplicate":
             find_duplicates(neighbourhood, entry, findings)
-    checks = [CHECKS[entry.rule](neighbourhood, entry) for entry in neighbourhood.layer.checks if entry.rule in CHECKS]
-    if not checks:
+    usable = neighbourhood.usable & ~findings.quarantined
+    reach = reach_of(neighbourhood.layer)
+    if reach is None:
         return
+    if anew is not None:
+        fresh = Findings(neighbourhood.layer, neighbourhood.count)
+        _look(neighbourhood, where, fresh, usable & anew.near(neighbourhood.boxes, reach), size, threads)
+        if anew.join(fresh, reach, where, findings):
+            return
+    _look(neighbourhood, where, findings, usable, size, threads)
+
+
+def _look(
+    neighbourhood: Neighbourhood, where: Placement, findings: Findings, usable: Mask, size: int, threads: int
+) -> None:
+    """Look at all tiles of what is usable, and tell of them."""
+    checks = [CHECKS[entry.rule](neighbourhood, entry) for entry in neighbourhood.layer.checks if entry.rule in CHECKS]
 
     def look(tile: Tile) -> list[Any]:
         held = Held(tile, neighbourhood.shapes(tile.rows))
         return [check.look(held) for check in checks]
 
-    usable = neighbourhood.usable & ~findings.quarantined
     cut = tiles(neighbourhood.boxes, usable, max(check.reach for check in checks), size)
     if not cut:
         return
@@ -66,6 +131,32 @@ def check_between(
         check.tell([each[number] for each in seen], where, findings)
     if left_out := sum(tile.left_out for tile in cut):
         findings.add("coverage.uncompared", value=left_out)
+
+
+@cache
+def edition() -> str:
+    """A name for these checks, another for each change of their code, of the rules or of GEOS: what was found by other
+    checks is not carried over."""
+    checks = [entry for entry in resources.files("sdi.ingest.checks").iterdir() if entry.name.endswith(".py")]
+    files = [resources.files("sdi.contract") / "rules.yaml", *sorted(checks, key=lambda entry: entry.name)]
+    made = sha256(shapely.geos_version_string.encode())
+    for file in files:
+        made.update(file.read_bytes())
+    return made.hexdigest()[:16]
+
+
+def grouping(layer: Layer) -> list[str]:
+    """The attributes by which checks between features of a layer tell groups apart."""
+    lists = [entry.parameters.get(key, []) for entry in layer.checks if entry.rule in CHECKS for key in GROUPING]
+    return list(dict.fromkeys(name for names in lists for name in names))
+
+
+def reach_of(layer: Layer) -> float | None:
+    """Metres within which features of a layer count for each other; None: nothing is asked between them."""
+    columns = {name: pa.array([], pa.string()) for name in grouping(layer)}
+    nothing = InMemory(layer, np.empty(0, dtype=object), np.empty(0, dtype=bool), columns)
+    checks = [CHECKS[entry.rule](nothing, entry) for entry in layer.checks if entry.rule in CHECKS]
+    return max((check.reach for check in checks), default=None)
 
 
 def _overlap(neighbourhood: Neighbourhood, entry: Check) -> TileCheck:
@@ -93,6 +184,10 @@ CHECKS: Mapping[str, Callable[[Neighbourhood, Check], TileCheck]] = {
     "coverage.edge_mismatch": _mismatch,
     "network.dangle": _dangle,
 }
+
+
+TELLING = (*CHECKS, "network.free_end")
+"""Rules that these checks tell by."""
 
 
 def _within(neighbourhood: Neighbourhood, entry: Check) -> Groups | None:

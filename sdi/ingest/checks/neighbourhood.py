@@ -13,6 +13,7 @@ import shapely
 from numpy.typing import NDArray
 
 from sdi.contract.layer import Layer
+from sdi.ingest.cast import to_text
 from sdi.ingest.findings import Mask
 from sdi.ingest.geometry import Shapes
 
@@ -76,3 +77,44 @@ class InMemory:
 
     def ids(self, rows: Rows) -> list[str | None]:
         return [self.names[row] for row in rows]
+
+
+@dataclass(frozen=True)
+class Widened:
+    """A delivery and, in the rows behind its own, features that its layer has around it already."""
+
+    delivered: Neighbourhood
+    around: InMemory
+
+    @property
+    def layer(self) -> Layer:
+        return self.delivered.layer
+
+    @property
+    def count(self) -> int:
+        return self.delivered.count + self.around.count
+
+    @cached_property
+    def boxes(self) -> Boxes:
+        return np.concatenate([self.delivered.boxes, self.around.boxes])
+
+    @cached_property
+    def usable(self) -> Mask:
+        return np.concatenate([self.delivered.usable, self.around.usable])
+
+    def shapes(self, rows: Rows) -> Shapes:
+        mine = rows < self.delivered.count
+        found = np.empty(len(rows), dtype=object)
+        found[mine] = self.delivered.shapes(rows[mine])
+        found[~mine] = self.around.shapes(rows[~mine] - self.delivered.count)
+        return found
+
+    def column(self, name: str) -> pa.Array:
+        return pa.concat_arrays([to_text(self.delivered.column(name)), to_text(self.around.column(name))])
+
+    def ids(self, rows: Rows) -> list[str | None]:
+        mine = rows < self.delivered.count
+        found = np.empty(len(rows), dtype=object)
+        found[mine] = self.delivered.ids(rows[mine])
+        found[~mine] = self.around.ids(rows[~mine] - self.delivered.count)
+        return list(found)
