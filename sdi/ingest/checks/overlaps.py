@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from sdi.contract.layer import Check
 from sdi.ingest.checks.neighbourhood import Boxes, Rows
+from sdi.ingest.checks.sole import sole
 from sdi.ingest.checks.tiles import Held, Tile
 from sdi.ingest.findings import Findings
 from sdi.ingest.geometry import Shapes
@@ -83,16 +84,18 @@ class OverlapCheck:
 
 def overlaps(held: Held, groups: NDArray[np.int64] | None, tolerance: float) -> Overlaps:
     """Find the pairs that belong to a tile and share more than `tolerance` m². `groups` by feature of the tile."""
-    tile, shapes, fit = held.tile, held.shapes, held.surfaces
+    tile, shapes = held.tile, held.shapes
+    fit = held.surfaces[~sole(held)]
     boxes: Boxes = shapely.bounds(shapes)
     surface = shapely.area(shapes)
     copies = _copies(shapes, boxes)
     shapely.prepare(shapes[fit])
+    tree = shapely.STRtree(shapes[fit])
     hits: list[tuple[Rows, Rows, Areas, NDArray[np.float64]]] = []
     more: list[tuple[int, int]] = []
     budget, uncompared = max(BUDGET * len(shapes), 1_000_000), 0
     for start in range(0, len(fit), ASKED):
-        left, right = _pairs(tile, held.tree, fit, fit[start : start + ASKED], boxes, groups, tolerance)
+        left, right = _pairs(tile, tree, fit, fit[start : start + ASKED], boxes, groups, tolerance)
         same = (copies[left] == copies[right]) & (copies[left] >= 0)
         hits.append(_equal(left[same], right[same], shapes, surface, more))
         left, right = left[~same], right[~same]

@@ -69,18 +69,24 @@ class Rings:
         vertex: Numbers = number.astype(np.intp)
         return vertex
 
-    def free(self, groups: NDArray[np.int64] | None) -> Mask:
-        """By edge: whether it is not shared by just two features (of a group) that lie on either side of it."""
+    @cached_property
+    def _between(self) -> tuple[Numbers, Mask, Mask]:
+        """By edge: a number, equal where the two vertices are; whether the feature lies on one side of it, the same
+        for equal numbers, or on the other; whether it has a length."""
         a, b = self.vertex[self.start], self.vertex[self.start + 1]
-        forward = (a < b) == self.left_inside
         key = np.minimum(a, b).astype(np.int64) << 32 | np.maximum(a, b)
         _, key = np.unique(key, return_inverse=True)
+        return key, (a < b) == self.left_inside, a != b
+
+    def free(self, groups: NDArray[np.int64] | None) -> Mask:
+        """By edge: whether it is not shared by just two features (of a group) that lie on either side of it."""
+        key, forward, long = self._between
         if groups is not None:
             member = groups[self.owner[self.start]]
             _, key = np.unique(key * (int(member.max(initial=0)) + 1) + member, return_inverse=True)
         uses = np.bincount(key)
         balance = np.bincount(key, weights=np.where(forward, 1.0, -1.0))
-        edge: Mask = ~((uses == 2) & (balance == 0))[key] & (a != b)
+        edge: Mask = ~((uses == 2) & (balance == 0))[key] & long
         return edge
 
 

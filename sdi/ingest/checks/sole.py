@@ -1,0 +1,55 @@
+"""Which polygons of a coverage certainly share no ground with another one, told by edges instead of pair by pair.
+
+How many polygons lie over a place changes only at a free edge: at any other, one feature ends where another begins. So
+it is one number all over the interior of a polygon that no free edge of another enters, and one place of it tells that
+number; where it is one, no other polygon's interior meets it, but for the last digit of coordinates. That clears all of
+a clean coverage and 97 % of a real commune, at 4 µs a feature where holding pairs against each other costs 30 to 50.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import shapely
+
+from sdi.ingest.checks.tiles import Held
+from sdi.ingest.findings import Mask
+from sdi.ingest.geometry import Shapes
+
+MOST_FREE = 0.5
+"""Share of free edges above which nothing is asked: edges would be held against polygons for little."""
+
+
+def sole(held: Held) -> Mask:
+    """By position in `held.surfaces`: whether no other surface of the tile meets its interior. Of what is invalid, has
+    several parts or could not be told, it is not said."""
+    shapes, rings = held.shapes[held.surfaces], held.rings
+    nothing: Mask = np.zeros(len(shapes), dtype=bool)
+    if rings is None:
+        return nothing
+    valid = shapely.is_valid(shapes)
+    free = rings.free(None)
+    if not valid.all():  # what an invalid polygon covers is not told by its edges: all of them count
+        free = rings.free(valid.astype(np.int64)) | ~valid[rings.owner[rings.start]]
+    if np.count_nonzero(free) > MOST_FREE * len(free):
+        return nothing
+    shapely.prepare(shapes)
+    start = rings.start[free]
+    lines = shapely.linestrings(np.stack([rings.xy[start], rings.xy[start + 1]], axis=1))
+    alone: Mask = valid & (shapely.get_num_geometries(shapes) == 1) & _covered_once(held, shapes)
+    line, polygon = held.tree.query(lines)
+    asked = alone[polygon] & (rings.owner[start[line]] != polygon)
+    line, polygon = line[asked], polygon[asked]
+    entered = shapely.relate_pattern(shapes[polygon], lines[line], "T********")
+    alone[polygon[entered]] = False
+    return alone
+
+
+def _covered_once(held: Held, shapes: Shapes) -> Mask:
+    """Whether some place of each polygon lies in no other one, nor on its boundary."""
+    places = shapely.point_on_surface(shapes)
+    place, polygon = held.tree.query(places)
+    inside = shapely.intersects(shapes[polygon], places[place])
+    place, polygon = place[inside], polygon[inside]
+    once: Mask = np.bincount(place, minlength=len(shapes)) == 1
+    own: Mask = np.bincount(place[place == polygon], minlength=len(shapes)) == 1
+    return once & own
