@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 import shapely
@@ -169,6 +170,26 @@ class Apart:
     uncompared: int = 0
 
 
+def _packed(high: Rows, low: Rows) -> Rows:
+    """Two numbers in one."""
+    return high << 32 | low
+
+
+def _among(numbers: Rows, known: Rows) -> NDArray[np.bool_]:
+    """Which numbers are among the known ones, which are sorted and of which there are many more."""
+    if not len(known):
+        return np.zeros(len(numbers), dtype=bool)
+    place = np.minimum(np.searchsorted(known, numbers), len(known) - 1)
+    found: NDArray[np.bool_] = known[place] == numbers
+    return found
+
+
+def _ranges(begin: Rows, count: Rows) -> Rows:
+    """`count` numbers from each `begin` on, one after the other."""
+    before = np.cumsum(count) - count
+    return np.repeat(begin - before, count) + np.arange(int(count.sum()))
+
+
 def _unpacked(points: Rows, pairs: Rows) -> tuple[Rows, Rows]:
     """Vertices and features of pairs that were packed into one number each."""
     return points[pairs >> 32], pairs & 0xFFFFFFFF
@@ -234,26 +255,44 @@ class MismatchCheck:
         ends = np.stack([rings.xy[start], rings.xy[start + 1]], axis=1)
         close = tile.near(np.column_stack([ends.min(axis=1), ends.max(axis=1)]), self.reach)
         start, lines = start[close], shapely.linestrings(ends[close])
-        points = np.unique(np.concatenate([start, start + 1]))
-        points = points[tile.owns(rings.xy[points, 0], rings.xy[points, 1])]
-        _, first = np.unique(rings.owner[points] << 32 | rings.vertex[points], return_index=True)
+        points = np.concatenate([start, start + 1])
+        met, first = np.unique(_packed(rings.vertex[points], rings.owner[points]), return_index=True)
         points = points[first]
-        spots, tree = shapely.points(rings.xy[points]), shapely.STRtree(lines)
+        points = points[tile.owns(rings.xy[points, 0], rings.xy[points, 1])]
+        begin = np.flatnonzero(np.diff(rings.vertex[points], prepend=-1))
+        tree = shapely.STRtree(lines)
         budget, found = max(BUDGET * len(points), 5_000_000), [np.empty(0, dtype=np.intp)]
-        for begin in range(0, len(points), ASKED):
+        # Vertices of several features in one place are looked up once: that place, and no more than so many vertices.
+        cuts = np.unique(np.append(np.searchsorted(begin, np.arange(0, len(points), ASKED)), len(begin)))
+        for low, high in pairwise(cuts.tolist()):
             if budget <= 0:
-                return (*_unpacked(points, np.concatenate(found)), len(points) - begin)
-            at, line = tree.query(spots[begin : begin + ASKED], predicate="dwithin", distance=self.reach)
+                return (*_unpacked(points, np.concatenate(found)), len(points) - int(begin[low]))
+            place, line = self._near(rings, points[begin[low:high]], start, lines, tree)
+            count = np.diff(np.append(begin, len(points)))[low:high][place]
+            at, line = _ranges(begin[low:high][place], count), np.repeat(line, count)
             budget -= len(at)
-            at += begin
             one, two = rings.owner[points[at]], rings.owner[start[line]]
             keep = (one != two) & self._asked(rows[one], rows[two])
+            if not self._same_vertices:
+                keep &= ~_among(_packed(rings.vertex[points[at]], two), met)
             at, line, two = at[keep], line[keep], two[keep]
-            pair, place = np.unique(at << 32 | two, return_inverse=True)
+            pair, which = np.unique(_packed(at, two), return_inverse=True)
             nearest = np.full(len(pair), np.inf)
-            np.minimum.at(nearest, place, shapely.distance(spots[at], lines[line]))
+            np.minimum.at(nearest, which, shapely.distance(shapely.points(rings.xy[points[at]]), lines[line]))
             found.append(pair[nearest > (-1.0 if self._same_vertices else self.meet)])
         return (*_unpacked(points, np.concatenate(found)), 0)
+
+    def _near(self, rings: Rings, points: Rows, start: Rows, lines: Shapes, tree: shapely.STRtree) -> tuple[Rows, Rows]:
+        """The edges that pass within reach of vertices, but for those that begin or end there: nearly all do, and they
+        are told by the number of their vertices."""
+        xy = rings.xy[points]
+        point, line = tree.query(shapely.box(*(xy - self.reach).T, *(xy + self.reach).T))
+        if not self._same_vertices:
+            here, a, b = (rings.vertex[some] for some in (points[point], start[line], start[line] + 1))
+            apart = (a != here) & (b != here)
+            point, line = point[apart], line[apart]
+        near = shapely.dwithin(shapely.points(xy[point]), lines[line], self.reach)
+        return point[near], line[near]
 
     @property
     def _same_vertices(self) -> bool:
