@@ -75,18 +75,34 @@ def findings_of(layer: Layer) -> Layer:
     return _beside(layer, FINDINGS, "Point", _OF_FINDING, style, "delivered_at")
 
 
+def delivered(layer: Layer) -> list[Attribute]:
+    """What the quarantine keeps of a feature: every stored attribute as text, and behind a list the columns that its
+    items may have come in, one for each field."""
+    raw = []
+    for attribute in layer.stored:
+        raw.append(
+            Attribute(name=attribute.name, title=attribute.title, description=attribute.description, type="text")
+        )
+        for item in attribute.items or []:
+            if item.sources:
+                title = Text(vi=f"{attribute.title.vi}: {item.title.vi}", en=f"{attribute.title.en}: {item.title.en}")
+                raw.append(Attribute(name=item_column(attribute.name, item.name), title=title, type="text"))
+    return raw
+
+
+def item_column(attribute: str, item: str) -> str:
+    """Name of the column for a field of a list attribute whose items came in columns of their own."""
+    return f"{attribute}__{item}"
+
+
 def quarantine_of(layer: Layer) -> Layer:
     """The features of a layer that were not loaded: every stored attribute as the text that was delivered.
 
     Personal attributes were dropped when the file was read and are not among them.
     """
-    raw = [
-        Attribute(name=attribute.name, title=attribute.title, description=attribute.description, type="text")
-        for attribute in layer.stored
-    ]
     assert layer.geometry is not None
     style = Style(classify="qa_state", colours=STATES, stroke="#8f1710", width=1.4, opacity=0.5)
-    return _beside(layer, QUARANTINE, layer.geometry.type, [*MARKS, *raw], style, "qa_delivered_at")
+    return _beside(layer, QUARANTINE, layer.geometry.type, [*MARKS, *delivered(layer)], style, "qa_delivered_at")
 
 
 def beside(layer: Layer) -> list[Layer]:

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from sdi.contract.delivery import Request
 from sdi.contract.faults import fields_of
 from sdi.contract.layer import Attribute, Layer
-from sdi.contract.quality import MARKS
+from sdi.contract.quality import MARKS, item_column
 from sdi.errors import UsageError, nearest
 from sdi.ingest import ended, lists
 from sdi.ingest.cast import NUMERIC, Style, arrow_type, cast, clean, to_text
@@ -143,9 +143,12 @@ def _choose(attribute: Attribute, columns: list[str], private: dict[str, int]) -
 
 def _match_items(layer: Layer, columns: list[str], found: Match) -> None:
     for attribute in layer.stored:
-        if attribute.type != "list" or attribute.name in found.attributes:
-            continue
         for item in attribute.items or []:
+            if item_column(attribute.name, item.name) in columns:
+                found.items[attribute.name, item.name] = item_column(attribute.name, item.name)
+                continue
+            if attribute.name in found.attributes:
+                continue
             keys = {fold(name) for name in item.sources}
             hits = [column for column in columns if fold(column) in keys]
             mapped = [column for column in found.attributes.values() if fold(column) in keys and column not in hits]
@@ -174,7 +177,13 @@ def delivered(table: pa.Table, layer: Layer, request: Request, matched: Match) -
     """What `Conformed.raw` holds, of some rows."""
     cleaned = {column: clean(table[column]) for column in matched.used}
     parts = ((a, _Parts(a, layer, matched, cleaned, {}, request, table.num_rows)) for a in layer.stored)
-    return {attribute.name: raw for attribute, part in parts if (raw := part.raw()) is not None}
+    made = {attribute.name: raw for attribute, part in parts if (raw := part.raw()) is not None}
+    owners = {column: name for name, column in matched.attributes.items()}
+    for (attribute, item), column in matched.items.items():
+        shared = column in owners
+        raw = lists.reference(owners[column], cleaned[column]) if shared else cleaned[column]
+        made[item_column(attribute, item)] = raw
+    return made
 
 
 @dataclass(frozen=True)
@@ -204,6 +213,7 @@ class _Parts:
         if attribute.type == "list":
             typed = lists.from_text(raw, attribute)
             failed = np.asarray(pc.and_(pc.is_valid(raw), pc.is_null(typed)))
+            typed = pc.if_else(pc.is_valid(raw), typed, self._from_items())
         else:
             raw = _padded(raw, attribute)
             style = self.styles.get(self.matched.attributes.get(attribute.name, ""))
@@ -220,7 +230,12 @@ class _Parts:
         if not items:
             return pa.nulls(self.count, arrow_type(self.attribute.type, self.attribute.scale))
         styles = {item: self.styles.get(column) for item, column in items.items()}
-        return lists.from_columns({i: self.cleaned[column] for i, column in items.items()}, self.attribute, styles)
+        cleaned = {item: self.cleaned[column] for item, column in items.items()}
+        told = {name: self.cleaned[column] for name, column in self.matched.attributes.items()}
+        for item, column in items.items():
+            if column == item_column(self.attribute.name, item):
+                cleaned[item] = lists.followed(cleaned[item], told)
+        return lists.from_columns(cleaned, self.attribute, styles)
 
 
 def _default(attribute: Attribute, column: pa.Array) -> pa.Array:
@@ -242,7 +257,11 @@ def _main_codes(column: pa.Array, attribute: Attribute, layer: Layer, matched: M
     """Of `ONT(1782.6);CLN(2754.7)` in the column of a single code, the code with the largest amount is the value, when
     a list attribute of the layer takes all of them from the same column."""
     source = matched.attributes.get(attribute.name)
-    takers = [layer[owner] for (owner, _), column in matched.items.items() if column == source and layer[owner].parse]
+    takers = [
+        layer[owner]
+        for (owner, item), column in matched.items.items()
+        if column in (source, item_column(owner, item)) and layer[owner].parse
+    ]
     if attribute.type != "code" or not takers:
         return column
 

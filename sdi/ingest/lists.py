@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Mapping
 from typing import Any
 
 import pyarrow as pa
@@ -14,6 +15,7 @@ from sdi.ingest.cast import Style, cast, clean, to_text
 from sdi.ingest.encoding import by_value
 
 _PART = re.compile(r"^([^\W\d_][\w/]*?)\s*(\*)?\s*(?:[(:=]\s*([\d.,\s]+?)\s*(?:m2|m²)?\s*\)?)?$")
+_REFERENCE = re.compile(r"^\{(\w+)\}$")
 _ABSENT, _BETWEEN = "\x00", "\x1f"
 _SEPARATOR = re.compile(r"\s*[;+|\n]\s*|,\s+(?=[^\W\d])|,(?=[^\W\d])")
 
@@ -90,6 +92,22 @@ def from_columns(columns: dict[str, pa.Array], attribute: Attribute, styles: dic
         return [_item_list(dict(zip(names, row.split(_BETWEEN), strict=True)), attribute, fields) for row in rows]
 
     return by_value(keys, build)
+
+
+def reference(name: str, column: pa.Array) -> pa.Array:
+    """What stands in the quarantine for an item field that came in the column of attribute `name`: `{name}`, so that
+    whoever corrects the attribute has corrected the list."""
+    return pc.if_else(pc.is_valid(column), f"{{{name}}}", pa.scalar(None, pa.string()))
+
+
+def followed(column: pa.Array, attributes: Mapping[str, pa.Array]) -> pa.Array:
+    """A column of an item field with its references replaced by the attributes' own texts, as delivered."""
+    texts = to_text(column)
+    for text in pc.unique(texts).to_pylist():
+        found = None if text is None else _REFERENCE.match(text)
+        if found and found[1] in attributes:
+            texts = pc.if_else(pc.fill_null(pc.equal(texts, text), False), to_text(attributes[found[1]]), texts)
+    return texts
 
 
 def _item_list(texts: dict[str, str], attribute: Attribute, fields: dict[str, Item]) -> str | None:

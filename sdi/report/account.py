@@ -120,7 +120,7 @@ class Account:
     """Findings that have a place, drawn or not."""
     outlines: list[Outline] = field(default_factory=list)
     states: dict[str, int] = field(default_factory=dict)
-    """Of the features that this load put in quarantine: how many are open, corrected, waived, repeated, undone by now."""
+    """Of the features that this load put in quarantine: how many are in which state by now."""
     waivers: list[Waived] = field(default_factory=list)
     quality: list[Quality] = field(default_factory=list)
 

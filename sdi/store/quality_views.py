@@ -56,7 +56,7 @@ def _body(layer: Layer, view: Layer) -> sql.Composed:
         return _FINDINGS.format(layer=sql.Literal(layer.id))
     raw = sql.SQL(", ").join(
         sql.SQL("h.attributes ->> {} AS {}").format(sql.Literal(attribute.name), sql.Identifier(attribute.name))
-        for attribute in layer.stored
+        for attribute in quality.delivered(layer)
     )
     return _QUARANTINE.format(layer=sql.Literal(layer.id), raw=raw)
 

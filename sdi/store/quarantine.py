@@ -16,6 +16,7 @@ import pyarrow as pa
 from psycopg import sql
 from psycopg.rows import class_row
 
+from sdi.contract import quality
 from sdi.contract.layer import Layer
 from sdi.contract.rules import RULES
 from sdi.store import engine, tables
@@ -62,7 +63,7 @@ def held(
 
 def table(connection: Connection, layer: Layer, load_id: int | None = None) -> pa.Table:
     """The features of a layer that stand in quarantine, or all that a load put there: the marks of
-    `contract.quality`, every stored attribute as the text that was delivered, and `geom` (EWKB, as delivered)."""
+    `contract.quality`, what was delivered as its text, and `geom` (EWKB, as delivered)."""
     rows = list(held(connection, layer.id, load_id=load_id))
     marks: dict[str, list[Any]] = {
         "qa_state": [row.state for row in rows], "qa_rules": [row.rules for row in rows],
@@ -73,7 +74,7 @@ def table(connection: Connection, layer: Layer, load_id: int | None = None) -> p
     }  # fmt: skip
     numbers = ("qa_row", "qa_load")
     columns = {name: pa.array(values, pa.int64() if name in numbers else pa.string()) for name, values in marks.items()}
-    for attribute in layer.stored:
+    for attribute in quality.delivered(layer):
         columns[attribute.name] = pa.array([_text(row.attributes.get(attribute.name)) for row in rows], pa.string())
     columns["geom"] = pa.array([row.geom for row in rows], pa.binary())
     return pa.table(columns)
@@ -97,6 +98,18 @@ def states(connection: Connection, load_id: int) -> dict[str, int]:
     statement = "SELECT state, count(*) FROM sdi.held WHERE load_id = %s GROUP BY 1 ORDER BY 2 DESC, 1"
     with engine.translated():
         return {row[0]: row[1] for row in connection.execute(statement, [load_id])}
+
+
+def stands(connection: Connection, layer: Layer, load_id: int) -> bool:
+    """Whether anything about features of a layer stands from before this load, for `settle` to look at."""
+    row = connection.execute(
+        "SELECT EXISTS (SELECT FROM sdi.quarantine WHERE layer = %(layer)s AND ended_by IS NULL"
+        " AND load_id < %(load_id)s)"
+        " OR EXISTS (SELECT FROM sdi.finding WHERE layer = %(layer)s AND ended_by IS NULL AND feature IS NOT NULL"
+        " AND load_id < %(load_id)s)",
+        {"layer": layer.id, "load_id": load_id},
+    ).fetchone()
+    return bool(row and row[0])
 
 
 def settle(
@@ -137,7 +150,8 @@ def settle_refusals(connection: Connection, layer: str, load_id: int) -> None:
 
 
 def sum_up(connection: Connection, layer: Layer, load_id: int) -> None:
-    """Write how good the layer is after this load, by element of ISO 19157-1; belongs into the load's transaction.
+    """Write how good the layer is after this load, by element of ISO 19157-1; belongs into the load's transaction, once
+    the layer's publication is brought to its rows.
 
     Of the features handed in (served, or open in quarantine) those count as faulty that have a standing error or
     warning; what was repaired, and what is only told, is no fault of what is stored.
@@ -212,7 +226,7 @@ counted AS (
     FROM told GROUP BY element
 ),
 handed_in AS (
-    SELECT (SELECT count(*) FROM {now}) + (
+    SELECT (SELECT p.count FROM sdi.publication p WHERE p.layer = %(layer)s) + (
         SELECT count(*) FROM sdi.quarantine q WHERE q.layer = %(layer)s AND q.ended_by IS NULL
             AND NOT EXISTS (SELECT FROM {now} o WHERE o.id = q.id)
     ) AS all_of_them
