@@ -33,6 +33,10 @@ CREATE INDEX reopened_load ON sdi.reopened (reopened_by);
 CREATE INDEX finding_ended_by ON sdi.finding (ended_by) WHERE ended_by IS NOT NULL;
 CREATE INDEX quarantine_ended_by ON sdi.quarantine (ended_by) WHERE ended_by IS NOT NULL;
 
+-- The quality collections are asked by place, page by page, from QGIS.
+CREATE INDEX finding_place ON sdi.finding USING gist (place) WHERE ended_by IS NULL;
+CREATE INDEX quarantine_place ON sdi.quarantine USING gist (geom_wgs84) WHERE ended_by IS NULL;
+
 GRANT SELECT, INSERT ON sdi.reopened TO sdi_loader;
 
 RESET ROLE;
