@@ -45,7 +45,7 @@ def test_the_administrative_units_of_2025(country: Deployment, shared_data: Fold
 def test_a_whole_commune_of_parcels(country: Deployment, shared_data: Folder) -> None:
     """9,777 parcels: 6 invalid, 44 rows that repeat sheet and number, 24 overlaps of together 940.8 m2."""
     file = shared_data("vn_cadastre_duynghia") / "duynghia_parcels_redacted.geojson.zip"
-    outcome = load(country, "cadastral_parcels", file, grid=5899, constants={"commune_code": "20935"})
+    outcome = load(country, "cadastral_parcels", file, grid=5899, constants={"commune_code": "20635"})
     rules = outcome.report.by_rule()
     assert outcome.report.read == 9777
     assert rules["geometry.repaired"] + rules["geometry.invalid"] == 6
@@ -55,7 +55,7 @@ def test_a_whole_commune_of_parcels(country: Deployment, shared_data: Folder) ->
     assert sum(overlaps) == pytest.approx(940.8, rel=0.01)
     [(grid, west, south)] = country.rows(
         "SELECT ST_SRID(geom), min(ST_X(ST_Centroid(geom_wgs84))), min(ST_Y(ST_Centroid(geom_wgs84)))"
-        " FROM cadastre.cadastral_parcels WHERE commune_code = '20935' GROUP BY 1"
+        " FROM cadastre.cadastral_parcels WHERE commune_code = '20635' GROUP BY 1"
     )
     assert grid == 5899
     assert 108.0 < west < 108.5
@@ -69,7 +69,7 @@ def test_parcels_and_communes_agree_on_where_the_commune_is(country: Deployment,
     rows = country.rows(
         "SELECT u.parent_code, count(*) FROM cadastre.cadastral_parcels p JOIN admin.admin_units u"
         " ON u.level = 'commune' AND ST_Contains(u.geom_wgs84, ST_PointOnSurface(p.geom_wgs84))"
-        " WHERE p.commune_code = '20935' GROUP BY 1 ORDER BY 2 DESC"
+        " WHERE p.commune_code = '20635' GROUP BY 1 ORDER BY 2 DESC"
     )
     assert rows[0][0] == "48"
     assert rows[0][1] > 9000
@@ -152,7 +152,7 @@ def test_legacy_text_becomes_unicode(
     folder = shared_data("vn_legacy_encoding_derived")
     at = new_deployment(extent=VIETNAM)
     crs = None if file.endswith(".mif") else "EPSG:5899"
-    outcome = load(at, "cadastral_parcels", folder / file, crs=crs, constants={"commune_code": "20935"})
+    outcome = load(at, "cadastral_parcels", folder / file, crs=crs, constants={"commune_code": "20635"})
     assert outcome.delivery.encoding == encoding
     assert outcome.delivery.grid == 5899
     with (folder / "dn16_truth_utf8.csv").open(encoding="utf-8-sig") as rows:
