@@ -31,7 +31,8 @@ from sdi.report.account import (
     Waived,
 )
 from sdi.settings import Settings
-from sdi.store import ledger, quality, quarantine, waiver
+from sdi.store import findings as register
+from sdi.store import quality, quarantine, waiver
 from sdi.store.engine import Connection
 
 _HELD = 1_000
@@ -117,7 +118,7 @@ def write_findings_of(connection: Connection, path: Path, load_id: int) -> int:
     """Write all findings of a load as points for QGIS. Returns the count."""
     found = [
         Finding(**{name: each[name] for name in Finding.__dataclass_fields__ if name in each})
-        for each in ledger.findings(connection, load_id)
+        for each in register.read(connection, load_id)
     ]
     write_quality.write_findings(path, found)
     return len(found)

@@ -18,11 +18,12 @@ _WORTH = 20_000
 
 
 @contextmanager
-def filling(connection: Connection, layer: Layer, expected: int) -> Iterator[None]:
+def filling(connection: Connection, layer: Layer, expected: int) -> Iterator[bool]:
     """Take the indexes off an empty layer while the block fills it with about `expected` rows.
 
     All of it is part of the caller's transaction: what fails leaves the indexes as they were. Where somebody reads the
-    table just now, or it is served already, the indexes grow with the rows.
+    table just now, or it is served already, the indexes grow with the rows. Gives whether the table's file is a new
+    one, of this transaction.
     """
     target = tables.now(layer).as_string(connection)
     taken = False
@@ -30,7 +31,7 @@ def filling(connection: Connection, layer: Layer, expected: int) -> Iterator[Non
         connection.execute("SET LOCAL maintenance_work_mem = '256MB'")
         row = connection.execute("SELECT sdi.unindex(%s::regclass)", [target]).fetchone()
         taken = bool(row and row[0])
-    yield
+    yield taken
     if taken:
         connection.execute("SELECT sdi.reindex(%s::regclass)", [target])
 

@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from psycopg import sql
 
 from sdi.contract.layer import Attribute, Layer
-from sdi.store import tables
+from sdi.store import ledger, tables
 from sdi.store.engine import Connection
 from sdi.store.ledger import Counts
 
@@ -28,6 +28,14 @@ all rows that the layer has (`each_changed`).
 """
 NEXT = sql.Identifier("sdi_next")
 """Temporary: id, row_hash (and what else the caller needs) of every row that should be."""
+
+UNHASHED = sql.SQL("''::bytea")
+"""The row_hash of a derived row that was made with all the others of its layer: few of them are ever compared, and then
+it can be made of the row itself."""
+
+_NOWHERE = sql.SQL("NULL")
+_MOST = 0.3
+"""Share of a layer's rows from which on reading them all costs less than looking each up."""
 
 Values = Mapping[str, sql.Composable]
 """Column -> its expression over alias `s` of STAGED, in the column's own type."""
@@ -48,21 +56,27 @@ def values(layer: Layer) -> Values:
     return {name: sql.SQL("s.{}").format(sql.Identifier(name)) for name in tables.content(layer)}
 
 
-def first_of(layer: Layer, load_id: int) -> tuple[sql.Composed, sql.Composed]:
+def first_of(connection: Connection, layer: Layer, load_id: int) -> tuple[sql.Composed, sql.Composed]:
     """Head and tail of a statement that fills an empty table from a query of the layer's content, put between them."""
     names, made = tables.content(layer), values(layer)
+    has_past = exists(connection, tables.past(layer))
     head = sql.SQL("INSERT INTO {} ({}, row_hash, load_id) SELECT {}, {}, {} FROM (").format(
         tables.now(layer),
         sql.SQL(", ").join(map(sql.Identifier, names)),
         sql.SQL(", ").join(made[name] for name in names),
-        row_hash(layer, made),
+        row_hash(layer, made) if has_past else UNHASHED,
         sql.Literal(load_id),
     )
     return head, sql.SQL("{} AS s").format(sql.SQL(")"))
 
 
 def is_empty(connection: Connection, layer: Layer) -> bool:
-    row = connection.execute(sql.SQL("SELECT NOT EXISTS (SELECT FROM {})").format(tables.now(layer))).fetchone()
+    return not exists(connection, tables.now(layer))
+
+
+def exists(connection: Connection, table: sql.Composable) -> bool:
+    """Whether a table has a row."""
+    row = connection.execute(sql.SQL("SELECT EXISTS (SELECT FROM {})").format(table)).fetchone()
     return bool(row and row[0])
 
 
@@ -78,36 +92,60 @@ def write(connection: Connection, layer: Layer, load_id: int, values: Values, *,
 
     gone: as `compare` takes it.
     """
-    make_next(connection, layer, values)
-    counts = compare(connection, layer, gone=gone)
+    counts = compare(connection, layer, make_next(connection, layer, values), gone=gone)
     if counts.written:
         apply(connection, layer, load_id, values)
     connection.execute(sql.SQL("DROP TABLE {}, sdi_delta").format(NEXT))
     return counts
 
 
-def make_next(connection: Connection, layer: Layer, values: Values) -> None:
-    """Make NEXT of STAGED."""
-    connection.execute(
+def make_next(connection: Connection, layer: Layer, values: Values) -> int:
+    """Make NEXT of STAGED; return its count of rows."""
+    return connection.execute(
         sql.SQL("CREATE TEMPORARY TABLE {} ON COMMIT DROP AS SELECT {} AS id, {} AS row_hash FROM {} s").format(
             NEXT, values["id"], _hash_of(layer, values), STAGED
         )
+    ).rowcount
+
+
+def compare(
+    connection: Connection, layer: Layer, delivered: int, *, gone: sql.Composable | None,
+    place: sql.Composable = _NOWHERE,
+) -> Counts:  # fmt: skip
+    """Hold NEXT against a layer; leave the difference in the temporary table `sdi_delta` (id, was, stays, place).
+
+    delivered: the rows that NEXT has. gone: SQL condition over alias `o`, the layer's rows, that says which of those
+    absent from NEXT have ended; None: none. Everything it does not cover stays. place: a column of NEXT.
+    """
+    if gone is not None and delivered >= _MOST * ledger.count(connection, layer):
+        _compare_all(connection, layer, gone, place)
+    else:
+        _compare_some(connection, layer, gone, place)
+    connection.execute("CREATE UNIQUE INDEX ON sdi_delta (id); ANALYZE sdi_delta")
+    return _counts(connection, delivered)
+
+
+def _compare_all(connection: Connection, layer: Layer, gone: sql.Composable, place: sql.Composable) -> None:
+    """By reading both once: no index of either is needed."""
+    connection.execute("SET LOCAL work_mem = '128MB'")
+    connection.execute(
+        sql.SQL(
+            "CREATE TEMPORARY TABLE sdi_delta ON COMMIT DROP AS SELECT coalesce(n.id, o.id) AS id,"
+            " o.id IS NOT NULL AS was, n.id IS NOT NULL AS stays, {} AS place FROM {} n FULL JOIN {} o ON o.id = n.id"
+            " WHERE {} IS DISTINCT FROM n.row_hash AND (n.id IS NOT NULL OR ({}))"
+        ).format(place, NEXT, tables.now(layer), _standing_hash(layer), gone)
     )
 
 
-def compare(connection: Connection, layer: Layer, *, gone: sql.Composable | None) -> Counts:
-    """Hold NEXT against a layer; leave the difference in the temporary table `sdi_delta` (id, was, stays).
-
-    gone: SQL condition over alias `o`, the layer's rows, that says which of those absent from NEXT have ended; None:
-    none. Everything it does not cover stays.
-    """
+def _compare_some(connection: Connection, layer: Layer, gone: sql.Composable | None, place: sql.Composable) -> None:
+    """By looking up in the layer what NEXT has."""
+    index_next(connection)
     connection.execute(
         sql.SQL(
-            "CREATE UNIQUE INDEX ON {0} (id); ANALYZE {0};"
-            " CREATE TEMPORARY TABLE sdi_delta ON COMMIT DROP AS"
-            " SELECT n.id, o.id IS NOT NULL AS was, true AS stays FROM {0} n LEFT JOIN {1} o USING (id)"
-            " WHERE o.row_hash IS DISTINCT FROM n.row_hash"
-        ).format(NEXT, tables.now(layer))
+            "CREATE TEMPORARY TABLE sdi_delta ON COMMIT DROP AS"
+            " SELECT n.id, o.id IS NOT NULL AS was, true AS stays, {} AS place FROM {} n LEFT JOIN {} o ON o.id = n.id"
+            " WHERE {} IS DISTINCT FROM n.row_hash"
+        ).format(place, NEXT, tables.now(layer), _standing_hash(layer))
     )
     if gone is not None:
         connection.execute(
@@ -116,8 +154,11 @@ def compare(connection: Connection, layer: Layer, *, gone: sql.Composable | None
                 " WHERE ({}) AND NOT EXISTS (SELECT FROM {} n WHERE n.id = o.id)"
             ).format(tables.now(layer), gone, NEXT)
         )
-    connection.execute("CREATE UNIQUE INDEX ON sdi_delta (id); ANALYZE sdi_delta")
-    return _counts(connection)
+
+
+def index_next(connection: Connection) -> None:
+    """Let rows of NEXT be found by id."""
+    connection.execute(sql.SQL("CREATE UNIQUE INDEX IF NOT EXISTS sdi_next_id ON {0} (id); ANALYZE {0}").format(NEXT))
 
 
 def apply(connection: Connection, layer: Layer, load_id: int, values: Values | None) -> None:
@@ -184,13 +225,22 @@ def text_of(attribute: Attribute, value: sql.Composable) -> sql.Composable:
     return sql.SQL("({})::text").format(value)
 
 
-def _counts(connection: Connection) -> Counts:
+def _standing_hash(layer: Layer) -> sql.Composable:
+    """SQL of the hash of the layer's row, alias `o`."""
+    standing = sql.SQL("o.row_hash")
+    if layer.kind != "derived":
+        return standing
+    made = row_hash(layer, {name: sql.Identifier("o", name) for name in tables.content(layer)})
+    return sql.SQL("CASE WHEN o.row_hash = {} AND o.id IS NOT NULL THEN {} ELSE o.row_hash END").format(UNHASHED, made)
+
+
+def _counts(connection: Connection, delivered: int) -> Counts:
     row = connection.execute(
         "SELECT count(*) FILTER (WHERE stays AND NOT was), count(*) FILTER (WHERE stays AND was),"
-        " count(*) FILTER (WHERE was AND NOT stays), (SELECT count(*) FROM sdi_next) FROM sdi_delta"
+        " count(*) FILTER (WHERE was AND NOT stays) FROM sdi_delta"
     ).fetchone()
     assert row is not None
-    inserted, updated, deleted, delivered = row
+    inserted, updated, deleted = row
     return Counts(inserted, updated, deleted, unchanged=delivered - inserted - updated)
 
 
@@ -217,13 +267,17 @@ def insert(
 
 def _retire(connection: Connection, layer: Layer, load_id: int) -> None:
     """Move what is replaced or ended to the layer's past."""
-    names = sql.SQL(", ").join(map(sql.Identifier, tables.columns(layer)))
+    columns: dict[str, sql.Composable] = {name: sql.Identifier("o", name) for name in tables.columns(layer)}
+    columns["row_hash"] = _standing_hash(layer)
     connection.execute(
         sql.SQL(
             "WITH gone AS (DELETE FROM {} o USING sdi_delta d WHERE d.id = o.id AND d.was RETURNING o.*)"
-            " INSERT INTO {} ({}, load_to) SELECT {}, {} FROM gone"
-        ).format(tables.now(layer), tables.past(layer), names, names, sql.Literal(load_id))
-    )
+            " INSERT INTO {} ({}, load_to) SELECT {}, {} FROM gone o"
+        ).format(
+            tables.now(layer), tables.past(layer), sql.SQL(", ").join(map(sql.Identifier, columns)),
+            sql.SQL(", ").join(columns.values()), sql.Literal(load_id),
+        )
+    )  # fmt: skip
 
 
 def _note(connection: Connection, layer: Layer, load_id: int, which: sql.Composable) -> None:

@@ -112,7 +112,7 @@ def _make_first(
     made = None
     with connection.transaction():
         load_id = ledger.start(connection, layer, None, cause=cause)
-        head, tail = delta.first_of(layer, load_id)
+        head, tail = delta.first_of(connection, layer, load_id)
         expected = _count(connection, registry[layer.derived.subject]) if whole else 0
         with bulk.filling(connection, layer, expected):
             inserted = _run(connection, head, layer, registry, tail)
@@ -129,8 +129,8 @@ def _make_anew(connection: Connection, layer: Layer, registry: Registry, cause: 
     _run(connection, sql.SQL("CREATE TEMPORARY TABLE {} ON COMMIT DROP AS ").format(STAGED), layer, registry)
     made_anew = "o.subject_id IN (SELECT id FROM subject UNION ALL SELECT id FROM sdi_gone)"
     values = delta.values(layer)
-    delta.make_next(connection, layer, values)
-    counts = delta.compare(connection, layer, gone=sql.SQL("true" if whole else made_anew))
+    delivered = delta.make_next(connection, layer, values)
+    counts = delta.compare(connection, layer, delivered, gone=sql.SQL("true" if whole else made_anew))
     made = None
     if counts.written:
         load_id = ledger.start(connection, layer, None, cause=cause)

@@ -15,13 +15,13 @@ from typing import Any
 
 import psycopg
 from psycopg import sql
-from psycopg.rows import class_row
+from psycopg.rows import class_row, dict_row
 
 from sdi.contract.delivery import Delivery
 from sdi.contract.layer import Layer
 from sdi.contract.report import Report
 from sdi.errors import NotFound, StoreError
-from sdi.store import engine, quarantine, tables
+from sdi.store import engine, findings, quarantine, tables
 from sdi.store.engine import Connection
 
 CHANNEL = "sdi"
@@ -197,7 +197,7 @@ def refuse(connection: Connection, layer: Layer, delivery: Delivery, report: Rep
         else:
             finish(connection, load_id, Counts(), report)
             connection.execute("UPDATE sdi.load SET status = 'refused' WHERE load_id = %s", [load_id])
-        write_findings(connection, load_id, report)
+        findings.write(connection, load_id, report)
         quarantine.settle_refusals(connection, layer.id, load_id)
         bump(connection, layer.id)
     return load_id
@@ -258,30 +258,6 @@ def end_abandoned(connection: Connection, layer: str, load_id: int) -> None:
     )
 
 
-def write_findings(connection: Connection, load_id: int, report: Report) -> None:
-    """Write a report's findings beside its load."""
-    copy = (
-        "COPY sdi.finding (load_id, ordinal, layer, rule, severity, action, feature, source_row, attribute, value,"
-        " limit_value, other, sentence_vi, sentence_en, place, waived) FROM STDIN"
-    )
-    with connection.cursor().copy(copy) as rows:
-        for ordinal, finding in enumerate(report.findings, start=1):
-            place = finding.place and "SRID=4326;POINT({!r} {!r})".format(*map(float, finding.place))
-            rows.write_row((
-                load_id, ordinal, report.layer, finding.rule, finding.severity, finding.action, finding.feature,
-                finding.row, finding.attribute, _json(finding.value), _json(finding.limit), _json(finding.other),
-                finding.sentence("vi"), finding.sentence("en"), place, finding.waived,
-            ))  # fmt: skip
-
-
-def _json(value: Any) -> str | None:
-    """JSON that PostgreSQL takes: without NUL, which text there cannot hold; a numpy number as its Python one."""
-    if value is None:
-        return None
-    text = json.dumps(value, default=lambda other: other.item() if hasattr(other, "item") else str(other))
-    return text.replace("\\u0000", "\\ufffd")
-
-
 def history(connection: Connection, layer: str | None = None, limit: int = 100) -> list[Entry]:
     """The newest entries first, of one layer or of all."""
     fields = _names(dict.fromkeys(Entry.__dataclass_fields__))
@@ -291,17 +267,6 @@ def history(connection: Connection, layer: str | None = None, limit: int = 100) 
     ).format(fields)
     with connection.cursor(row_factory=class_row(Entry)) as cursor:
         return cursor.execute(statement, {"layer": layer, "limit": limit}).fetchall()
-
-
-def findings(connection: Connection, load_id: int) -> list[dict[str, Any]]:
-    """The findings of a load, as `Finding.to_json()` gives them."""
-    query = (
-        "SELECT jsonb_build_object('rule', rule, 'severity', severity, 'action', action, 'feature', feature,"
-        " 'row', source_row, 'attribute', attribute, 'value', value, 'limit', limit_value, 'other', other,"
-        " 'place', CASE WHEN place IS NOT NULL THEN jsonb_build_array(ST_X(place), ST_Y(place)) END,"
-        " 'waived', waived, 'vi', sentence_vi, 'en', sentence_en) FROM sdi.finding WHERE load_id = %s ORDER BY ordinal"
-    )
-    return [row[0] for row in connection.execute(query, [load_id])]
 
 
 def _names(facts: Mapping[str, Any]) -> sql.Composed:
@@ -365,6 +330,12 @@ def _publications(connection: Connection) -> list[Publication]:
     ]  # fmt: skip
 
 
+def count(connection: Connection, layer: Layer) -> int:
+    """The features that a layer had after its last load."""
+    row = connection.execute("SELECT count FROM sdi.publication WHERE layer = %s", [layer.id]).fetchone()
+    return int(row[0]) if row else 0
+
+
 def publish(connection: Connection, layer: Layer) -> None:
     """Serve a layer (again). Raises NotFound when nothing was ever loaded into it."""
     _set_published(connection, layer, True)
@@ -394,16 +365,13 @@ def renew(connection: Connection, layer: Layer, load_id: int, *, changed: bool) 
         "UPDATE sdi.publication SET load_id = %s, loaded_at = now() WHERE layer = %s", [load_id, layer.id]
     )
     if changed:
-        begin, end = _time(layer)
-        statement = sql.SQL(
-            "UPDATE sdi.publication SET generation = generation + 1, changed_at = now(), count = f.count,"
-            " west = ST_XMin(f.box), south = ST_YMin(f.box), east = ST_XMax(f.box), north = ST_YMax(f.box),"
-            " grids = coalesce(f.grids, '{{}}'), time_start = f.time_start, time_end = f.time_end"
-            " FROM (SELECT count(*) AS count, ST_Extent(geom_wgs84) AS box,"
-            "       array_agg(DISTINCT ST_SRID(geom)) FILTER (WHERE geom IS NOT NULL) AS grids,"
-            "       {} AS time_start, {} AS time_end FROM {}) f WHERE layer = %s"
-        ).format(begin, end, tables.now(layer))
-        connection.execute(statement, [layer.id])
+        known = _known(connection, layer)
+        connection.execute(
+            "UPDATE sdi.publication SET generation = generation + 1, changed_at = now(), count = %(count)s,"
+            " west = %(west)s, south = %(south)s, east = %(east)s, north = %(north)s, grids = %(grids)s,"
+            " time_start = %(time_start)s, time_end = %(time_end)s WHERE layer = %(layer)s",
+            {**known, "layer": layer.id},
+        )
     bump(connection, layer.id)
 
 
@@ -431,6 +399,25 @@ def renew_coverage(
         },
     )  # fmt: skip
     bump(connection, layer.id)
+
+
+def _known(connection: Connection, layer: Layer) -> dict[str, Any]:
+    """What a publication tells of a layer's rows. A query by itself, and no aggregate that has to sort: so it is shared
+    among processes, as no part of a statement that writes is."""
+    begin, end = _time(layer)
+    query = sql.SQL(
+        "SELECT count, ST_XMin(box) AS west, ST_YMin(box) AS south, ST_XMax(box) AS east, ST_YMax(box) AS north,"
+        " time_start, time_end, lowest, highest FROM (SELECT count(*) AS count, ST_Extent(geom_wgs84) AS box,"
+        " {} AS time_start, {} AS time_end, min(ST_SRID(geom)) AS lowest, max(ST_SRID(geom)) AS highest FROM {}) AS f"
+    ).format(begin, end, tables.now(layer))
+    with connection.cursor(row_factory=dict_row) as cursor:
+        known = cursor.execute(query).fetchone()
+    assert known is not None
+    lowest, highest = known.pop("lowest"), known.pop("highest")
+    if lowest == highest:
+        return {**known, "grids": [] if lowest is None else [lowest]}
+    several = sql.SQL("SELECT DISTINCT ST_SRID(geom) FROM {} WHERE geom IS NOT NULL ORDER BY 1")
+    return {**known, "grids": [row[0] for row in connection.execute(several.format(tables.now(layer)))]}
 
 
 def _time(layer: Layer) -> tuple[sql.Composable, sql.Composable]:

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, replace
 from datetime import date
+from functools import cached_property
 from time import perf_counter
 from typing import Any
 
@@ -32,6 +33,7 @@ from sdi.store import (
     delta,
     ending,
     engine,
+    findings,
     genealogy,
     hold,
     ledger,
@@ -51,6 +53,10 @@ _HELD = pa.schema({
     "findings": pa.string(), "attributes": pa.string(), "geom": pa.binary(), "geom_wgs84": pa.binary(),
 })  # fmt: skip
 """What is copied into `sdi.quarantine`."""
+_HASH = pa.field("row_hash", pa.binary())
+"""A feature's hash; a delivery may bring it (`content.row_hashes`)."""
+_HELD_IDS = sql.Identifier("sdi_held")
+"""Temporary: the ids of the delivery's features that go to quarantine."""
 _POSITION = "sdi_position"
 """Column of NEXT: the place of a row in the delivery, from 0."""
 type Reader = Callable[[], pa.RecordBatchReader]
@@ -119,7 +125,7 @@ def load(
         reader = features.to_reader if isinstance(features, pa.Table) else features
         reader = _compare(connection, layer, registry, load_id, reader, report, day or date.today())
         counts, delivered = _write(connection, _Arrived(layer, reader, delivery, report, load_id))
-        ledger.write_findings(connection, load_id, report)
+        findings.write(connection, load_id, report)
         quarantine.settle(connection, layer, load_id, delivered=delivered, mode=delivery.mode)
         connection.execute("DROP TABLE IF EXISTS sdi_next, sdi_delta, sdi_staged; DROP TABLE sdi_held")
         genealogy.record(connection, layer, load_id)
@@ -175,7 +181,7 @@ def enter_coverage(
         ).fetchone()
         counts = Counts(unchanged=1) if same else Counts(inserted=1)
         quarantine.settle_coverage(connection, layer, load_id)
-        ledger.write_findings(connection, load_id, report)
+        findings.write(connection, load_id, report)
         ledger.finish(connection, load_id, counts, report)
         if same:
             ledger.bump(connection, layer.id)
@@ -259,9 +265,27 @@ class _Arrived:
     report: Report
     load_id: int
 
-    @property
+    @cached_property
     def sent(self) -> pa.Schema:
         return sending.schema(self.layer, self.features().schema)
+
+    @cached_property
+    def hashed(self) -> pa.Schema:
+        """What is sent, and the hash of each row."""
+        return pa.schema([*self.sent, _HASH])
+
+    def rows(self, chosen: NDArray[np.bool_] | None = None) -> Iterator[pa.RecordBatch]:
+        """The features, all or the chosen ones, with the hashes that came with them, else with ours."""
+        reader, position = self.features(), 0
+        told = _HASH.name in reader.schema.names
+        for rows in sending.fitted(reader, self.hashed if told else self.sent):
+            picked = rows if chosen is None else rows.filter(pa.array(chosen[position : position + len(rows)]))
+            position += len(rows)
+            if len(picked) and not told:
+                columns = [*picked.columns, row_hashes(self.layer, picked)]
+                picked = pa.RecordBatch.from_arrays(columns, schema=self.hashed)
+            if len(picked):
+                yield picked
 
 
 def _write(connection: Connection, arrived: _Arrived) -> tuple[Counts, sql.Composable]:
@@ -270,24 +294,27 @@ def _write(connection: Connection, arrived: _Arrived) -> tuple[Counts, sql.Compo
     if delta.is_empty(connection, layer):
         return _fill(connection, arrived), tables.now(layer)
     mode = ending.mode_of(layer, arrived.delivery)
-    _send_heads(connection, layer, arrived.features, arrived.sent)
-    if not _exists(connection, NEXT) and mode == "full" and layer.load.scope is None:
+    delivered = _send_heads(connection, arrived)
+    if not delivered and mode == "full" and layer.load.scope is None:
         raise UsageError(
             f"The delivery has no good feature; as a full delivery it would end all of '{layer.id}'.",
             hint="Correct the file, or withdraw the layer if that is meant.",
         )
     ending.name(connection, arrived.delivery)
-    counts = delta.compare(connection, layer, gone=ending.gone(layer, mode))
+    place = sql.Identifier("n", _POSITION)
+    counts = delta.compare(connection, layer, delivered, gone=ending.gone(layer, mode), place=place)
     for finding in ending.examine(connection, layer, arrived.delivery, counts):
         report.findings.insert(0, finding)
     ending.forget(connection)
     if report.refused:
         raise ledger.Refused
     _change(connection, arrived, counts)
+    if quarantine.stands(connection, layer, arrived.load_id) or delta.exists(connection, _HELD_IDS):
+        delta.index_next(connection)
     held = connection.execute(
         sql.SQL(
-            "SELECT count(*) FROM {} o JOIN sdi_held h USING (id) WHERE NOT EXISTS (SELECT FROM {} n WHERE n.id = o.id)"
-        ).format(tables.now(layer), NEXT)
+            "SELECT count(*) FROM {} o JOIN {} h USING (id) WHERE NOT EXISTS (SELECT FROM {} n WHERE n.id = o.id)"
+        ).format(tables.now(layer), _HELD_IDS, NEXT)
     ).fetchone()
     return replace(counts, kept=held[0] if held else 0), NEXT
 
@@ -296,7 +323,7 @@ def _change(connection: Connection, arrived: _Arrived, counts: Counts) -> None:
     """Send what is new or differs, and write it."""
     layer, values = arrived.layer, None
     if counts.inserted or counts.updated:
-        values = _send(connection, layer, arrived.features, arrived.sent, _differing(connection))
+        values = _send(connection, arrived, _differing(connection, counts.inserted + counts.updated + counts.unchanged))
     if counts.written:
         delta.apply(connection, layer, arrived.load_id, values)
 
@@ -304,80 +331,64 @@ def _change(connection: Connection, arrived: _Arrived, counts: Counts) -> None:
 def _fill(connection: Connection, arrived: _Arrived) -> Counts:
     """Send all features into an empty layer."""
     layer, load_id = arrived.layer, arrived.load_id
-    with bulk.filling(connection, layer, arrived.report.kept):
+    with bulk.filling(connection, layer, arrived.report.kept) as anew:
         if any(pa.types.is_floating(arrived.sent.field(a.name).type) for a in layer.stored if a.type == "decimal"):
-            values = _send(connection, layer, arrived.features, arrived.sent)
+            values = _send(connection, arrived)
             count = delta.insert(connection, layer, load_id, values)
         else:
-            count = _send_into_layer(connection, arrived)
+            count = _send_into_layer(connection, arrived, frozen=anew)
     delta.note_all(connection, layer, load_id)
     return Counts(inserted=count)
 
 
-def _send_into_layer(connection: Connection, arrived: _Arrived) -> int:
-    layer, sent, load_id = arrived.layer, arrived.sent, pa.scalar(arrived.load_id, pa.int64())
-    written = pa.schema([*sent, pa.field("row_hash", pa.binary()), pa.field("load_id", pa.int64())])
+def _send_into_layer(connection: Connection, arrived: _Arrived, *, frozen: bool) -> int:
+    layer, load_id = arrived.layer, pa.scalar(arrived.load_id, pa.int64())
+    written = pa.schema([*arrived.hashed, pa.field("load_id", pa.int64())])
     batches = (
-        pa.RecordBatch.from_arrays(
-            [*rows.columns, row_hashes(layer, rows), pa.repeat(load_id, len(rows))], schema=written
-        )
-        for rows in sending.fitted(arrived.features(), sent)
+        pa.RecordBatch.from_arrays([*rows.columns, pa.repeat(load_id, len(rows))], schema=written)
+        for rows in arrived.rows()
     )
-    return sending.copy_arrow(connection, tables.now(layer), written, batches, _lists(layer))
+    return sending.copy_arrow(connection, tables.now(layer), written, batches, _lists(layer), frozen=frozen)
 
 
-def _send_heads(connection: Connection, layer: Layer, features: Reader, sent: pa.Schema) -> None:
-    """Make NEXT: id, hash, position and scope of each feature."""
-    also = [sent.field(layer.load.scope)] if layer.load.scope else []
-    head = pa.schema([sent.field("id"), pa.field("row_hash", pa.binary()), pa.field(_POSITION, pa.int32()), *also])
+def _send_heads(connection: Connection, arrived: _Arrived) -> int:
+    """Make NEXT: id, hash, position and scope of each feature; return their count."""
+    layer = arrived.layer
+    names = ["id", _HASH.name, *([layer.load.scope] if layer.load.scope else [])]
+    head = pa.schema([*(arrived.hashed.field(name) for name in names), pa.field(_POSITION, pa.int32())])
     connection.execute(
         sql.SQL("CREATE TEMPORARY TABLE {} ({}) ON COMMIT DROP").format(NEXT, sending.columns(layer, head))
     )
 
     def heads() -> Iterator[pa.RecordBatch]:
         position = 0
-        for rows in sending.fitted(features(), sent):
-            places = pa.array(range(position, position + len(rows)), pa.int32())
-            more = [rows[field.name] for field in also]
-            yield pa.RecordBatch.from_arrays([rows["id"], row_hashes(layer, rows), places, *more], schema=head)
+        for rows in arrived.rows():
+            places = pa.array(np.arange(position, position + len(rows), dtype=np.int32))
+            yield pa.RecordBatch.from_arrays([*(rows[name] for name in names), places], schema=head)
             position += len(rows)
 
-    sending.copy_arrow(connection, NEXT, head, heads())
+    return sending.copy_arrow(connection, NEXT, head, heads())
 
 
-def _differing(connection: Connection) -> NDArray[np.bool_]:
-    """Which features, by position, are new or differ from what the layer has."""
-    row = connection.execute(sql.SQL("SELECT count(*) FROM {}").format(NEXT)).fetchone()
-    chosen = np.zeros(row[0] if row else 0, bool)
-    query = sql.SQL("SELECT n.{} FROM sdi_delta d JOIN {} n USING (id) WHERE d.stays")
-    with connection.cursor(name="sdi_differing") as cursor:
-        cursor.execute(query.format(sql.Identifier(_POSITION), NEXT))
+def _differing(connection: Connection, delivered: int) -> NDArray[np.bool_]:
+    """Which of the features, by position, are new or differ from what the layer has."""
+    chosen = np.zeros(delivered, bool)
+    with connection.cursor(name="sdi_differing", binary=True) as cursor:
+        cursor.execute("SELECT place FROM sdi_delta WHERE stays")
         while rows := cursor.fetchmany(sending.CHUNK):
             chosen[[row[0] for row in rows]] = True
     return chosen
 
 
-def _send(
-    connection: Connection, layer: Layer, features: Reader, sent: pa.Schema, chosen: NDArray[np.bool_] | None = None
-) -> Values:
+def _send(connection: Connection, arrived: _Arrived, chosen: NDArray[np.bool_] | None = None) -> Values:
     """Send features, all or the chosen ones, into STAGED; return the expressions that give its columns the layer's
     types."""
-    wanted = pa.schema([*sent, pa.field("row_hash", pa.binary())])
-    connection.execute(
-        sql.SQL("CREATE TEMPORARY TABLE {} ({}) ON COMMIT DROP").format(STAGED, sending.columns(layer, wanted))
-    )
-
-    def batches() -> Iterator[pa.RecordBatch]:
-        position = 0
-        for rows in sending.fitted(features(), sent):
-            picked = rows if chosen is None else rows.filter(pa.array(chosen[position : position + len(rows)]))
-            position += len(rows)
-            if len(picked):
-                yield pa.RecordBatch.from_arrays([*picked.columns, row_hashes(layer, picked)], schema=wanted)
-
-    sending.copy_arrow(connection, STAGED, wanted, batches(), _lists(layer))
+    layer = arrived.layer
+    columns = sending.columns(layer, arrived.hashed)
+    connection.execute(sql.SQL("CREATE TEMPORARY TABLE {} ({}) ON COMMIT DROP").format(STAGED, columns))
+    sending.copy_arrow(connection, STAGED, arrived.hashed, arrived.rows(chosen), _lists(layer))
     connection.execute(sql.SQL("ANALYZE {}").format(STAGED))
-    names = (*tables.content(layer), "source_row", "row_hash")
+    names = (*tables.content(layer), "source_row", _HASH.name)
     values = {name: sql.SQL("s.{}").format(sql.Identifier(name)) for name in names}
     for attribute in layer.stored:
         if attribute.type == "decimal":
@@ -387,11 +398,6 @@ def _send(
 
 def _lists(layer: Layer) -> list[str]:
     return [attribute.name for attribute in layer.stored if attribute.type == "list"]
-
-
-def _exists(connection: Connection, table: sql.Composable) -> bool:
-    row = connection.execute(sql.SQL("SELECT EXISTS (SELECT FROM {})").format(table)).fetchone()
-    return bool(row and row[0])
 
 
 def _forget_statistics(connection: Connection, layer: Layer, registry: Registry) -> None:

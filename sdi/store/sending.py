@@ -91,11 +91,14 @@ def copy_arrow(
     wanted: pa.Schema,
     batches: Iterable[pa.RecordBatch],
     json: Iterable[str] = (),
+    *,
+    frozen: bool = False,
 ) -> int:
     """COPY batches of a schema into a table's columns of the same names; return the count of rows.
 
     json: text columns that are jsonb there. PostGIS takes EWKB as a geometry's binary form. The batches are made in a
-    thread of their own.
+    thread of their own. frozen: the table's file was made in this transaction, so that its pages can be written as
+    visible to everybody at once, and need not be written again when it turns out that they are.
     """
     encoders = {field.name: ArrowToPostgresBinaryEncoder.infer_encoder(field) for field in wanted}
     for name in json:
@@ -103,7 +106,8 @@ def copy_arrow(
     encoder = ArrowToPostgresBinaryEncoder.new_with_encoders(wanted, encoders)
     names = sql.SQL(", ").join(map(sql.Identifier, wanted.names))
     cursor = connection.cursor()
-    with cursor.copy(sql.SQL("COPY {} ({}) FROM STDIN (FORMAT binary)").format(table, names)) as copy:
+    options = sql.SQL("FORMAT binary, FREEZE" if frozen else "FORMAT binary")
+    with cursor.copy(sql.SQL("COPY {} ({}) FROM STDIN ({})").format(table, names, options)) as copy:
         copy.write(encoder.write_header())
         for part in _ahead(encoder.write_batch(batch) for batch in batches):
             copy.write(part)

@@ -13,7 +13,7 @@ import shapely
 
 from sdi.contract.report import Finding, Found, Report
 from sdi.errors import ContractError, NotFound, StoreError, UsageError
-from sdi.store import derived, engine, ledger, loader
+from sdi.store import derived, engine, findings, ledger, loader
 from tests.store.town import Town, delivery, features, plot, shop, terminate, zone
 
 
@@ -169,7 +169,7 @@ def test_a_feature_in_quarantine_keeps_its_old_state(settled: Town) -> None:
     assert (entry.kept, entry.quarantined, entry.read) == (1, 1, 10)
     held = settled.rows("SELECT id, source_row, attributes ->> 'raw', ST_SRID(geom) FROM sdi.quarantine")
     assert held == [("P9", 101, "a\ufffdb", 9210)]
-    assert [finding["feature"] for finding in ledger.findings(settled.connection, done.load_id)] == ["P9"]
+    assert [finding["feature"] for finding in findings.read(settled.connection, done.load_id)] == ["P9"]
 
 
 def test_a_shape_that_no_library_reads_goes_to_quarantine_without_it(town: Town) -> None:
@@ -234,7 +234,7 @@ def test_a_refused_delivery_stands_in_the_ledger_and_the_old_layer_stays(settled
     load_id = ledger.refuse(settled.connection, layer, delivery(layer), report)
     entry = ledger.history(settled.connection, "zones")[0]
     assert (entry.load_id, entry.status, entry.read, entry.by_rule) == (load_id, "refused", 5, {"place.outside": 1})
-    finding = ledger.findings(settled.connection, load_id)[0]
+    finding = findings.read(settled.connection, load_id)[0]
     assert finding["place"] == [106.7, 10.8]
     assert "nằm ngoài" in finding["vi"]
     assert ledger.published(settled.connection) == before
