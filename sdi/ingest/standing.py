@@ -20,7 +20,6 @@ from sdi.ingest.cast import to_text
 from sdi.ingest.checks.anew import Anew
 from sdi.ingest.checks.between import grouping
 from sdi.ingest.checks.neighbourhood import Boxes, InMemory, Neighbourhood
-from sdi.ingest.checks.tiles import cells
 from sdi.ingest.findings import Mask, Rows
 from sdi.ingest.geometry import Shapes
 from sdi.ingest.place import Placement
@@ -154,13 +153,11 @@ def around(
     boxes = delivered.boxes[delivered.usable & np.isfinite(delivered.boxes).all(axis=1)]
     if not len(boxes):
         return None
-    asked = _in_degrees(_gathered(boxes) + reach * np.array([-1, -1, 1, 1]), where)
+    asked = _in_degrees(_grown(_gathered(boxes), reach), where)
     table = standing.around(asked, grouping(layer), scope if mode == "full" else ())
-    replaced = pc.is_in(table["id"], value_set=ids)
-    table = table.filter(pc.invert(replaced))
+    table = table.filter(pc.invert(pc.is_in(table["id"], value_set=ids)))
     shapes = _brought(_parsed(table["geom"]), where.grid)
-    tree = shapely.STRtree(shapely.box(*(boxes + reach * np.array([-1, -1, 1, 1])).T))
-    near = np.unique(tree.query(shapes)[0])
+    near = _meeting(shapely.bounds(shapes), _grown(boxes, reach))
     if not len(near):
         return None
     table = table.take(pa.array(near))
@@ -168,16 +165,33 @@ def around(
     return InMemory(layer, shapes[near], np.ones(len(near), dtype=bool), columns, table["id"].to_pylist())
 
 
+def _meeting(few: Boxes, many: Boxes) -> Rows:
+    """Which of a few boxes meet one of many."""
+    known = few[np.isfinite(few).all(axis=1)]
+    if not len(known):
+        return np.empty(0, dtype=np.intp)
+    (west, south), (east, north) = known[:, :2].min(axis=0), known[:, 2:].max(axis=0)
+    close = (many[:, 0] <= east) & (many[:, 2] >= west) & (many[:, 1] <= north) & (many[:, 3] >= south)
+    tree = shapely.STRtree(shapely.box(*few.T))
+    return np.unique(tree.query(shapely.box(*many[close].T))[1])
+
+
 def _gathered(boxes: Boxes) -> Boxes:
-    """The boxes, or those of groups of what is near each other where they are many."""
+    """The boxes, or those of groups of what is near each other where they are many: strips, each cut into as many."""
     if len(boxes) <= SEARCHED:
         return boxes
-    middles = (boxes[:, :2] + boxes[:, 2:]) / 2
-    found = []
-    for west, south, east, north in cells(middles, len(boxes) // SEARCHED + 1):
-        inside = (middles[:, 0] >= west) & (middles[:, 0] < east) & (middles[:, 1] >= south) & (middles[:, 1] < north)
-        found.append(np.concatenate([boxes[inside, :2].min(axis=0), boxes[inside, 2:].max(axis=0)]))
-    return np.array(found)
+    cuts = int(np.sqrt(SEARCHED))
+    strip = np.empty(len(boxes), dtype=np.intp)
+    strip[np.argsort(boxes[:, 0])] = np.arange(len(boxes)) * cuts // len(boxes)
+    order = np.lexsort([boxes[:, 1], strip])
+    starts = np.arange(cuts * cuts) * len(boxes) // (cuts * cuts)
+    low = np.minimum.reduceat(boxes[order, :2], starts)
+    return np.concatenate([low, np.maximum.reduceat(boxes[order, 2:], starts)], axis=1)
+
+
+def _grown(boxes: Boxes, metres: float) -> Boxes:
+    grown: Boxes = boxes + metres * np.array([-1, -1, 1, 1])
+    return grown
 
 
 def _parsed(column: pa.ChunkedArray) -> Shapes:
@@ -209,8 +223,7 @@ def _in_grid(degrees: NDArray[np.float64], where: Placement) -> Boxes:
 
 def _in_degrees(boxes: Boxes, where: Placement) -> NDArray[np.float64]:
     """Boxes of the grid as boxes in degrees that hold them."""
-    grown = boxes + MARGIN * np.array([-1, -1, 1, 1])
-    return _around(where.to_wgs84(_corners(grown)).reshape(-1, 4, 2), 0.0)
+    return _around(where.to_wgs84(_corners(_grown(boxes, MARGIN))).reshape(-1, 4, 2), 0.0)
 
 
 def _corners(boxes: NDArray[np.float64]) -> NDArray[np.float64]:
