@@ -85,7 +85,7 @@ def tiles(boxes: Boxes, usable: Mask, reach: float, size: int = SIZE) -> list[Ti
     rows = np.flatnonzero(usable & np.isfinite(boxes).all(axis=1))
     known = boxes[rows]
     made = []
-    for cell in cells(known[:, :2], size):
+    for cell in _cells(known[:, :2], (-np.inf, -np.inf, np.inf, np.inf), size):
         here = Tile(cell, rows[:0])
         inside = np.flatnonzero(here.near(known, reach))
         left_out = max(0, len(inside) - CROWD * size)
@@ -95,12 +95,6 @@ def tiles(boxes: Boxes, usable: Mask, reach: float, size: int = SIZE) -> list[Ti
         if len(inside):
             made.append(Tile(cell, rows[inside], left_out))
     return made
-
-
-def cells(points: NDArray[np.float64], size: int) -> list[tuple[float, float, float, float]]:
-    """The plane cut into half open cells, west, south, east, north, with at most `size` of the points in each, but for
-    points in one place."""
-    return _cells(points, (-np.inf, -np.inf, np.inf, np.inf), size)
 
 
 def _cells(
