@@ -70,7 +70,8 @@ def clean(column: Column) -> pa.Array:
         return _null_nan(column)
     if not (pa.types.is_string(kind) or pa.types.is_large_string(kind)):
         return column
-    return _normal(column)
+    coded = column.dictionary_encode()  # of most columns the values are few, and each is looked at once
+    return _normal(coded.dictionary).take(coded.indices)
 
 
 _ODD_BLANKS = (

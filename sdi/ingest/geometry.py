@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,7 @@ from sdi.ingest.child import wkb_codes
 from sdi.ingest.findings import Findings, Mask
 from sdi.ingest.place import Box, Placement
 
+Coordinates = NDArray[np.float64]
 Shapes = NDArray[Any]
 """Object array of shapely geometries, None where there is none."""
 
@@ -93,6 +95,8 @@ def reachable(shapes: Shapes, where: Placement, findings: Findings) -> Shapes:
 
 
 def _not_finite(shapes: Shapes) -> NDArray[np.intp]:
+    if np.isfinite(shapely.get_coordinates(shapes)).all():
+        return np.empty(0, dtype=np.intp)
     coordinates, owner = shapely.get_coordinates(shapes, return_index=True)
     bad: NDArray[np.intp] = np.unique(owner[~np.isfinite(coordinates).all(axis=1)])
     return bad
@@ -190,14 +194,34 @@ def place(shapes: Shapes, where: Placement) -> tuple[Shapes, Shapes]:
     None for all): a file in WGS 84 made with the official operation is not sent there and back."""
     if where.kept:
         return shapes, np.full(len(shapes), None, dtype=object)
-    master = shapely.transform(shapes, where.to_master)
+    master = _carried(shapes, where.to_master)
     official = where.used == 4326 and where.operation in (None, 6960)
     return master, shapes if official else np.full(len(shapes), None, dtype=object)
 
 
+def _carried(shapes: Shapes, way: Callable[[Coordinates], Coordinates]) -> Shapes:
+    """Shapes with their coordinates brought elsewhere, each place once: parcels share most of theirs with neighbours,
+    and to find them takes an eighth of the time that PROJ takes."""
+
+    def each(xy: Coordinates) -> Coordinates:
+        places, numbers = distinct(xy)
+        return way(places)[numbers]
+
+    carried: Shapes = shapely.transform(shapes, each)
+    return carried
+
+
+def distinct(xy: Coordinates) -> tuple[Coordinates, NDArray[np.int32]]:
+    """The different places among (n, 2) coordinates, by their bits, and for each coordinate the number of its place."""
+    whole = pa.py_buffer(np.ascontiguousarray(xy))
+    coded = pa.Array.from_buffers(pa.binary(16), len(xy), [None, whole]).dictionary_encode()
+    places = np.frombuffer(coded.dictionary.buffers()[1] or b"", np.float64).reshape(-1, 2)
+    return places, np.asarray(coded.indices)
+
+
 def lonlat(shapes: Shapes, where: Placement) -> Shapes:
     """Longitude and latitude of shapes in the grid for showing them; None where they have none."""
-    made: Shapes = shapely.transform(shapes, where.to_wgs84)
+    made = _carried(shapes, where.to_wgs84)
     return _without(made, _not_finite(made))
 
 
@@ -207,7 +231,7 @@ def to_wgs84(master: Shapes, known: Shapes, where: Placement, findings: Findings
     made = known.copy()
     made[shapely.is_missing(master)] = None
     if len(rows):
-        derived = shapely.transform(master[rows], where.to_wgs84)
+        derived = _carried(master[rows], where.to_wgs84)
         made[rows] = derived
         made = reachable(made, where, findings)
     # The projection bends edges, so a ring that touches itself in the grid may cross itself in degrees by a hair.

@@ -10,7 +10,7 @@ import shapely
 from numpy.typing import NDArray
 
 from sdi.ingest.findings import Mask
-from sdi.ingest.geometry import Shapes
+from sdi.ingest.geometry import Shapes, distinct
 
 Coordinates = NDArray[np.float64]
 Numbers = NDArray[np.intp]
@@ -63,10 +63,7 @@ class Rings:
     @cached_property
     def vertex(self) -> Numbers:
         """A number for each vertex, equal where the coordinates are equal to the last bit."""
-        _, x = np.unique(self.xy[:, 0], return_inverse=True)
-        _, y = np.unique(self.xy[:, 1], return_inverse=True)
-        _, number = np.unique(x.astype(np.int64) << 32 | y, return_inverse=True)
-        vertex: Numbers = number.astype(np.intp)
+        vertex: Numbers = distinct(self.xy + 0.0)[1].astype(np.intp)  # no -0.0
         return vertex
 
     @cached_property

@@ -82,9 +82,20 @@ class Subject:
     repair_tolerance: float
     """Percent of area that a repair may change."""
     changed: list[Rows]
+    _paths: Paths | None = None
 
     def paths(self) -> Paths:
-        return paths_of(self.master)
+        """Of the master as it is now."""
+        if self._paths is None:
+            self._paths = paths_of(self.master)
+        return self._paths
+
+    def put(self, rows: Rows, made: Shapes) -> None:
+        """Put what was made of rows in their place."""
+        if len(rows):
+            self.master[rows] = made
+            self.changed.append(rows)
+            self._paths = None
 
 
 def check_shapes(layer: Layer, raw: Shapes, master: Shapes, where: Placement, findings: Findings) -> Rows:
@@ -120,7 +131,8 @@ def check_spikes(entry: Check, subject: Subject, findings: Findings) -> None:
     cross, dot = one[:, 0] * two[:, 1] - one[:, 1] * two[:, 0], (one * two).sum(axis=1)
     angle = np.degrees(np.arctan2(np.abs(cross), dot))
     arm = float(entry.parameters.get("arm", ARM))
-    sharp = np.flatnonzero((angle < entry.bound) & (np.hypot(*one.T) > arm) & (np.hypot(*two.T) > arm))
+    sharp = np.flatnonzero(angle < entry.bound)
+    sharp = sharp[(np.hypot(*one[sharp].T) > arm) & (np.hypot(*two[sharp].T) > arm)]
     sharp = sharp[np.lexsort([angle[sharp], paths.owner[at[sharp]]])]
     rows, first = np.unique(paths.owner[at[sharp]], return_index=True)
     made = _without(subject.master[rows], rows, paths, at[sharp], before[sharp])
@@ -230,8 +242,7 @@ def _answer(
     dropped = shapely.get_num_coordinates(old[good]) - shapely.get_num_coordinates(made[good])
     area = np.round(shapely.area(made[good]) - shapely.area(old[good]), 4)
     findings.add("geometry.vertices_dropped", rows[good], values=dropped, others=area, places=places[good])
-    subject.master[rows[good]] = made[good]
-    subject.changed.append(rows[good])
+    subject.put(rows[good], made[good])
 
 
 CHECKS: Mapping[str, Callable[[Check, Subject, Findings], None]] = {
