@@ -27,7 +27,19 @@ from sdi.ingest.source import Limits
 from sdi.pipeline import coverages
 from sdi.pipeline.turn import Waiting, turn
 from sdi.settings import Settings
-from sdi.store import between, derived, engine, export, frame, ledger, loader, statistics, stewardship, waiver
+from sdi.store import (
+    between,
+    derived,
+    engine,
+    export,
+    former_codes,
+    frame,
+    ledger,
+    loader,
+    statistics,
+    stewardship,
+    waiver,
+)
 from sdi.store.engine import Connection
 from sdi.store.loader import Load
 from sdi.store.standing import Standing
@@ -223,8 +235,9 @@ def _load(
     day: date,
 ) -> Load:
     if isinstance(received, Received):
+        features = former_codes.understood(connection, layer, registry, received.features)
         return loader.load(
-            connection, layer, registry, received.features, received.quarantined(), delivery,
+            connection, layer, registry, features, received.quarantined(), delivery,
             received.report, load_id=load_id, day=day,
         )  # fmt: skip
     if received.cog is None or received.extent_wgs84 is None:

@@ -58,7 +58,7 @@ def reform(
     """
     layer = registry[layer_id]
     units = codes.may_reform(layer, registry)
-    source = f"{units.id} {on.isoformat()}"
+    source = codes.source_of(units, on)
     with (
         turn(connection, layer, Request(Path(source), steward=steward), wait=wait, waiting=waiting),
         ledger.recorded(connection, layer, None, steward=steward, mode=codes.MODE, source=source) as load_id,

@@ -12,7 +12,7 @@ from sdi.contract.delivery import Delivery, Mode
 from sdi.contract.layer import Layer
 from sdi.contract.report import Finding
 from sdi.contract.rules import RULES
-from sdi.store import tables
+from sdi.store import succession, tables
 from sdi.store.delta import NEXT
 from sdi.store.engine import Connection
 from sdi.store.ledger import Counts
@@ -42,10 +42,10 @@ def forget(connection: Connection) -> None:
     connection.execute(sql.SQL("DROP TABLE {}").format(ENDED))
 
 
-def gone(layer: Layer, mode: Mode) -> sql.Composable:
+def gone(connection: Connection, layer: Layer, mode: Mode) -> sql.Composable:
     """Condition over alias `o`, the layer's rows: which of those that the delivery lacks have ended."""
     named = sql.SQL("o.id IN (SELECT id FROM {})").format(ENDED)
-    return named if mode == "partial" else sql.SQL("({} OR {})").format(named, _lacking(layer))
+    return named if mode == "partial" else sql.SQL("({} OR {})").format(named, _lacking(connection, layer))
 
 
 def examine(connection: Connection, layer: Layer, delivery: Delivery, counts: Counts) -> list[Finding]:
@@ -58,15 +58,18 @@ def examine(connection: Connection, layer: Layer, delivery: Delivery, counts: Co
     return found
 
 
-def _lacking(layer: Layer) -> sql.Composable:
+def _lacking(connection: Connection, layer: Layer) -> sql.Composable:
     held = sql.SQL("NOT EXISTS (SELECT FROM sdi_held h WHERE h.id = o.id)")
-    return sql.SQL("({} AND {})").format(_scope(layer), held)
+    return sql.SQL("({} AND {})").format(_scope(connection, layer), held)
 
 
-def _scope(layer: Layer) -> sql.Composable:
+def _scope(connection: Connection, layer: Layer) -> sql.Composable:
     """Condition over alias `o`: the part of the layer that a full delivery tells all of."""
     if layer.load.scope is None:
         return sql.SQL("true")
+    told = succession.delivered(connection, layer)
+    if told is not None:
+        return told
     scope = sql.Identifier(layer.load.scope)
     return sql.SQL("o.{0} IN (SELECT n.{0} FROM {1} n WHERE n.{0} IS NOT NULL)").format(scope, NEXT)
 
@@ -92,7 +95,7 @@ def _shrinking(connection: Connection, layer: Layer, delivery: Delivery) -> list
         sql.SQL(
             "SELECT (SELECT count(*) FROM sdi_delta d WHERE NOT d.stays AND d.id NOT IN (SELECT id FROM {})),"
             " (SELECT count(*) FROM {} o WHERE {})"
-        ).format(ENDED, tables.now(layer), _scope(layer))
+        ).format(ENDED, tables.now(layer), _scope(connection, layer))
     ).fetchone()
     lost, known = (row[0], row[1]) if row else (0, 0)
     check = next((check for check in layer.checks if check.rule == SHRINKS), None)

@@ -302,7 +302,7 @@ def _write(connection: Connection, arrived: _Arrived) -> tuple[Counts, sql.Compo
         )
     ending.name(connection, arrived.delivery)
     place = sql.Identifier("n", _POSITION)
-    counts = delta.compare(connection, layer, delivered, gone=ending.gone(layer, mode), place=place)
+    counts = delta.compare(connection, layer, delivered, gone=ending.gone(connection, layer, mode), place=place)
     for finding in ending.examine(connection, layer, arrived.delivery, counts):
         report.findings.insert(0, finding)
     ending.forget(connection)

@@ -19,7 +19,7 @@ from psycopg.rows import class_row
 from sdi.contract import quality
 from sdi.contract.layer import Layer
 from sdi.contract.rules import RULES
-from sdi.store import engine, tables
+from sdi.store import engine, succession, tables
 from sdi.store.engine import Connection
 
 
@@ -122,7 +122,7 @@ def settle(
     """
     whole = (mode or layer.load.mode) == "full" and layer.load.scope is None
     parts: dict[str, sql.Composable] = {
-        "delivered": delivered, "whole": sql.Literal(whole), "inside": _inside(layer, delivered, mode),
+        "delivered": delivered, "whole": sql.Literal(whole), "inside": _inside(connection, layer, delivered, mode),
         "now": tables.now(layer),
     }  # fmt: skip
     for statement in (_REPEATED, _TAKEN, _ABSENT, _FINDINGS):
@@ -163,16 +163,19 @@ def sum_up(connection: Connection, layer: Layer, load_id: int) -> None:
     connection.execute(sql.SQL(_SUM).format(now=tables.now(layer)), parameters)
 
 
-def _inside(layer: Layer, delivered: sql.Composable, mode: str | None) -> sql.Composable:
+def _inside(connection: Connection, layer: Layer, delivered: sql.Composable, mode: str | None) -> sql.Composable:
     """Whether a feature in quarantine, by its scope as delivered, lies where a whole delivery would have brought it."""
     scope = layer.load.scope
     if scope is None or (mode or layer.load.mode) != "full":
         return sql.SQL("false")
+    column = sql.Identifier(scope)
+    if layer.reform is not None and layer.reform.attribute == scope and succession.speaks(connection):
+        delivered, column = succession.SCOPES, sql.Identifier("code")
     # The text as delivered may lack the zeros that a number column took.
     return sql.SQL(
         "EXISTS (SELECT FROM {delivered} s WHERE s.{scope} IS NOT NULL"
         " AND s.{scope}::text = lpad(q.attributes ->> {name}, length(s.{scope}::text), '0'))"
-    ).format(delivered=delivered, scope=sql.Identifier(scope), name=sql.Literal(scope))
+    ).format(delivered=delivered, scope=column, name=sql.Literal(scope))
 
 
 _EARLIER = "q.layer = %(layer)s AND q.ended_by IS NULL AND q.load_id < %(load_id)s"

@@ -19,7 +19,7 @@ from typing import Any
 from psycopg import sql
 from psycopg.pq import TransactionStatus
 
-from sdi.contract.layer import Layer
+from sdi.contract.layer import Layer, Reform
 from sdi.contract.registry import Registry
 from sdi.errors import UsageError
 from sdi.store import delta, engine, loader, succession, tables
@@ -86,7 +86,7 @@ WITH code AS (
 stale AS MATERIALIZED (
     SELECT r.id, c.code, c.former, c.again, c.alone, c.new, c.units,
         CASE WHEN NOT c.alone THEN ST_PointOnSurface(r.geom_wgs84) END AS point
-    FROM {now} r JOIN code c ON c.code = r.{attribute} WHERE NOT c.again OR r.{former} IS NULL
+    FROM {rows} r JOIN code c ON c.code = r.{attribute} WHERE NOT c.again OR r.{former} IS NULL
 ),
 located AS (
     SELECT s.id, array_agg(DISTINCT h.new) AS new,
@@ -134,6 +134,16 @@ class Plan:
         return {"moves": moves, "unplaced": self.unplaced_count, "features": [each.__dict__ for each in self.unplaced]}
 
 
+def source_of(units: Layer, on: date) -> str:
+    """What the ledger names as a reform's source: the layer of units, and the day."""
+    return f"{units.id} {on.isoformat()}"
+
+
+def day_of(source: str) -> date:
+    """The day in what `source_of` made."""
+    return date.fromisoformat(source.rpartition(" ")[2])
+
+
 def may_reform(layer: Layer, registry: Registry) -> Layer:
     """The layer of units that a layer's reform goes by. Raises UsageError for one whose contract has no such part."""
     if layer.reform is None:
@@ -171,15 +181,20 @@ def _plan(connection: Connection, layer: Layer, units: Layer, on: date) -> None:
     """Make sdi_reformed: id, old code, new code (NULL: none), why, and whether the old code is its former one."""
     assert layer.reform is not None
     succession.renew(connection, units)
+    find_heirs(connection, units, on)
+    place(connection, layer.reform, units, tables.now(layer))
+
+
+def find_heirs(connection: Connection, units: Layer, on: date) -> None:
+    """Make sdi_heir: of each code that had been a unit's before a day, the units that followed."""
     connection.execute(_HEIRS, {"units": units.id, "day": on})
+
+
+def place(connection: Connection, reform: Reform, units: Layer, rows: sql.Composable) -> None:
+    """Make sdi_ground and, of rows with the columns of a layer that matter here, sdi_reformed."""
     connection.execute(_GROUND.format(units=tables.now(units), vertices=sql.Literal(_VERTICES)))
-    connection.execute(
-        _PLANNED.format(
-            now=tables.now(layer),
-            attribute=sql.Identifier(layer.reform.attribute),
-            former=sql.Identifier(layer.reform.former),
-        )
-    )
+    attribute, former = sql.Identifier(reform.attribute), sql.Identifier(reform.former)
+    connection.execute(_PLANNED.format(rows=rows, attribute=attribute, former=former))
 
 
 def _told(connection: Connection) -> Plan:

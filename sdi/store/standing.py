@@ -127,8 +127,12 @@ class Standing:
     def around(self, boxes: NDArray[np.float64], names: Sequence[str], scope: Sequence[str]) -> pa.Table:
         outside: sql.Composable = sql.SQL("true")
         if self.layer.load.scope is not None:
-            outside = sql.SQL("(o.{0} IS NULL OR o.{0}::text <> ALL(%(scope)s))").format(
-                sql.Identifier(self.layer.load.scope)
+            codes = [self.layer.load.scope]
+            if self.layer.reform is not None and self.layer.reform.attribute == self.layer.load.scope:
+                codes.append(self.layer.reform.former)  # a delivery may still speak of units before the reform
+            outside = sql.SQL(" AND ").join(
+                sql.SQL("(o.{0} IS NULL OR o.{0}::text <> ALL(%(scope)s))").format(sql.Identifier(each))
+                for each in codes
             )
         # Each box is a search of the index; a feature that meets several is told once.
         statement = sql.SQL(

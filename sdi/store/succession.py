@@ -19,6 +19,9 @@ from sdi.store import tables
 from sdi.store.engine import Connection
 from sdi.store.statement import Parameters, Statement
 
+SCOPES = sql.Identifier("sdi_scopes")
+"""Temporary, of a delivery to a layer that had a reform: each code as it was delivered, whether it means the unit that
+had it before (`former`), and whether another has it now (`again`)."""
 _TODAY = sql.SQL("(now() AT TIME ZONE 'Asia/Ho_Chi_Minh')::date")
 
 _ROLES = ("code", "former", "unreformed")
@@ -51,6 +54,24 @@ GROUP BY t.former"""
 _SUCCESSION = """
 INSERT INTO sdi.succession (layer, former, successor, share)
 SELECT %(layer)s, former, successor, sum(share) FROM sdi_told WHERE former IS NOT NULL GROUP BY former, successor"""
+
+
+def delivered(connection: Connection, layer: Layer) -> sql.Composed | None:
+    """Condition over alias `o`, a layer's rows: they lie in the units whose codes a delivery has, where that may speak
+    of units before a reform (SCOPES); None: it does not."""
+    if layer.reform is None or layer.reform.attribute != layer.load.scope or not speaks(connection):
+        return None
+    return sql.SQL(
+        "(o.{code} IN (SELECT code FROM {scopes} WHERE NOT former)"
+        " OR o.{former} IN (SELECT code FROM {scopes} WHERE former)"
+        " OR o.{former} IS NULL AND o.{code} IN (SELECT code FROM {scopes} WHERE former AND NOT again))"
+    ).format(code=sql.Identifier(layer.reform.attribute), former=sql.Identifier(layer.reform.former), scopes=SCOPES)
+
+
+def speaks(connection: Connection) -> bool:
+    """Whether SCOPES is there."""
+    row = connection.execute("SELECT to_regclass('pg_temp.sdi_scopes') IS NOT NULL").fetchone()
+    return bool(row and row[0])
 
 
 def renew(connection: Connection, layer: Layer) -> None:
