@@ -1,4 +1,5 @@
--- One row for each building of the temporary table subject(id, geom, geom_wgs84) and permit of the number it bears.
+-- One row for each building of the temporary table subject, which has the columns of buildings, and permit of the number it
+-- bears.
 SELECT
     concat_ws(':', s.id, g.id) AS id,
     s.id AS subject_id,
@@ -12,9 +13,8 @@ SELECT
     g.floors_max,
     g.height_max,
     g.density_max,
-    coalesce(b.building_use = 'defence', false) AS withheld,
+    coalesce(s.building_use = 'defence', false) AS withheld,
     s.geom,
     s.geom_wgs84
 FROM subject AS s
-JOIN construction.buildings AS b ON b.id = s.id
-JOIN construction.construction_permits AS g ON g.permit_number = b.permit_number
+JOIN construction.construction_permits AS g ON g.permit_number = s.permit_number

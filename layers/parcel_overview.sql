@@ -1,4 +1,4 @@
--- One row for each parcel of the temporary table subject(id, geom, geom_wgs84).
+-- One row for each parcel of the temporary table subject, which has the columns of cadastral_parcels.
 -- Searched by geom_wgs84 (GiST), measured in the parcel's own grid. An overlap below 0.1 m2 is drawing noise: areas on
 -- cadastral maps are printed to 0.1 m2. "In force" is meant on the day the row is made.
 -- What is cut is MATERIALIZED, and OFFSET 0 keeps a LATERAL apart: PostgreSQL would else cut the same two polygons again
@@ -14,37 +14,33 @@ code AS (
 ),
 parcel AS (
     SELECT
-        s.id, s.geom, s.geom_wgs84, ST_Area(s.geom) AS area, p.parcel_key, p.sheet_number, p.parcel_number,
-        p.land_use_code, CASE WHEN jsonb_typeof(p.use_purposes) = 'array'
-            THEN jsonb_path_query_array(p.use_purposes, '$[*].code') ELSE '[]' END AS purposes
+        s.id, s.geom, s.geom_wgs84, ST_Area(s.geom) AS area, s.parcel_key, s.sheet_number, s.parcel_number,
+        s.land_use_code, CASE WHEN jsonb_typeof(s.use_purposes) = 'array'
+            THEN jsonb_path_query_array(s.use_purposes, '$[*].code') END AS purposes
     FROM subject AS s
-    JOIN cadastre.cadastral_parcels AS p ON p.id = s.id
     OFFSET 0
 ),
 said AS (
     -- There are few combinations of purposes, so each is looked up once and not for each parcel.
-    SELECT DISTINCT
-        p.land_use_code, CASE WHEN jsonb_typeof(p.use_purposes) = 'array'
-            THEN jsonb_path_query_array(p.use_purposes, '$[*].code') ELSE '[]' END AS purposes
+    SELECT DISTINCT jsonb_path_query_array(s.use_purposes, '$[*].code') AS purposes
     FROM subject AS s
-    JOIN cadastre.cadastral_parcels AS p ON p.id = s.id
+    WHERE jsonb_typeof(s.use_purposes) = 'array'
 ),
 purpose AS (
-    SELECT said.land_use_code, said.purposes, array_agg(DISTINCT coalesce(code.present, m.code)) AS codes
+    SELECT said.purposes, array_agg(DISTINCT coalesce(code.present, m.code)) AS codes
     FROM said
-    CROSS JOIN LATERAL (SELECT said.land_use_code UNION ALL SELECT jsonb_array_elements_text(said.purposes)) AS m (code)
+    CROSS JOIN LATERAL jsonb_array_elements_text(said.purposes) AS m (code)
     LEFT JOIN code ON code.code = m.code
     WHERE m.code IS NOT NULL
-    GROUP BY said.land_use_code, said.purposes
+    GROUP BY said.purposes
 ),
 greatest_purpose AS (
     SELECT s.id, (array_agg(item.code ORDER BY item.area DESC NULLS LAST, item.code))[1] AS code
     FROM subject AS s
-    JOIN cadastre.cadastral_parcels AS p ON p.id = s.id
     CROSS JOIN LATERAL jsonb_to_recordset(
-        CASE WHEN jsonb_typeof(p.use_purposes) = 'array' THEN p.use_purposes ELSE '[]' END
+        CASE WHEN jsonb_typeof(s.use_purposes) = 'array' THEN s.use_purposes ELSE '[]' END
     ) AS item (code text, area numeric)
-    WHERE p.land_use_code IS NULL AND item.code IS NOT NULL
+    WHERE s.land_use_code IS NULL AND item.code IS NOT NULL
     GROUP BY s.id
 ),
 building_cut AS MATERIALIZED (
@@ -198,8 +194,10 @@ SELECT
     commune.full_name AS commune_name,
     coalesce(s.land_use_code, greatest_purpose.code) AS land_use_code,
     m.planned_use_code,
-    NOT coalesce(code.present, m.planned_use_code) = ANY (purpose.codes) AS use_differs_from_plan,
-    round(s.area::numeric, 2)::double precision AS map_area,
+    CASE WHEN m.main_code IS NULL THEN NOT m.present_plan_code = ANY (purpose.codes)
+        ELSE m.main_code <> m.present_plan_code AND NOT coalesce(m.present_plan_code = ANY (purpose.codes), false)
+    END AS use_differs_from_plan,
+    floor(100 * s.area + 0.5) / 100 AS map_area,
     coalesce(built.number, 0) AS building_count,
     m.footprint_area::double precision AS footprint_area,
     m.density::double precision AS density,
@@ -221,13 +219,15 @@ SELECT
     round(terrain.elevation_mean::numeric, 3)::double precision AS elevation_mean,
     round(flood.depth_mean::numeric, 3)::double precision AS flood_depth_mean,
     round(flood.depth_max::numeric, 3)::double precision AS flood_depth_max,
-    coalesce(purpose.codes && ARRAY['CQP', 'CAN'], false) OR coalesce(built.defence, false)
+    coalesce(m.main_code IN ('CQP', 'CAN'), false) OR coalesce(purpose.codes && ARRAY['CQP', 'CAN'], false)
+        OR coalesce(built.defence, false)
         OR coalesce(zoned.defence, false) OR coalesce(used.defence, false)
         OR coalesce(planned.defence, false) AS withheld,
     s.geom,
     s.geom_wgs84
 FROM parcel AS s
-LEFT JOIN purpose ON purpose.purposes = s.purposes AND purpose.land_use_code IS NOT DISTINCT FROM s.land_use_code
+LEFT JOIN code AS main ON main.code = s.land_use_code
+LEFT JOIN purpose ON purpose.purposes = s.purposes
 LEFT JOIN greatest_purpose ON greatest_purpose.id = s.id
 LEFT JOIN built ON built.parcel = s.id
 LEFT JOIN permitted ON permitted.parcel = s.id
@@ -235,7 +235,7 @@ LEFT JOIN zoned ON zoned.parcel = s.id
 LEFT JOIN allowed ON allowed.parcel = s.id
 LEFT JOIN used ON used.parcel = s.id
 LEFT JOIN planned ON planned.parcel = s.id
-LEFT JOIN code ON code.code = coalesce(planned.code, zoned.code)
+LEFT JOIN code AS plan ON plan.code = coalesce(planned.code, zoned.code)
 LEFT JOIN commune ON commune.id = s.id
 LEFT JOIN terrain.terrain__cadastral_parcels AS terrain ON terrain.id = s.id
 LEFT JOIN hazard.flood_depth__cadastral_parcels AS flood ON flood.id = s.id
@@ -245,5 +245,7 @@ CROSS JOIN LATERAL (
         CASE WHEN s.area > 0 AND built.parcel IS NULL THEN 0
             WHEN s.area > 0 THEN round((100 * built.footprint / s.area)::numeric, 2) END AS density,
         CASE WHEN built.parcel IS NULL THEN 0 ELSE round(built.floor_area::numeric, 2) END AS gross_floor_area,
-        coalesce(planned.code, zoned.code) AS planned_use_code
+        coalesce(planned.code, zoned.code) AS planned_use_code,
+        coalesce(plan.present, planned.code, zoned.code) AS present_plan_code,
+        coalesce(main.present, s.land_use_code) AS main_code
 ) AS m

@@ -30,18 +30,16 @@ wanted AS MATERIALIZED (
     UNION
     SELECT s.id
     FROM subject AS s
-    JOIN cadastre.cadastral_parcels AS p ON p.id = s.id
-    JOIN construction.construction_permits AS g ON g.parcel_key = p.parcel_key
+    JOIN construction.construction_permits AS g ON g.parcel_key = s.parcel_key
 ),
 parcel AS MATERIALIZED (
     SELECT
         s.id, s.geom, s.geom_wgs84, ST_SRID(s.geom) AS srid, o.parcel_key, o.density, o.density_max, o.floors_max,
-        o.permits, o.commune_code, o.land_use_code, o.withheld, p.land_use_code AS main_code,
-        CASE WHEN jsonb_typeof(p.use_purposes) = 'array' THEN p.use_purposes ELSE '[]' END AS purposes
+        o.permits, o.commune_code, o.land_use_code, o.withheld, s.land_use_code AS main_code,
+        CASE WHEN jsonb_typeof(s.use_purposes) = 'array' THEN s.use_purposes ELSE '[]' END AS purposes
     FROM wanted
     JOIN subject AS s ON s.id = wanted.id
     JOIN cadastre.parcel_overview AS o ON o.subject_id = s.id
-    JOIN cadastre.cadastral_parcels AS p ON p.id = s.id
 ),
 land AS (
     SELECT

@@ -1,17 +1,13 @@
--- One row for each permit of the temporary table subject(id, geom, geom_wgs84) and parcel it is for.
+-- One row for each permit of the temporary table subject, which has the columns of construction_permits, and parcel it is
+-- for.
 -- The key decides; by place only when it names no parcel, for a point is often no better than a geocoded address.
-WITH permit AS (
-    SELECT s.id, s.geom_wgs84, g.permit_number, g.parcel_key, g.status, g.issued_on
-    FROM subject AS s
-    JOIN construction.construction_permits AS g ON g.id = s.id
-),
-link AS (
+WITH link AS (
     SELECT g.id AS permit, p.id AS parcel, 'key' AS basis
-    FROM permit AS g
+    FROM subject AS g
     JOIN cadastre.cadastral_parcels AS p ON p.parcel_key = g.parcel_key
     UNION ALL
     SELECT g.id, p.id, 'place'
-    FROM permit AS g
+    FROM subject AS g
     JOIN cadastre.cadastral_parcels AS p
         ON p.geom_wgs84 && g.geom_wgs84 AND ST_Intersects(p.geom_wgs84, g.geom_wgs84)
     WHERE NOT EXISTS (SELECT FROM cadastre.cadastral_parcels AS other WHERE other.parcel_key = g.parcel_key)
@@ -29,5 +25,5 @@ SELECT
     p.geom,
     p.geom_wgs84
 FROM link
-JOIN permit AS g ON g.id = link.permit
+JOIN subject AS g ON g.id = link.permit
 JOIN cadastre.cadastral_parcels AS p ON p.id = link.parcel

@@ -249,7 +249,7 @@ class Derived(Part):
     """How a derived layer is made: its SQL file stands beside it and reads the temporary table `subject`."""
 
     subject: Word
-    """The layer whose features the rows belong to; `subject(id, geom, geom_wgs84)` holds those to be made anew."""
+    """The layer whose features the rows belong to; `subject` has its columns, and those of them to be made anew."""
     inputs: list[Input]
     sql: str
 

@@ -1,9 +1,10 @@
 """Layers made from layers, kept in step with each load: only the subjects that a change touches are made anew.
 
-A derived layer's SQL is one SELECT over the temporary table `subject(id, geom, geom_wgs84)`. Which subjects a change
-touches, its contract says: the changed ones themselves; those whose box meets the box of an old or new shape of an
-input (`place`, widened by `reach`); those whose attribute equals an old or new value of an input (`key`). Derived
-layers are made in order, each leaving its own changes to the next. All of it happens in the load's transaction.
+A derived layer's SQL is one SELECT over the temporary table `subject`, which has the columns of the layer that the
+subjects are of, and those of its features that are to be made anew. Which subjects a change touches, its contract says:
+the changed ones themselves; those whose box meets the box of an old or new shape of an input (`place`, widened by
+`reach`); those whose attribute equals an old or new value of an input (`key`). Derived layers are made in order, each
+leaving its own changes to the next. All of it happens in the load's transaction.
 """
 
 from __future__ import annotations
@@ -57,7 +58,8 @@ def verify(connection: Connection, registry: Registry) -> None:
     for layer in registry.derived_in_order():
         try:
             with connection.transaction(force_rollback=True):
-                _make_subject(connection)
+                assert layer.derived is not None
+                _make_subject(connection, registry[layer.derived.subject], sql.SQL("WHERE false"))
                 _run(connection, sql.SQL("EXPLAIN "), layer, registry)
         except ContractError as error:
             faults += error.faults
@@ -113,7 +115,7 @@ def _make_first(
     with connection.transaction():
         load_id = ledger.start(connection, layer, None, cause=cause)
         head, tail = delta.first_of(connection, layer, load_id)
-        expected = _count(connection, registry[layer.derived.subject]) if whole else 0
+        expected = ledger.count(connection, registry[layer.derived.subject]) if whole else 0
         with bulk.filling(connection, layer, expected):
             inserted = _run(connection, head, layer, registry, tail)
         if inserted:
@@ -163,9 +165,9 @@ def _is_upheaval(connection: Connection, made: Derived, registry: Registry) -> b
         [[layer.id for layer in layers]],
     ).fetchone()
     changes = (row[0] if row else 0) + sum(
-        _count(connection, layer) for layer in layers if delta.is_noted_whole(connection, layer)
+        ledger.count(connection, layer) for layer in layers if delta.is_noted_whole(connection, layer)
     )
-    return changes >= _SEARCHED and 2 * changes >= _count(connection, registry[made.subject])
+    return changes >= _SEARCHED and 2 * changes >= ledger.count(connection, registry[made.subject])
 
 
 def _read(made: Derived, registry: Registry) -> list[Layer]:
@@ -174,16 +176,12 @@ def _read(made: Derived, registry: Registry) -> list[Layer]:
     return [registry[name] for name in names if registry[name].coverage is None]
 
 
-def _count(connection: Connection, layer: Layer) -> int:
-    row = connection.execute(sql.SQL("SELECT count(*) FROM {}").format(tables.now(layer))).fetchone()
-    return int(row[0]) if row else 0
-
-
-def _make_subject(connection: Connection) -> None:
-    connection.execute(
-        "CREATE TEMPORARY TABLE subject (id text PRIMARY KEY, geom geometry, geom_wgs84 geometry) ON COMMIT DROP;"
-        " CREATE TEMPORARY TABLE sdi_gone (id text PRIMARY KEY) ON COMMIT DROP"
-    )
+def _make_subject(connection: Connection, subject: Layer, which: sql.Composable, *, kind: str = "TABLE") -> None:
+    """Make `subject` of the features of a layer, alias `s`, that the end of a query chooses."""
+    names = sql.SQL(", ").join(sql.Identifier("s", name) for name in tables.content(subject))
+    head = "CREATE TEMPORARY TABLE subject ON COMMIT DROP AS" if kind == "TABLE" else "CREATE TEMPORARY VIEW subject AS"
+    connection.execute(sql.SQL(head + " SELECT {} FROM {} s {}").format(names, tables.now(subject), which))
+    connection.execute("CREATE TEMPORARY TABLE sdi_gone (id text PRIMARY KEY) ON COMMIT DROP")
 
 
 def _is_idle(connection: Connection, layer: Layer) -> bool:
@@ -202,26 +200,24 @@ def _gather(connection: Connection, layer: Layer, registry: Registry, whole: boo
     subject = registry[layer.derived.subject]
     if whole:
         connection.execute("SET LOCAL work_mem = '128MB'")
-        connection.execute(
-            sql.SQL(
-                "CREATE TEMPORARY VIEW subject AS SELECT id, geom, geom_wgs84 FROM {};"
-                " CREATE TEMPORARY TABLE sdi_gone (id text PRIMARY KEY) ON COMMIT DROP"
-            ).format(tables.now(subject))
-        )
+        _make_subject(connection, subject, sql.SQL(""), kind="VIEW")
         return
-    _make_subject(connection)
     for read in _read(layer.derived, registry):
         delta.each_changed(connection, read)
     connection.execute(
+        sql.SQL("CREATE TEMPORARY TABLE sdi_touched ON COMMIT DROP AS {}; ANALYZE sdi_touched").format(
+            sql.SQL(" UNION ").join(_touched(layer.derived, registry))
+        )
+    )
+    _make_subject(connection, subject, sql.SQL("JOIN sdi_touched t ON t.id = s.id"))
+    connection.execute(
         sql.SQL(
-            "INSERT INTO sdi_gone SELECT DISTINCT c.id FROM sdi_changed c WHERE c.layer = {} AND c.id IS NOT NULL"
+            "DROP TABLE sdi_touched; ALTER TABLE subject ADD PRIMARY KEY (id);"
+            " CREATE INDEX ON subject USING gist (geom_wgs84); ANALYZE subject;"
+            " INSERT INTO sdi_gone SELECT DISTINCT c.id FROM sdi_changed c WHERE c.layer = {} AND c.id IS NOT NULL"
             " AND NOT EXISTS (SELECT FROM {} s WHERE s.id = c.id)"
         ).format(sql.Literal(subject.id), tables.now(subject))
     )
-    touched = sql.SQL(" UNION ").join(_touched(layer.derived, registry))
-    fill = "INSERT INTO subject SELECT s.id, s.geom, s.geom_wgs84 FROM {} s WHERE s.id IN ({})"
-    connection.execute(sql.SQL(fill).format(tables.now(subject), touched))
-    connection.execute("CREATE INDEX ON subject USING gist (geom_wgs84); ANALYZE subject")
 
 
 def _touched(made: Derived, registry: Registry) -> Iterator[sql.Composable]:

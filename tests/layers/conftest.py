@@ -82,7 +82,7 @@ class Town:
             columns = sql.SQL(", ").join(map(sql.Identifier, names))
             subject = sql.Identifier(*self.registry[layer.derived.subject].table)
             self.connection.execute("DROP TABLE IF EXISTS subject")
-            make = sql.SQL("CREATE TEMPORARY TABLE subject ON COMMIT DROP AS SELECT id, geom, geom_wgs84 FROM {}")
+            make = sql.SQL("CREATE TEMPORARY TABLE subject ON COMMIT DROP AS SELECT * FROM {}")
             self.connection.execute(make.format(subject))
             self.connection.execute("ANALYZE subject")
             self.connection.execute(sql.SQL("DELETE FROM {}").format(table))

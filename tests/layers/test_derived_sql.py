@@ -50,7 +50,7 @@ def test_one_subject_gives_the_same_row_as_all_subjects(lot: Any, box: Any, regi
     for layer in ("parcel_overview", "permit_conflicts"):
         for parcel in ("31120.1.1", "31120.1.2"):
             lot.connection.execute("DELETE FROM subject")
-            one = "INSERT INTO subject SELECT id, geom, geom_wgs84 FROM cadastre.cadastral_parcels WHERE id = %s"
+            one = "INSERT INTO subject SELECT * FROM cadastre.cadastral_parcels WHERE id = %s"
             lot.connection.execute(one, [parcel])
             query = f"SELECT id FROM ({registry.sql(registry[layer])}) AS made ORDER BY id"
             made = [row[0] for row in lot.connection.execute(query).fetchall()]

@@ -92,3 +92,22 @@ def test_the_loader_may_take_indexes_only_off_empty_layers(town: Town) -> None:
         with pytest.raises(psycopg.errors.InsufficientPrivilege):
             connection.execute("INSERT INTO sdi.unindexed VALUES ('town.plots', 1, 'SELECT 1')")
     assert indexes(town) == before
+
+
+def test_a_large_first_load_writes_pages_that_are_visible_to_everybody(town: Town) -> None:
+    load(town, features(town.registry["plots"], [plot(n) for n in range(40)]))
+    with town.connection.transaction():
+        town.connection.execute("SET LOCAL enable_seqscan = off; SET LOCAL enable_bitmapscan = off")
+        plan = town.one("EXPLAIN (ANALYZE, FORMAT JSON) SELECT id FROM town.plots WHERE id > ''")[0]["Plan"]
+    assert (plan["Node Type"], plan["Actual Rows"], plan["Heap Fetches"]) == ("Index Only Scan", 40, 0)
+
+
+def test_the_hash_that_comes_with_a_feature_is_the_one_that_is_stored_and_compared(town: Town) -> None:
+    layer = town.registry["plots"]
+    rows = features(layer, [plot(n) for n in range(40)])
+    told = rows.append_column("row_hash", pa.array([bytes([n]) * 16 for n in range(40)], pa.binary(16)))
+    assert load(town, told).inserted == 40
+    assert town.rows("SELECT row_hash FROM town.plots ORDER BY source_row") == [(bytes([n]) * 16,) for n in range(40)]
+    again = load(town, told)
+    assert (again.written, again.unchanged) == (0, 40)
+    assert load(town, rows).updated == 40

@@ -88,6 +88,17 @@ def test_reach_finds_subjects_beyond_the_changed_shape(settled: Town) -> None:
     assert rebuilt(settled) == []
 
 
+def test_a_derived_row_is_hashed_when_it_is_first_compared(town: Town) -> None:
+    lengths = "SELECT id, octet_length(row_hash) FROM town.plot_summary{} ORDER BY id"
+    town.load("plots", [plot(0), plot(40)])
+    assert town.rows(lengths.format("")) == [("P0", 0), ("P40", 0)]
+    town.load("plots", [plot(0, remark="Khác"), plot(40)])
+    assert town.rows(lengths.format("")) == [("P0", 0), ("P40", 0)], "nothing of its summary is another"
+    town.load("shops", [shop("S0", 0, 0)])
+    assert town.rows(lengths.format("")) == [("P0", 16), ("P40", 0)]
+    assert town.rows(lengths.format("__past")) == [("P0", 16)]
+
+
 def test_a_change_of_what_the_sql_does_not_read_touches_no_subject(settled: Town) -> None:
     def at(storeys: int, street: float) -> list[dict[str, Any]]:
         return [zone("Z0", street, storeys=storeys), zone("Z1", 2, storeys=1), zone("Z2", 4, storeys=2)]
