@@ -98,6 +98,19 @@ _VIETNAM = timezone(timedelta(hours=7))
 
 
 @dataclass(frozen=True)
+class Position:
+    """A place in the order of a query: that of a feature, told by its values of what it is sorted by, and its id.
+
+    `keys`: as PostgreSQL writes them, in the order of `FeatureQuery.keys`; None where empty. The feature itself lies
+    neither behind the place nor before it, and it need not be there any more.
+    """
+
+    keys: tuple[str | None, ...]
+    backward: bool = False
+    """The features before the place are asked for, not those behind it."""
+
+
+@dataclass(frozen=True)
 class FeatureQuery:
     """All names are attribute names of the layer, already checked by who built the query."""
 
@@ -126,3 +139,15 @@ class FeatureQuery:
     geometry: bool = True
     limit: int | None = 10
     offset: int = 0
+    place: Position | None = None
+    """Where the page begins or, backward, ends; instead of an offset."""
+
+    @property
+    def keys(self) -> tuple[tuple[str, bool], ...]:
+        """The whole order: (attribute or `id`, descending), each once, up to `id`, which leaves nothing undecided."""
+        order: dict[str, bool] = {}
+        for name, descending in (*self.sort, ("id", False)):
+            order.setdefault(name, descending)
+            if name == "id":
+                break
+        return tuple(order.items())

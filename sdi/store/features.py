@@ -9,8 +9,10 @@ from __future__ import annotations
 import json
 import re
 import unicodedata
+from dataclasses import replace
 from datetime import datetime
 from decimal import Decimal
+from functools import lru_cache
 from typing import Any
 
 from psycopg import sql
@@ -19,7 +21,7 @@ from sdi.contract.layer import Layer
 from sdi.contract.query import Area, FeatureQuery, Interval
 from sdi.errors import BadRequest
 from sdi.national.vn2000 import grid
-from sdi.store import history, tables
+from sdi.store import history, order, tables
 from sdi.store.cql_check import KINDS, Checker, column_kind
 from sdi.store.cql_place import FilterCrs
 from sdi.store.cql_sql import GEOMETRY, condition, has_place, names_value
@@ -27,11 +29,13 @@ from sdi.store.statement import Parameters, Statement
 
 __all__ = [
     "Statement",
+    "select_block",
     "select_count",
     "select_domain",
     "select_extent",
     "select_geojson",
     "select_rows",
+    "select_stream",
 ]
 
 DECIMALS_DEGREE = 8
@@ -87,30 +91,63 @@ def select_geojson(layer: Layer, query: FeatureQuery) -> Statement:
     milliseconds, decimals JSON numbers with all their digits; numbers and decimals have a decimal point even where they
     are whole (40.0), integers never. What is empty is null.
     """
-    columns = [sql.SQL("{} AS {}").format(_json(layer, name), sql.Identifier(name)) for name in query.attributes]
-    properties = (
-        sql.SQL('(SELECT row_to_json("P") FROM (SELECT {}) AS "P")').format(sql.SQL(", ").join(columns))
-        if columns
-        else sql.SQL("'{{}}'").format()
-    )
-    parameters = Parameters()
-    place = sql.SQL("coalesce({}, 'null')").format(_geojson(layer, query))
-    feature = _FEATURE.format(geometry=place, properties=properties)
-    return _page(layer, query, sql.SQL("{} AS feature").format(feature), parameters)
+    return _page(layer, query, sql.SQL("{} AS feature").format(_feature(layer, query)), Parameters())
+
+
+def select_block(layer: Layer, query: FeatureQuery) -> Statement:
+    """One row: a page as one text, its features joined by `,` and a line feed, for pages that are held whole.
+
+    Columns: the text, NULL where there is no feature; the number of features, one more than the limit where more lie
+    beyond; the places of the first and of the last one in the direction that is asked for, for `Position.keys`.
+    """
+    numbered, values = _numbered(layer, query)
+    last = sql.SQL(" ORDER BY number DESC") if query.place is not None and query.place.backward else sql.SQL("")
+    statement = sql.SQL(
+        "SELECT string_agg(feature, E',\\n'{last}) FILTER (WHERE number <= {limit}), count(*),"
+        " min({place}) FILTER (WHERE number = 1), min({place}) FILTER (WHERE number = {limit})"
+        " FROM ({numbered}) AS page"
+    ).format(last=last, limit=sql.Literal(query.limit), numbered=numbered, place=order.place(query))
+    return Statement(statement, values)
+
+
+def select_stream(layer: Layer, query: FeatureQuery) -> Statement:
+    """A row for each feature, for a cursor: its text, and of the first and the last one the place; NULL, NULL: more
+    lie beyond. The rows come in the order of the layer, backward too.
+    """
+    numbered, values = _numbered(layer, query)
+    turned = query.place is not None and query.place.backward
+    statement = sql.SQL(
+        "SELECT CASE WHEN number <= {limit} THEN feature END, CASE WHEN number IN (1, {limit}) THEN {place} END"
+        " FROM ({numbered}) AS page{order}"
+    ).format(
+        limit=sql.Literal(query.limit), place=order.place(query), numbered=numbered,
+        order=sql.SQL(" ORDER BY number DESC" if turned else ""),
+    )  # fmt: skip
+    return Statement(statement, values)
+
+
+def _numbered(layer: Layer, query: FeatureQuery) -> tuple[sql.Composed, dict[str, Any]]:
+    """The page and one feature beyond it: feature, what its place is told by, and its number in the direction asked."""
+    assert query.limit is not None
+    columns = sql.SQL("{} AS feature, {}").format(_feature(layer, query), order.kept(query))
+    page = _page(layer, replace(query, limit=query.limit + 1), columns, Parameters())
+    return sql.SQL("SELECT page.*, row_number() OVER () AS number FROM ({}) AS page").format(page.sql), page.params
 
 
 def select_rows(layer: Layer, query: FeatureQuery) -> Statement:
     """Columns: id, the query's attributes, and `geometry`, GeoJSON text in `query.crs` or NULL."""
+    shaped = query.geometry and layer.geometry is not None
     columns = [
         _ID,
         *(sql.SQL("{} AS {}").format(_finite(layer, name), sql.Identifier(name)) for name in query.attributes),
-        sql.SQL("{} AS geometry").format(_geojson(layer, query)),
+        sql.SQL("{} AS geometry").format(_geojson(query.crs if shaped else None, query.north_first)),
     ]
     return _page(layer, query, sql.SQL(", ").join(columns), Parameters())
 
 
 def select_count(layer: Layer, query: FeatureQuery, at_most: int | None = None) -> Statement:
-    """How many features match, whatever the query's limit. One more than `at_most` means: more than `at_most`."""
+    """How many features match, on whatever page. One more than `at_most` means: more than `at_most`."""
+    query = replace(query, place=None)
     parameters = Parameters()
     bound = sql.SQL("") if at_most is None else sql.SQL(" LIMIT {}").format(parameters.bind(at_most + 1, "bigint"))
     statement = sql.SQL("SELECT count(*) FROM (SELECT FROM {} WHERE {}{}) AS matched").format(
@@ -155,6 +192,27 @@ def _rows(layer: Layer, query: FeatureQuery, parameters: Parameters) -> sql.Comp
     return sql.SQL("({}) AS {}").format(history.as_of(layer, moment, tables.grants(layer).columns), _ROWS)
 
 
+def _feature(layer: Layer, query: FeatureQuery) -> sql.Composable:
+    """The text of a GeoJSON Feature."""
+    types = tuple((name, layer[name].type) for name in query.attributes)
+    shaped = query.geometry and layer.geometry is not None
+    return _feature_text(types, query.crs if shaped else None, query.north_first)
+
+
+@lru_cache(maxsize=1000)
+def _feature_text(types: tuple[tuple[str, str], ...], crs: int | None, north_first: bool) -> sql.SQL:
+    """`_feature` written out: putting it together takes a millisecond, and only few are ever asked for."""
+    columns = [sql.SQL("{} AS {}").format(_json(type_, name), sql.Identifier(name)) for name, type_ in types]
+    properties = (
+        sql.SQL('(SELECT row_to_json("P") FROM (SELECT {}) AS "P")').format(sql.SQL(", ").join(columns))
+        if columns
+        else sql.SQL("'{{}}'").format()
+    )
+    place = sql.SQL("coalesce({}, 'null')").format(_geojson(crs, north_first))
+    text = _FEATURE.format(geometry=place, properties=properties).as_string()
+    return sql.SQL(text)
+
+
 def _page(layer: Layer, query: FeatureQuery, answer: sql.Composable, parameters: Parameters) -> Statement:
     """The rows of one page, only these rendered.
 
@@ -165,7 +223,7 @@ def _page(layer: Layer, query: FeatureQuery, answer: sql.Composable, parameters:
     to be sorted; only where there are more is the order walked.
     """
     where = _where(layer, query, parameters)
-    keys = list(dict.fromkeys([*(name for name, _ in query.sort), "id"]))
+    turned = query.place is not None and query.place.backward
     gathered = query.limit is not None and _is_picked(query)
     shape = _GATHERING if gathered else _SKIPPING if query.offset else _WHOLE
     limit = sql.SQL("ALL") if query.limit is None else parameters.bind(_bounded(query.limit), "bigint")
@@ -174,9 +232,9 @@ def _page(layer: Layer, query: FeatureQuery, answer: sql.Composable, parameters:
         rows=_rows(layer, query, parameters),
         name=_ROWS,
         where=where,
-        keys=sql.SQL(", ").join(map(sql.Identifier, keys)),
-        order=_order(query, sql.SQL("")),
-        page_order=_order(query, sql.SQL("page.")),
+        keys=order.names(query),
+        order=order.terms(query, turned=turned),
+        page_order=order.terms(query, "page.", turned=turned),
         gathered=sql.Literal(GATHERED),
         limit=limit,
         offset=parameters.bind(_bounded(query.offset), "bigint"),
@@ -191,26 +249,14 @@ def _is_picked(query: FeatureQuery) -> bool:
     return bool(query.equals) or any(map(names_value, query.filters))
 
 
-def _order(query: FeatureQuery, owner: sql.SQL) -> sql.Composed:
-    """The sort with `id` behind it, so that the order is total; empty values come last, both ways."""
-    terms = []
-    for name, descending in query.sort:
-        last = sql.SQL("") if name == "id" else sql.SQL(" NULLS LAST")
-        way = sql.SQL(" DESC") if descending else sql.SQL("")
-        terms.append(sql.SQL("{}{}{}{}").format(owner, sql.Identifier(name), way, last))
-    if all(name != "id" for name, _ in query.sort):
-        terms.append(sql.SQL("{}{}").format(owner, _ID))
-    return sql.SQL(", ").join(terms)
-
-
 def _bounded(number: int) -> int:
     return max(0, min(number, 2**62))
 
 
-def _json(layer: Layer, name: str) -> sql.Composable:
+def _json(type_: str, name: str) -> sql.Composable:
     """An attribute as row_to_json is to see it."""
     column = sql.Identifier(name)
-    match layer[name].type:
+    match type_:
         case "datetime":
             return _ISO.format(column)
         case "decimal":
@@ -227,12 +273,14 @@ def _finite(layer: Layer, name: str) -> sql.Composable:
     return _FINITE.format(column) if layer[name].type in ("number", "decimal") else column
 
 
-def _geojson(layer: Layer, query: FeatureQuery) -> sql.Composable:
-    """The geometry's GeoJSON text. Only CRSs of one datum are transformed into each other (see sdi.national)."""
-    if layer.geometry is None or not query.geometry:
+def _geojson(crs: int | None, north_first: bool) -> sql.Composable:
+    """The geometry's GeoJSON text, None: no geometry. Only CRSs of one datum are transformed into each other
+    (see sdi.national).
+    """
+    if crs is None:
         return sql.SQL("NULL::text")
-    target = grid(query.crs)
-    if query.crs == 4326:
+    target = grid(crs)
+    if crs == 4326:
         place: sql.Composable = GEOMETRY
     elif target.datum == "WGS 84":
         place = sql.SQL("ST_Transform({}, {})").format(GEOMETRY, sql.Literal(target.epsg))
@@ -240,7 +288,7 @@ def _geojson(layer: Layer, query: FeatureQuery) -> sql.Composable:
         place = sql.SQL("CASE ST_SRID(geom) WHEN {0} THEN geom ELSE sdi.regrid(geom, {0}) END").format(
             sql.Literal(target.epsg)
         )
-    if query.north_first:
+    if north_first:
         place = sql.SQL("ST_FlipCoordinates({})").format(place)
     decimals = DECIMALS_DEGREE if target.geographic else DECIMALS_METRE
     return sql.SQL("ST_AsGeoJSON({}, {}, 0)").format(place, sql.Literal(decimals))
@@ -261,6 +309,8 @@ def _where(layer: Layer, query: FeatureQuery, parameters: Parameters) -> sql.Com
     for name, value in query.equals:
         conditions.append(condition(_equality(layer, name, value), layer, parameters))
     conditions += [condition(expression, layer, parameters) for expression in query.filters]
+    if query.place is not None:
+        conditions.append(order.beyond(layer, query, parameters))
     if query.as_of is not None and query.latest:
         conditions.append(_still(layer, query.latest, parameters))
     return sql.SQL(" AND ").join(conditions) if conditions else sql.SQL("true")

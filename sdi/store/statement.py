@@ -6,7 +6,8 @@ from dataclasses import dataclass, field
 from datetime import date
 from typing import Any, Literal
 
-from psycopg import sql
+from psycopg import AsyncCursor, AsyncServerCursor, sql
+from psycopg.types.string import ByteaBinaryLoader
 
 Type = Literal[
     "text",
@@ -41,6 +42,11 @@ class Statement:
 
     sql: sql.Composed
     params: dict[str, Any]
+
+
+def as_bytes(cursor: AsyncCursor[Any] | AsyncServerCursor[Any]) -> None:
+    """Let a cursor of binary results give text as its bytes in UTF-8: what is sent on needs no Python string."""
+    cursor.adapters.register_loader("text", ByteaBinaryLoader)
 
 
 @dataclass
