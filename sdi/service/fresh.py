@@ -22,6 +22,7 @@ from starlette.responses import Response
 from sdi.access import PUBLIC
 from sdi.contract.layer import Layer
 from sdi.service.asked import Asked
+from sdi.service.hangup import unless_gone
 from sdi.service.parameters import Question
 from sdi.service.publications import Snapshot
 from sdi.service.state import Service, service_of
@@ -100,12 +101,13 @@ def validated(endpoint: Callable[..., Awaitable[Response]]) -> Callable[..., Awa
 
     @functools.wraps(endpoint)
     async def answered(request: Request, **path: str) -> Response:
-        response = await endpoint(request, **path)
+        response = await unless_gone(request, endpoint(request, **path))
         if response.status_code != 200:
             return response
         response.headers.setdefault("Cache-Control", cache_control(service_of(request)))
         body = getattr(response, "body", None)
-        if "etag" in response.headers or not isinstance(body, bytes):
+        tagged = "etag" in response.headers or response.headers["Cache-Control"] == SECRET
+        if tagged or not isinstance(body, bytes):
             return response
         validator = Validator(_digest(b"\n".join([*_meant(response), body])))
         response.headers.update(validator.headers)

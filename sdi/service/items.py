@@ -1,70 +1,95 @@
-"""Items and item as GeoJSON: text rows made in PostGIS, streamed as they come (OGC API Features Part 1, 7.15, 7.16)."""
+"""Items and item as GeoJSON: text made in PostGIS, sent on as it comes (OGC API Features Part 1, 7.15, 7.16)."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, Mapping
+from contextlib import aclosing
 from datetime import UTC, datetime
 from typing import Any
 
 from starlette.requests import Request
-from starlette.responses import Response, StreamingResponse
+from starlette.responses import Response
 
 from sdi.access import visible
 from sdi.contract.layer import Layer
-from sdi.contract.query import FeatureQuery
+from sdi.contract.query import FeatureQuery, Position
 from sdi.errors import NotFound
 from sdi.service import links, words
 from sdi.service.asked import Asked
 from sdi.service.crs import Crs
+from sdi.service.hangup import Stream
+from sdi.service.lanes import Lane, lane_of
+from sdi.service.page import Matched, Page, Part, around
 from sdi.service.parameters import Question, record_time, row_filters
 from sdi.service.publications import Snapshot
-from sdi.service.state import service_of
+from sdi.service.state import Service, service_of
 
-CHUNK = 64 * 1024
-"""Characters gathered before they are sent."""
+BEGINNING = b'{"type":"FeatureCollection","features":['
 
 
 async def feature_collection(
-    request: Request, asked: Asked, layer: Layer, question: Question, snapshot: Snapshot
+    request: Request, asked: Asked, layer: Layer, question: Question, snapshot: Snapshot, validity: dict[str, str]
 ) -> Response:
-    """A page of features, streamed. The first row is fetched before the answer begins, so a fault has its status."""
+    """A page of features; one that is too large to be held is streamed.
+
+    `validity`: headers that say how long the answer holds. Something of it is read before the answer begins, so a fault
+    has its status. Without `timeStamp`: the Date header tells it, and the same features are the same bytes.
+    """
     service = service_of(request)
-    matched = await service.matched(snapshot, layer, question)
-    answered = page_links(service.settings.url, asked, layer, question, matched)
-    headers = {
-        "Link": links.header(answered),
-        "Content-Crs": f"<{question.crs.uri}>",
-        "Content-Language": asked.language,
-    }
-    if request.method == "HEAD":
-        return Response(None, headers=headers, media_type=links.GEOJSON)
-    rows = service.reader.geojson(layer, question.query)
-    first = await anext(rows, None)
-    # Without `timeStamp`: the Date header tells it, and the same features are the same bytes.
-    tail = {"numberMatched": matched, **told(question.query.as_of), "links": answered}
-    body = _body(request, rows, first, tail)
-    return StreamingResponse(body, headers=headers, media_type=links.GEOJSON)
+    lane = lane_of(question.query, searched=question.searched)
+    headers = {**validity, "Content-Crs": f"<{question.crs.uri}>", "Content-Language": asked.language}
+    if lane is Lane.LONG:
+        # Where the next page begins is known at the end of this one: in the body, behind the features.
+        headers["Link"] = links.header(await page_links(service, asked, layer, question, NOTHING))
+        if request.method == "HEAD":
+            return Response(None, headers=headers, media_type=links.GEOJSON)
+        parts = service.reader.stream(layer, question.query)
+        first = await anext(parts, None)
+        body = _streamed(request, parts, first, asked, layer, question, snapshot)
+        return Stream(body, headers=headers, media_type=links.GEOJSON)
+    page = await service.reader.page(layer, question.query, lane)
+    matched = await service.matched(snapshot, layer, question, page)
+    answered = await page_links(service, asked, layer, question, page)
+    request.state.rows = page.returned
+    headers = headers if matched.settled else unsettled(headers)
+    content = BEGINNING + page.text + _tail(question, page, matched, answered)
+    return Response(content, headers={**headers, "Link": links.header(answered)}, media_type=links.GEOJSON)
 
 
-async def _body(
-    request: Request, rows: AsyncIterator[str], first: str | None, tail: dict[str, Any]
-) -> AsyncIterator[bytes]:
-    pieces, size, returned = ['{"type":"FeatureCollection","features":['], 0, 0
-    if first is not None:
-        pieces.append(first)
-        returned = 1
-    async for row in rows:
-        pieces += (",\n", row)
-        size += len(row)
-        returned += 1
-        if size > CHUNK:
-            yield "".join(pieces).encode()
-            pieces, size = [], 0
+async def _streamed(
+    request: Request, parts: AsyncGenerator[Part], part: Part | None, asked: Asked, layer: Layer, question: Question,
+    snapshot: Snapshot,
+) -> AsyncGenerator[bytes]:  # fmt: skip
+    returned, more = 0, False
+    places: list[Position] = []
+    async with aclosing(parts):
+        yield BEGINNING
+        while part is not None:
+            yield (b",\n" if returned and part.text else b"") + part.text
+            returned, more, places = returned + part.returned, more or part.more, [*places, *part.places]
+            part = await anext(parts, None)
     request.state.rows = returned
-    ending = json.dumps({"numberReturned": returned, **tail}, ensure_ascii=False, separators=(",", ":"))
-    pieces += ("],", ending[1:])
-    yield "".join(pieces).encode()
+    # Backward, the rows come in the layer's order all the same: the first asked for is the last that came.
+    whole = returned == question.query.limit
+    turned = question.query.place is not None and question.query.place.backward
+    ends = [places[0] if places else None, places[-1] if whole and places else None]
+    first, last = (ends[1] if whole else ends[0], ends[0] if whole else None) if turned else (ends[0], ends[1])
+    page = Page(b"", returned, more, first, last)
+    service = service_of(request)
+    matched = await service.matched(snapshot, layer, question, page)
+    yield _tail(question, page, matched, await page_links(service, asked, layer, question, page))
+
+
+def _tail(question: Question, page: Page, matched: Matched, answered: list[dict[str, Any]]) -> bytes:
+    told_of = {"numberReturned": page.returned, **matched.told, **told(question.query.as_of), "links": answered}
+    return b"]," + json.dumps(told_of, ensure_ascii=False, separators=(",", ":")).encode()[1:]
+
+
+def unsettled(headers: dict[str, str]) -> dict[str, str]:
+    """The headers of an answer that may be another the next time, though nothing has changed."""
+    kept = {name: value for name, value in headers.items() if name not in ("ETag", "Last-Modified")}
+    return {**kept, "Cache-Control": "no-store"}
 
 
 async def feature(
@@ -88,7 +113,7 @@ async def feature(
 async def one(service: Any, layer: Layer, feature_id: str, crs: Crs, known_at: datetime | None = None) -> str:
     """The text of one feature that exists, or was known at an instant, for who asks. Raises NotFound."""
     query = by_ids(service, layer, (feature_id,), crs, known_at)
-    row: str | None = await anext(service.reader.geojson(layer, query), None)
+    row: str | None = await service.reader.text(layer, query)
     if row is None:
         had = f"had, as of {instant(known_at)}," if known_at else "has"
         raise NotFound(f"Collection '{layer.id}' {had} no feature '{feature_id[:100]}'.")
@@ -113,18 +138,20 @@ def by_ids(
     )
 
 
-def page_links(base: str, asked: Asked, layer: Layer, question: Question, matched: int) -> list[dict[str, Any]]:
+async def page_links(
+    service: Service, asked: Asked, layer: Layer, question: Question, page: Page
+) -> list[dict[str, Any]]:  # fmt: skip
     """self, alternate, next, prev, collection; with every parameter that was asked."""
     _ = words.translator(asked.language)
-    rest = {name: value for name, value in asked.parameters.items() if name not in ("f", "offset")}
-    offset, limit = question.query.offset, question.query.limit or 0
+    place = {name: value for name, value in asked.parameters.items() if name in ("offset", "cursor")}
+    rest = {name: value for name, value in asked.parameters.items() if name not in ("f", "offset", "cursor")}
 
-    def page(format_: str, start: int) -> str:
-        position = {"offset": start} if start else {}
-        return links.address(base, "collections", layer.id, "items", parameters={"f": format_, **rest, **position})
+    def at(format_: str, place: Mapping[str, Any]) -> str:
+        parameters = {"f": format_, **rest, **place}
+        return links.address(service.url, "collections", layer.id, "items", parameters=parameters)
 
     answered = [
-        links.link("self" if asked.format == format_ else "alternate", page(format_, offset), type_, _(title))
+        links.link("self" if asked.format == format_ else "alternate", at(format_, place), type_, _(title))
         for format_, type_, title in (
             ("json", links.GEOJSON, "This document as GeoJSON"),
             ("html", "text/html", "This document as HTML"),
@@ -133,13 +160,23 @@ def page_links(base: str, asked: Asked, layer: Layer, question: Question, matche
         )
     ]
     own = next(each["type"] for each in answered if each["rel"] == "self")
-    if offset + limit < matched:
-        answered.append(links.link("next", page(asked.format, offset + limit), own, _("Next page")))
-    if offset > 0:
-        answered.append(links.link("prev", page(asked.format, max(0, offset - limit)), own, _("Previous page")))
-    collection = links.address(base, "collections", layer.id)
+    cursors = await service.cursors()
+    there: dict[str, dict[str, Any]] = {
+        rel: {"cursor": cursors.seal(cursor, question.query, service.agency)}
+        for rel, cursor in around(question, page).items()
+    }
+    if not page.returned and question.query.offset and page is not NOTHING:
+        there["prev"] = {"offset": max(0, question.query.offset - (question.query.limit or 0))}
+    for rel, title in (("next", "Next page"), ("prev", "Previous page")):
+        if rel in there:
+            answered.append(links.link(rel, at(asked.format, there[rel]), own, _(title)))
+    collection = links.address(service.url, "collections", layer.id)
     answered.append(links.link("collection", collection, "application/json", layer.title.in_language(asked.language)))
     return answered
+
+
+NOTHING = Page(b"", 0, False, None, None)
+"""A page of which nothing is known yet."""
 
 
 def item_links(service: Any, asked: Asked, layer: Layer, feature_id: str, snapshot: Snapshot) -> list[dict[str, Any]]:

@@ -25,7 +25,6 @@ from sdi.contract.layer import Layer
 from sdi.errors import BadRequest, NotFound
 from sdi.service.coverage import coverage_path
 from sdi.service.provider import QUERY, Source
-from sdi.service.reader import Reader
 from sdi.settings import Settings
 from sdi.store.ledger import Publication
 
@@ -63,15 +62,14 @@ def _undated(api: Any, data: dict[str, Any], *arguments: Any, **more: Any) -> An
 
 
 def configuration(
-    settings: Settings, layers: Mapping[str, Layer], published: Mapping[str, Publication], agency: Agency,
-    reader: Reader, folder: Path,
+    settings: Settings, layers: Mapping[str, Layer], published: Mapping[str, Publication], agency: Agency, folder: Path,
 ) -> dict[str, Any]:  # fmt: skip
     """pygeoapi's configuration of one audience."""
     resources: dict[str, Any] = {}
     for name, layer in layers.items():
         path = coverage_path(published[name], folder) if layer.coverage is not None else None
         resources[name] = resource(layer, published[name], settings, coverage=path)
-        resources[name]["providers"][0]["source"] = Source(layer, agency, reader)
+        resources[name]["providers"][0]["source"] = Source(layer, agency)
     url = settings.url.rstrip("/")
     return {
         "server": {
@@ -129,7 +127,7 @@ async def call(
 ) -> tuple[dict[str, str], Any]:  # fmt: skip
     """Call a function of pygeoapi's API in a thread; returns its headers and its document (a dict for JSON).
 
-    `query`: the FeatureQuery that the provider answers. Only checked parameters are handed on, so an error answer is
+    `query`: what the provider answers. Only checked parameters are handed on, so an error answer is
     either a resource that is not there or a fault.
     """
     asked = _Request({"f": format_, "lang": language, **(parameters or {})}, {"path": path})

@@ -59,6 +59,9 @@ def _components(pygeoapi: dict[str, Any], settings: Settings) -> dict[str, Any]:
         "description": "Record time: the features as the store knew them at this instant (RFC 3339), or at the end of "
         "this day in Viet Nam; 'datetime' filters by the time in which they hold in the world."
     }
+    parameters["cursor"] = _parameter("cursor", {"type": "string"}) | {
+        "description": "Where the page begins, as the links 'next' and 'prev' of a page give it; not beside 'offset'."
+    }
     parameters["sortby"] = _parameter("sortby", {"type": "array", "minItems": 1, "items": {"type": "string"}})
     parameters["filter"] = _parameter("filter", {"type": "string"})
     parameters["filter-lang"] = _parameter(
@@ -88,7 +91,7 @@ def _of_layer(name: str, layer: Layer, agency: Agency) -> dict[str, Any]:
         told = attribute.title.vi if attribute.description is None else attribute.description.vi
         compared.append(_parameter(attribute.name, schema) | {"description": told})
     time = ["datetime"] if layer.temporal else []
-    items = _refs("items-f", "lang", "limit", "offset", "bbox", "bbox-crs", "crs", *time, "as-of",
+    items = _refs("items-f", "lang", "limit", "offset", "cursor", "bbox", "bbox-crs", "crs", *time, "as-of",
                   "properties", "sortby", "skipGeometry", "filter", "filter-lang", "filter-crs")  # fmt: skip
     item = _refs("featureId", "items-f", "lang", "crs", "as-of")
     word = "".join(part.capitalize() for part in name.split("_"))
@@ -190,7 +193,10 @@ _SCHEMAS: dict[str, Any] = {
         "properties": {
             "type": {"type": "string", "enum": ["FeatureCollection"]},
             "features": {"type": "array", "items": {"$ref": "#/components/schemas/featureGeoJSON"}},
-            "numberMatched": {"type": "integer", "minimum": 0}, "numberReturned": {"type": "integer", "minimum": 0},
+            "numberMatched": {"type": "integer", "minimum": 0, "description": "Exact wherever it stands."},
+            "numberMatchedAtLeast": {"type": "integer", "minimum": 0,
+                                     "description": "In place of numberMatched where counting would take too long."},
+            "numberReturned": {"type": "integer", "minimum": 0},
             "asOf": {"type": "string", "format": "date-time", "description": "As of when the features are."},
             "links": {"type": "array", "items": {"$ref": "#/components/schemas/link"}},
         },

@@ -1,4 +1,4 @@
-"""pygeoapi's provider over the same FeatureQuery as our own routes, for its CSV and JSON-LD, queryables and OpenAPI."""
+"""pygeoapi's provider of what our own routes have found, for its CSV and JSON-LD, queryables and OpenAPI."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any
 
-import anyio.from_thread
 from pygeoapi.formatter.base import BaseFormatter
 from pygeoapi.provider.base import BaseProvider, ProviderQueryError
 
@@ -17,10 +16,9 @@ from sdi.access import Agency
 from sdi.contract.layer import Attribute, Layer
 from sdi.contract.query import FeatureQuery
 from sdi.service.parameters import comparable
-from sdi.service.reader import Reader
 
 QUERY: ContextVar[Any] = ContextVar("QUERY")
-"""What pygeoapi's provider is to answer, checked, carried to its thread: a FeatureQuery, or a coverage's most cells."""
+"""What pygeoapi's provider is to answer, carried to its thread: what was `Found`, or a coverage's most cells."""
 
 _TYPES = {
     "integer": {"type": "integer"},
@@ -33,12 +31,21 @@ _TYPES = {
 
 
 @dataclass(frozen=True)
+class Found:
+    """A checked query and the features that answer it. They are read before pygeoapi is called: its thread could not be
+    told that the client has hung up.
+    """
+
+    query: FeatureQuery
+    features: list[dict[str, Any]]
+
+
+@dataclass(frozen=True)
 class Source:
     """What a provider needs of the running service; pygeoapi copies its configuration deeply, and this stays itself."""
 
     layer: Layer
     agency: Agency
-    reader: Reader
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Source:
         return self
@@ -61,23 +68,20 @@ class LayerProvider(BaseProvider):  # type: ignore[misc]
 
     def query(self, **parameters: Any) -> dict[str, Any]:
         """Answer the query that our route has checked; pygeoapi's own reading of the parameters is left aside."""
-        features = self._read(QUERY.get())
+        features = QUERY.get().features
         return {"type": "FeatureCollection", "features": features, "numberReturned": len(features), "links": []}
 
     def get(self, identifier: str, **parameters: Any) -> dict[str, Any]:
-        features = self._read(QUERY.get())
+        features: list[dict[str, Any]] = QUERY.get().features
         if not features:
             raise ProviderQueryError("no such feature")
         return features[0]
 
-    def _read(self, query: FeatureQuery) -> list[dict[str, Any]]:
-        return anyio.from_thread.run(self._source.reader.features, self._source.layer, query, _digits)
 
-
-class _digits(float):
+class digits(float):
     """A number that keeps the digits it was written with, for CSV."""
 
-    def __new__(cls, text: str) -> _digits:
+    def __new__(cls, text: str) -> digits:
         number = super().__new__(cls, text)
         number.text = text
         return number
@@ -101,7 +105,7 @@ class CsvFormatter(BaseFormatter):  # type: ignore[misc]
         text = io.StringIO()
         text.write("\ufeff")
         writer = csv.writer(text)
-        names = QUERY.get().attributes
+        names = QUERY.get().query.attributes
         writer.writerow(["id", *names])
         for feature in (data or {})["features"]:
             writer.writerow([feature["id"], *(_cell(feature["properties"][name]) for name in names)])

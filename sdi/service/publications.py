@@ -154,7 +154,7 @@ class Publications:
         known = {**self.registry.layers, **beside}
         layers = {name: known[name] for name in sorted(published) if name in known and sees(self._agency, known[name])}
         folder = Path(self._settings.data)
-        config = ogc.configuration(self._settings, layers, published, self._agency, self._reader, folder)
+        config = ogc.configuration(self._settings, layers, published, self._agency, folder)
         document = openapi.document(config, self._settings, layers, self._agency)
         edition = _edition(self._settings, [*map(Path, self._contracts)])
         since = self._since(published, edition)

@@ -1,10 +1,11 @@
-"""The service's way to the store: pooled reading connections, rows as they come, and the ledger's state."""
+"""The service's way to the store: pooled reading connections by lanes, pages of features, and the ledger's state."""
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Mapping
-from contextlib import aclosing, contextmanager
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import replace
 from datetime import datetime
 from typing import Any, cast
@@ -12,16 +13,21 @@ from typing import Any, cast
 from starlette.concurrency import run_in_threadpool
 
 from sdi.contract.layer import Layer
-from sdi.contract.query import FeatureQuery
+from sdi.contract.query import FeatureQuery, Position
 from sdi.errors import BadRequest, Overloaded, SdiError, StoreError
+from sdi.service.cursors import Cursors
+from sdi.service.lanes import Lane, Lanes
+from sdi.service.page import Page, Part
 from sdi.settings import Settings
-from sdi.store import agency, engine, features, genealogy, ledger, quality, succession
+from sdi.store import agency, engine, features, genealogy, ledger, order, quality, succession
 from sdi.store.ledger import Publication
 from sdi.store.quality import Rate
-from sdi.store.statement import Statement
+from sdi.store.statement import Statement, as_bytes
 
 PATIENCE = 2.0
 """Seconds that a look at the ledger waits for its connection, of which there is one."""
+FIRST, PART = 100, 1000
+"""Features of the first part of a stream, which is to come soon, and of each that follows."""
 
 
 class Reader:
@@ -32,6 +38,8 @@ class Reader:
         self._rows = engine.async_pool(
             url, size=settings.pool_size, statement_timeout=settings.statement_timeout, role=role, at_hand=at_hand
         )
+        self.lanes = Lanes(settings.pool_size)
+        self.cursors: Cursors | None = None
         # The ledger has its own connection, so that slow filters never delay a look at what is published.
         self._ledger = engine.pool(
             url, size=1, statement_timeout=5.0, application="sdi-service-ledger", role=role, at_hand=at_hand
@@ -46,63 +54,108 @@ class Reader:
         await self._rows.close()
         await run_in_threadpool(self._ledger.close)
 
-    async def geojson(self, layer: Layer, query: FeatureQuery) -> AsyncGenerator[str]:
-        """Each feature's GeoJSON text. Closing the iterator early cancels the query and gives the connection back."""
-        statement = features.select_geojson(layer, await self._with_codes(layer, query))
-        with _told():
-            async with (
-                self._rows.connection() as connection,
-                connection.cursor() as cursor,
-                aclosing(_closable(cursor.stream(statement.sql, statement.params))) as rows,
-            ):
-                async for (text,) in rows:
-                    yield text
+    async def page(self, layer: Layer, query: FeatureQuery, lane: Lane = Lane.QUICK) -> Page:
+        """A page of GeoJSON Features, whole: its connection is free again before it is sent."""
+        ((text, number, first, last),) = await self._rows_of(features.select_block, layer, query, lane)
+        assert query.limit is not None
+        return Page(text or b"", min(number, query.limit), number > query.limit, _place(first), _place(last))
+
+    async def stream(self, layer: Layer, query: FeatureQuery) -> AsyncGenerator[Part]:
+        """The same in parts, as fast as they are taken, by a cursor: memory holds one part, whatever the limit.
+
+        Closing it early ends the query and gives the connection back.
+        """
+        statement = features.select_stream(layer, await self._with_codes(layer, query))
+        async with (
+            self._connection(Lane.LONG) as connection,
+            connection.transaction(),
+            connection.cursor("features", binary=True) as cursor,
+        ):
+            # The whole answer is wanted, not its first tenth soon.
+            await connection.execute("SET LOCAL cursor_tuple_fraction = 1")
+            as_bytes(cursor)
+            await cursor.execute(statement.sql, statement.params)
+            size = FIRST
+            while rows := await cursor.fetchmany(size):
+                texts = [text for text, _ in rows if text is not None]
+                places = [place for _, place in rows if place is not None]
+                yield Part(b",\n".join(texts), len(texts), len(texts) < len(rows), [*map(_position, places)])
+                size = PART
 
     async def features(
-        self, layer: Layer, query: FeatureQuery, number: Callable[[str], Any] = float
+        self, layer: Layer, query: FeatureQuery, number: Callable[[str], Any] = float, lane: Lane = Lane.QUICK
     ) -> list[dict[str, Any]]:
         """Features as parsed GeoJSON, for pages and other formats; `number` reads what has a decimal point."""
-        async with aclosing(self.geojson(layer, query)) as rows:
-            return [json.loads(row, parse_float=number) async for row in rows]
+        rows = await self._rows_of(features.select_geojson, layer, query, lane)
+        return [json.loads(text, parse_float=number) for (text,) in rows]
 
-    async def count(self, layer: Layer, query: FeatureQuery) -> int:
-        """How many features a query matches, without its limit and offset."""
-        (count,) = await self._one(features.select_count(layer, await self._with_codes(layer, query)))
-        return int(count)
+    async def text(self, layer: Layer, query: FeatureQuery) -> str | None:
+        """The GeoJSON text of the first feature that is found."""
+        rows = await self._rows_of(features.select_geojson, layer, query, Lane.QUICK)
+        return rows[0][0].decode() if rows else None
+
+    async def count(
+        self, layer: Layer, query: FeatureQuery, lane: Lane, *, at_most: int, within: float
+    ) -> int | None:  # fmt: skip
+        """How many features match, on whatever page; `at_most` + 1: more than that. None: not found out in time.
+
+        `within`: seconds, with the wait for a connection.
+        """
+        statement = features.select_count(layer, await self._with_codes(layer, query), at_most)
+        try:
+            async with asyncio.timeout(within), self._connection(lane) as connection:
+                cursor = await connection.execute(statement.sql, statement.params)
+                ((count,),) = await cursor.fetchall()
+                return int(count)
+        except (TimeoutError, Overloaded):
+            return None
+
+    async def _rows_of(
+        self, select: Callable[[Layer, FeatureQuery], Statement], layer: Layer, query: FeatureQuery, lane: Lane
+    ) -> list[tuple[Any, ...]]:
+        """All rows of a statement, its texts as bytes."""
+        statement = select(layer, await self._with_codes(layer, query))
+        async with self._connection(lane) as connection, connection.cursor(binary=True) as cursor:
+            as_bytes(cursor)
+            await cursor.execute(statement.sql, statement.params)
+            return cast("list[tuple[Any, ...]]", await cursor.fetchall())
+
+    @asynccontextmanager
+    async def _connection(self, lane: Lane = Lane.QUICK) -> AsyncIterator[Any]:
+        with _told():
+            async with self.lanes.turn(lane), self._rows.connection() as connection:
+                yield connection
 
     async def kin(self, layer: Layer, feature: str, known_at: datetime | None) -> list[tuple[Any, ...]]:
         """The rows of `genealogy.select_near`."""
         statement = genealogy.select_near(layer, feature, known_at)
-        with _told():
-            async with self._rows.connection() as connection:
-                cursor = await connection.execute(statement.sql, statement.params)
-                return await cursor.fetchall()
+        async with self._connection() as connection:
+            cursor = await connection.execute(statement.sql, statement.params)
+            return cast("list[tuple[Any, ...]]", await cursor.fetchall())
 
     async def measured(
         self, layer: Layer, filters: tuple[dict[str, Any], ...]
     ) -> tuple[int, tuple[float, float, float, float] | None]:  # fmt: skip
         """Number and extent (west, south, east, north, degrees) of the features that fulfil the filters."""
         query = FeatureQuery(layer.id, attributes=(), filters=filters)
-        box = await self._one(features.select_extent(layer, query))
-        west, south, east, north = box
-        return await self.count(layer, query), None if west is None else (west, south, east, north)
+        west, south, east, north = await self._one(features.select_extent(layer, query))
+        (count,) = await self._one(features.select_count(layer, query))
+        return count, None if west is None else (west, south, east, north)
 
     async def _with_codes(self, layer: Layer, query: FeatureQuery) -> FeatureQuery:
         """The query with what the codes of administrative units in it mean."""
         statement = succession.select_meant(layer, query)
         if statement is None:
             return query
-        with _told():
-            async with self._rows.connection() as connection:
-                cursor = await connection.execute(statement.sql, statement.params)
-                return replace(query, meant=tuple((row[0], row[1], row[2]) for row in await cursor.fetchall()))
+        async with self._connection() as connection:
+            cursor = await connection.execute(statement.sql, statement.params)
+            return replace(query, meant=tuple((row[0], row[1], row[2]) for row in await cursor.fetchall()))
 
     async def _one(self, statement: Statement) -> tuple[Any, ...]:
         """The only row of an answer."""
-        with _told():
-            async with self._rows.connection() as connection:
-                cursor = await connection.execute(statement.sql, statement.params)
-                row = await cursor.fetchone()
+        async with self._connection() as connection:
+            cursor = await connection.execute(statement.sql, statement.params)
+            row = await cursor.fetchone()
         assert row is not None
         return tuple(row)
 
@@ -112,6 +165,10 @@ class Reader:
 
     async def published(self) -> Mapping[str, Publication]:
         return await run_in_threadpool(self._ask, ledger.published)
+
+    async def cursor_key(self) -> bytes:
+        """What cursors are sealed with."""
+        return await run_in_threadpool(self._ask, order.key)
 
     async def rates(self) -> Mapping[str, list[Rate]]:
         """How good each layer is, by data quality element."""
@@ -133,9 +190,12 @@ class Reader:
             raise StoreError("The database cannot be reached.", hint="Run 'sdi doctor'.") from error
 
 
-def _closable(rows: AsyncIterator[tuple[Any, ...]]) -> AsyncGenerator[tuple[Any, ...]]:
-    """psycopg's stream is a generator, whose closing cancels the query, though its type does not say so."""
-    return cast("AsyncGenerator[tuple[Any, ...]]", rows)
+def _place(text: bytes | None) -> Position | None:
+    return None if text is None else _position(text)
+
+
+def _position(text: bytes) -> Position:
+    return Position(tuple(json.loads(text)))
 
 
 @contextmanager

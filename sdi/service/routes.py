@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Mapping
 from typing import Any
 
 from fastapi import APIRouter
@@ -18,11 +19,13 @@ from sdi.contract.elements import element
 from sdi.contract.layer import Layer
 from sdi.errors import NotFound, SdiError, nearest
 from sdi.national import vn2000
-from sdi.service import coverage, crs, documents, dossier, fresh, items, kin, links, maps, ogc, problems
+from sdi.service import coverage, crs, documents, dossier, fresh, items, kin, links, maps, ogc, problems, provider
 from sdi.service.agencies import CHALLENGE
 from sdi.service.asked import Asked, asked, checked_path
+from sdi.service.lanes import lane_of
+from sdi.service.page import begins
 from sdi.service.pages import Pages
-from sdi.service.parameters import Question, known, question, record_time
+from sdi.service.parameters import Question, known, placed, question, record_time
 from sdi.service.publications import Snapshot
 from sdi.service.state import Service, service_of
 from sdi.store.ledger import Publication
@@ -128,33 +131,44 @@ async def features(request: Request, collection: str) -> Response:
     ask = asked(request, ("json", "html", "jsonld", "csv"), known(service.agency, layer))
     rows = PAGE_ROWS if ask.format == "html" else None
     wanted = question(layer, publication, service.agency, service.settings, ask.parameters, rows)
+    wanted = placed(wanted, service.agency, await service.cursors(), ask.parameters)
     validator = fresh.of_page(service, snapshot, layer, publication, ask, wanted)
     headers = {**validator.headers, "Cache-Control": fresh.cache_control(service, layer)}
     if validator.holds(request):
         told = {"Content-Crs": f"<{wanted.crs.uri}>", "Content-Language": ask.language}
         return fresh.not_modified((headers | told).items())
-    response = await _page_of_features(request, ask, snapshot, layer, publication, wanted)
-    response.headers.update(headers)
-    return response
+    if ask.format == "json":
+        return await items.feature_collection(request, ask, layer, wanted, snapshot, headers)
+    if ask.format == "html":
+        return await _page_of_features(request, ask, snapshot, layer, publication, wanted, headers)
+    found = await service.reader.features(
+        layer, wanted.query, provider.digits, lane_of(wanted.query, searched=wanted.searched)
+    )
+    told, content = await ogc.call(
+        snapshot.api,
+        get_collection_items,
+        ask.language,
+        ask.format,
+        layer.id,
+        query=provider.Found(wanted.query, found),
+    )
+    return _foreign(told, content, wanted.crs, headers)
 
 
 async def _page_of_features(
-    request: Request, ask: Asked, snapshot: Snapshot, layer: Layer, publication: Publication, wanted: Question
-) -> Response:
+    request: Request, ask: Asked, snapshot: Snapshot, layer: Layer, publication: Publication, wanted: Question,
+    headers: dict[str, str],
+) -> Response:  # fmt: skip
+    """The page that a person reads."""
     service = service_of(request)
-    if ask.format == "json":
-        return await items.feature_collection(request, ask, layer, wanted, snapshot)
-    if ask.format == "html":
-        matched = await service.matched(snapshot, layer, wanted)
-        found = await service.reader.features(layer, wanted.query, str)
-        answered = items.page_links(service.url, ask, layer, wanted, matched)
-        shown = maps.of_features(service, layer, publication, ask, maps.page_source(layer, ask, wanted))
-        return _page(request, ask, "items.html", layer=layer, features=found, matched=matched, links=answered,
-                     question=wanted, map=shown)  # fmt: skip
-    headers, content = await ogc.call(
-        snapshot.api, get_collection_items, ask.language, ask.format, layer.id, query=wanted.query
-    )
-    return _foreign(headers, content, wanted.crs)
+    page = await service.reader.page(layer, wanted.query, lane_of(wanted.query, searched=wanted.searched))
+    matched = await service.matched(snapshot, layer, wanted, page)
+    answered = await items.page_links(service, ask, layer, wanted, page)
+    shown = maps.of_features(service, layer, publication, ask, maps.page_source(layer, ask, wanted))
+    response = _page(request, ask, "items.html", layer=layer, features=page.parsed(str), matched=matched,
+                     begins=begins(wanted, page), links=answered, question=wanted, map=shown)  # fmt: skip
+    response.headers.update(headers if matched.settled else items.unsettled(headers))
+    return response
 
 
 async def feature(request: Request, collection: str, feature: str) -> Response:
@@ -175,9 +189,10 @@ async def feature(request: Request, collection: str, feature: str) -> Response:
         return _page(request, ask, "item.html", layer=layer, feature=found, map=shown, known_at=known_at, kin=related,
                      links=items.item_links(service, ask, layer, feature_id, snapshot))  # fmt: skip
     query = items.by_ids(service, layer, (feature_id,), answered, known_at)
+    found = provider.Found(query, [json.loads(row)])
     address = links.address("", feature_id).lstrip("/")
     headers, content = await ogc.call(
-        snapshot.api, get_collection_item, ask.language, "jsonld", layer.id, address, query=query
+        snapshot.api, get_collection_item, ask.language, "jsonld", layer.id, address, query=found
     )
     return _foreign(headers, content, answered)
 
@@ -287,12 +302,18 @@ def _schema(request: Request, ask: Asked, layer: Layer, document: dict[str, Any]
     return _document(ask, document, SCHEMA)
 
 
-def _foreign(headers: dict[str, str], content: Any, answered: crs.Crs) -> Response:
+def _foreign(
+    headers: dict[str, str], content: Any, answered: crs.Crs, more: Mapping[str, str] | None = None
+) -> Response:  # fmt: skip
     """An answer that pygeoapi has written out."""
     kept: dict[str, str] = {
         name: headers[name] for name in ("Content-Disposition", "Content-Language") if name in headers
     }
-    return Response(content, headers={**kept, "Content-Crs": f"<{answered.uri}>"}, media_type=headers["Content-Type"])
+    return Response(
+        content,
+        headers={**kept, **(more or {}), "Content-Crs": f"<{answered.uri}>"},
+        media_type=headers["Content-Type"],
+    )
 
 
 def _page(request: Request, ask: Asked, template: str, **content: Any) -> Response:

@@ -9,10 +9,18 @@ from starlette.requests import Request
 from sdi.access import Agency
 from sdi.contract.layer import Layer
 from sdi.contract.registry import Registry
+from sdi.service.cursors import Cursors
+from sdi.service.lanes import Lane, lane_of
+from sdi.service.page import Matched, Page, begins
 from sdi.service.parameters import Question
 from sdi.service.publications import Publications, Snapshot
 from sdi.service.reader import Reader
 from sdi.settings import Settings
+
+COUNTED = 50_000
+"""Matches that are counted at most: a count that nobody reads to its end is not worth a search of the whole layer."""
+WITHIN = 0.25
+"""Seconds that counting may take."""
 
 
 @dataclass(frozen=True)
@@ -32,11 +40,31 @@ class Service:
         """The public address, without a slash at its end."""
         return self.settings.url.rstrip("/")
 
-    async def matched(self, snapshot: Snapshot, layer: Layer, question: Question) -> int:
-        """The exact number of features that a question matches: the publication's count where nothing was asked for."""
+    async def cursors(self) -> Cursors:
+        """What seals and opens cursors; the key is looked up once."""
+        if self.reader.cursors is None:
+            self.reader.cursors = Cursors(await self.reader.cursor_key())
+        return self.reader.cursors
+
+    async def matched(self, snapshot: Snapshot, layer: Layer, question: Question, page: Page) -> Matched:
+        """How many features a question matches, and never later than that is worth.
+
+        The publication knows it where nothing was asked for, and the page where it is the last one. Else it is counted,
+        up to COUNTED features and for at most WITHIN seconds.
+        """
         if not question.filtered:
-            return snapshot.publications[layer.id].count
-        return await self.reader.count(layer, question.query)
+            return Matched(snapshot.publications[layer.id].count)
+        seen = begins(question, page) + page.returned + page.more
+        first = question.query.place is None and (page.returned > 0 or question.passed == 0)
+        if first and not page.more:
+            return Matched(seen)
+        lane = lane_of(question.query, searched=question.searched)
+        if lane is Lane.LONG:
+            return Matched(seen, exact=False)
+        count = await self.reader.count(layer, question.query, lane, at_most=COUNTED, within=WITHIN)
+        if count is None:
+            return Matched(seen, exact=False, settled=False)
+        return Matched(count) if count <= COUNTED else Matched(max(seen, count), exact=False)
 
 
 def service_of(request: Request) -> Service:

@@ -55,6 +55,8 @@ class Town:
     database: str
     registry: Registry
     settings: Settings
+    process: int | None = None
+    """The number of the process that serves it, where that is one of its own."""
 
     def ask(self, path: str, method: str = "GET", **headers: str) -> Answer:
         host, port = self.url.removeprefix("http://").split(":")
@@ -250,8 +252,11 @@ class served:
 
 
 @contextmanager
-def served_apart(town: Town, workers: int = 1) -> Iterator[Town]:
-    """The same town served by processes of their own: GDAL holds the interpreter's lock while it asks."""
+def served_apart(town: Town, workers: int = 1, **said: str) -> Iterator[Town]:
+    """The same town served by processes of their own: GDAL holds the interpreter's lock while it asks.
+
+    `said`: other settings, as environment variables.
+    """
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -264,6 +269,7 @@ def served_apart(town: Town, workers: int = 1) -> Iterator[Town]:
         "SDI_DEFAULT_LIMIT": "10",
         "SDI_MAX_LIMIT": "30",
         "PYTHONPATH": str(ROOT),
+        **said,
     }
     command = [
         sys.executable,
@@ -280,7 +286,7 @@ def served_apart(town: Town, workers: int = 1) -> Iterator[Town]:
         "--no-access-log",
     ]
     process = subprocess.Popen(command, env=environment, cwd=ROOT, stderr=subprocess.DEVNULL)
-    apart = Town(url, town.database, town.registry, town.settings)
+    apart = Town(url, town.database, town.registry, town.settings, process.pid)
     try:
         began = time.monotonic()
         while not _answers(apart):

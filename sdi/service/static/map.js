@@ -153,9 +153,11 @@
       first = false;
       draw(found);
       const texts = data.texts;
-      say((found.numberMatched > found.numberReturned ? texts.part : texts.all)
+      const exact = found.numberMatched !== undefined;
+      const all = exact ? found.numberMatched : found.numberMatchedAtLeast;
+      say((all > found.numberReturned ? texts.part : texts.all)
         .replace("{shown}", found.numberReturned.toLocaleString(data.language))
-        .replace("{all}", found.numberMatched.toLocaleString(data.language)));
+        .replace("{all}", (exact ? "" : "≥ ") + all.toLocaleString(data.language)));
     } catch (error) {
       if (error.name !== "AbortError") say(data.texts.failed);
     }

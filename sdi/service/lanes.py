@@ -1,0 +1,72 @@
+"""Who may hold a connection to the store: what may take long never takes the last ones.
+
+A pool alone serves who comes first, so a few slow filters hold all of it, and a small box waits behind them. Here every
+query goes by one of three lanes. QUICK ones, found by an index and small, wait for nothing but a connection. SLOW ones
+may search a whole layer, and together hold at most half of the connections. LONG ones send more than is held in memory,
+as fast as their client reads; they go by the slow lane too, and hold at most half of that.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from enum import Enum
+
+from sdi.contract.query import FeatureQuery
+from sdi.errors import Overloaded
+
+HELD = 2000
+"""Features of a page that is read whole before it is sent, so that a slow client holds no connection."""
+FEW = 1000
+"""Features that an offset may skip on the quick lane."""
+PATIENCE = 10.0
+"""Seconds that a query waits for its turn."""
+
+
+class Lane(Enum):
+    QUICK = "quick"
+    SLOW = "slow"
+    LONG = "long"
+
+
+def lane_of(query: FeatureQuery, *, searched: bool) -> Lane:
+    """`searched`: whether features were chosen by anything but an id or a box."""
+    if query.limit is None or query.limit > HELD:
+        return Lane.LONG
+    if searched or query.sort or query.as_of is not None or query.offset > FEW:
+        return Lane.SLOW
+    return Lane.QUICK
+
+
+class Lanes:
+    """The lanes of one pool of `size` connections. `running`, `most`, `waiting`: queries by lane, now and at most."""
+
+    def __init__(self, size: int) -> None:
+        self.places = {Lane.SLOW: max(1, size // 2), Lane.LONG: max(1, size // 4)}
+        self._free = {lane: asyncio.Semaphore(places) for lane, places in self.places.items()}
+        self.running: Counter[Lane] = Counter()
+        self.waiting: Counter[Lane] = Counter()
+        self.most: Counter[Lane] = Counter()
+
+    @asynccontextmanager
+    async def turn(self, lane: Lane) -> AsyncIterator[None]:
+        """Wait for a place on a lane, and hold it. Raises Overloaded after PATIENCE."""
+        async with AsyncExitStack() as held:
+            self.waiting[lane] += 1
+            try:
+                async with asyncio.timeout(PATIENCE):
+                    # The narrower lane first: who waits there holds no place on the other.
+                    for passed in {Lane.LONG: (Lane.LONG, Lane.SLOW), Lane.SLOW: (Lane.SLOW,)}.get(lane, ()):
+                        await held.enter_async_context(self._free[passed])
+            except TimeoutError:
+                raise Overloaded("Too many slow requests are under way.", hint="Try again in a moment.") from None
+            finally:
+                self.waiting[lane] -= 1
+            self.running[lane] += 1
+            self.most[lane] = max(self.most[lane], self.running[lane])
+            try:
+                yield
+            finally:
+                self.running[lane] -= 1
