@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, overload, override
 
@@ -80,8 +80,8 @@ class Found(Sequence[Finding]):
         return any(finding.action == "refuse" for finding in self)
 
     def by_rule(self) -> dict[str, int]:
-        """How many there are of each rule, the most frequent first."""
-        return dict(Counter(finding.rule for finding in self).most_common())
+        """How many there are of each rule, the most frequent first, equally frequent ones by name."""
+        return in_order(Counter(finding.rule for finding in self))
 
     def of(self, rule: str, most: int | None = None) -> list[Finding]:
         """Those of a rule, the first `most` of them."""
@@ -93,6 +93,11 @@ class Found(Sequence[Finding]):
 
     def extend(self, findings: Iterable[Finding]) -> None:
         self._listed.extend(findings)
+
+
+def in_order(counts: Mapping[str, int]) -> dict[str, int]:
+    """Counts of rules, the most frequent first, equally frequent ones by name."""
+    return dict(sorted(counts.items(), key=lambda each: (-each[1], each[0])))
 
 
 @dataclass

@@ -13,7 +13,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from sdi.contract.layer import Action, Check, Layer, Severity
-from sdi.contract.report import Finding, Found
+from sdi.contract.report import Finding, Found, in_order
 from sdi.contract.rules import RULES
 
 Mask = NDArray[np.bool_]
@@ -303,7 +303,7 @@ class Marked(Found):
         counts = Counter(finding.rule for finding in self._listed)
         for block in self._blocks:
             counts[block.rule] += len(block)
-        return dict(counts.most_common())
+        return in_order(counts)
 
     @override
     def of(self, rule: str, most: int | None = None) -> list[Finding]:

@@ -78,12 +78,15 @@ def diff(connection: Connection, layer: Layer, a: int, b: int) -> Difference:
 
 
 def changes(connection: Connection, layer: Layer, a: int, b: int, limit: int | None = None) -> list[Change]:
-    """The features that differ, by id; the first `limit` of them."""
+    """The features that differ, the first `limit` of them: the new ones, the ended ones, the changed ones, each by id.
+    Few that came or went are what a steward looks for among thousands that got another value."""
     names = _names(layer)
     columns = [_ID, _KIND, _RESHAPED, *_measures(layer), sql.SQL("l.load_id")]
     for name in names:
         columns += [sql.Identifier("o", name), sql.Identifier("n", name), _differs(layer, name)]
-    ordered = sql.SQL("{} ORDER BY 1 LIMIT {}").format(_select(layer, a, b, columns), sql.Literal(limit))
+    ordered = sql.SQL("{} ORDER BY o.id IS NOT NULL, n.id IS NOT NULL, 1 LIMIT {}").format(
+        _select(layer, a, b, columns), sql.Literal(limit)
+    )
     with engine.translated():
         rows = connection.execute(ordered).fetchall()
     return [_change(row, names) for row in rows]
@@ -132,7 +135,7 @@ def read_changes(connection: Connection, layer: Layer, a: int, b: int, srid: int
         sql.SQL("l.load_id, l.steward, l.finished_at"),
         sql.SQL("coalesce({}, {})").format(_shape("n", srid), _shape("o", srid)),
     ]  # fmt: skip
-    statement = sql.SQL("{} ORDER BY 1").format(_select(layer, a, b, columns))
+    statement = sql.SQL("{} ORDER BY o.id IS NOT NULL, n.id IS NOT NULL, 1").format(_select(layer, a, b, columns))
     schema = pa.schema([
         ("id", pa.string()), ("kind", pa.string()), ("attributes", pa.string()), ("reshaped", pa.bool_()),
         ("moved_m", pa.float64()), ("area_before_m2", pa.float64()), ("area_after_m2", pa.float64()),

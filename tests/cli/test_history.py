@@ -128,6 +128,11 @@ def test_a_difference_is_counted_shown_and_written_for_qgis(
     assert rows["00070.7.3"]["attributes"] == "address"
     assert rows["00070.7.3"]["steward"] == "Văn phòng second"
     assert all(row["geom"] for row in rows.values())
+    assert changes["kind"].to_pylist() == ["added", "ended", "changed", "changed"]
+    few = terminal("diff", LAYER, first, second, "--limit", "2").stdout
+    assert "00070.7.50" in few
+    assert "00070.7.39" in few
+    assert "00070.7.3 " not in few, "what came and went stands before what changed"
     told = terminal.json("diff", LAYER, first, "now", "--limit", "1")
     assert (told["added"], told["changed"], told["ended"], len(told["changes"])) == (1, 2, 1, 1)
     assert terminal.json("diff", LAYER, "2001-01-01", first)["added"] == 40

@@ -263,7 +263,11 @@ def test_a_difference_counts_and_names_what_changed(settled: Town) -> None:
     turned = {change.id: change for change in difference.changes(settled.connection, contract, after, before)}
     assert turned["P4"].attributes == {"floors": (99, 4), "use": (None, "ODT")}
     assert (turned["P30"].kind, turned["P6"].kind) == ("ended", "added")
-    assert len(difference.changes(settled.connection, contract, before, after, limit=2)) == 2
+    listed = difference.changes(settled.connection, contract, before, after)
+    assert [(change.kind, change.id) for change in listed] == [
+        ("added", "P30"), ("ended", "P6"), ("changed", "P4"), ("changed", "P5"),
+    ]  # fmt: skip
+    assert difference.changes(settled.connection, contract, before, after, limit=2) == listed[:2]
 
 
 def test_what_changed_and_changed_back_is_no_difference(town: Town) -> None:
