@@ -23,6 +23,7 @@ DRIVERS = {
     ".gpkg": "GPKG", ".geojson": "GeoJSON", ".fgb": "FlatGeobuf", ".shp": "ESRI Shapefile", ".csv": "CSV",
     ".tab": "MapInfo File", ".mif": "MapInfo File",
 }  # fmt: skip
+FINDINGS = (".gpkg", ".csv")
 SEVEN = "-191.90441429,-39.30318279,-111.45032835,-0.00928836,0.01975479,-0.00427372,0.252906278"
 """The parameters of QĐ 05/2007 with the Decision's signs, which MapInfo's datum 9999 takes as they are."""
 
@@ -165,7 +166,11 @@ def _write_csv(path: Path, attributes: pa.Table, shapes: Shapes) -> None:
 
 def write_findings(path: Path, findings: Iterable[Finding]) -> None:
     """Write findings as points in WGS 84 to layer `findings` of a new GeoPackage, with both sentences; what concerns
-    the whole delivery, or has no place, stands there without a point."""
+    the whole delivery, or has no place, stands there without a point. A .csv has them as rows, guarded as features are.
+    Raises UsageError for another suffix."""
+    suffix = path.suffix.lower()
+    if suffix not in FINDINGS:
+        raise UsageError(f"'{path.name}': findings cannot be written so.", hint=f"Writable: {', '.join(FINDINGS)}.")
     found = list(findings)
     names = ("rule", "severity", "action", "feature", "row", "attribute", "value", "limit", "other")
     columns = {name: _texts([getattr(finding, name) for finding in found], name) for name in names}
@@ -176,6 +181,8 @@ def write_findings(path: Path, findings: Iterable[Finding]) -> None:
     if there:
         shapes[there] = shapely.points([found[index].place for index in there])
     path.unlink(missing_ok=True)
+    if suffix == ".csv":
+        return _write_csv(path, pa.table(columns), shapes)
     _write(path, "GPKG", "findings", pa.table(columns), shapes, "EPSG:4326", "Point", {})
 
 

@@ -74,9 +74,11 @@ def _of_one_kind(rows: pa.Table, shapes: Shapes, layer: Layer) -> tuple[pa.Table
 
 
 def write_findings(path: Path, findings: Iterable[Finding]) -> None:
-    """`write.write_findings`, opened in colours by severity."""
+    """`write.write_findings`; a GeoPackage opens in colours by severity."""
     found = list(findings)
     write.write_findings(path, found)
+    if path.suffix.lower() != ".gpkg":
+        return
     shown = {severity: colour for severity, colour in COLOURS.items() if any(f.severity == severity for f in found)}
     tip = '<b>[% "rule" %]</b> [% "feature" %]<br>[% "vi" %]<br><i>[% "en" %]</i>'
     add_style(path, "findings", "Point", "severity", shown, tip)
