@@ -12,27 +12,23 @@ code AS (
     WHERE c.list = 'land_use'
     ORDER BY c.code, c.ordinal DESC
 ),
+alike AS (
+    -- Today's codes, each with all that it stands for.
+    SELECT c.present, array_agg(c.code) AS codes
+    FROM (
+        SELECT code, present FROM code
+        UNION
+        SELECT present, present FROM code WHERE present NOT IN (SELECT code FROM code)
+    ) AS c
+    GROUP BY c.present
+),
 parcel AS (
     SELECT
         s.id, s.geom, s.geom_wgs84, ST_Area(s.geom) AS area, s.parcel_key, s.sheet_number, s.parcel_number,
         s.land_use_code, CASE WHEN jsonb_typeof(s.use_purposes) = 'array'
-            THEN jsonb_path_query_array(s.use_purposes, '$[*].code') END AS purposes
+            THEN jsonb_path_query_array(s.use_purposes, '$[*].code ? (@ != null)') END AS purposes
     FROM subject AS s
     OFFSET 0
-),
-said AS (
-    -- There are few combinations of purposes, so each is looked up once and not for each parcel.
-    SELECT DISTINCT jsonb_path_query_array(s.use_purposes, '$[*].code') AS purposes
-    FROM subject AS s
-    WHERE jsonb_typeof(s.use_purposes) = 'array'
-),
-purpose AS (
-    SELECT said.purposes, array_agg(DISTINCT coalesce(code.present, m.code)) AS codes
-    FROM said
-    CROSS JOIN LATERAL jsonb_array_elements_text(said.purposes) AS m (code)
-    LEFT JOIN code ON code.code = m.code
-    WHERE m.code IS NOT NULL
-    GROUP BY said.purposes
 ),
 greatest_purpose AS (
     SELECT s.id, (array_agg(item.code ORDER BY item.area DESC NULLS LAST, item.code))[1] AS code
@@ -194,8 +190,8 @@ SELECT
     commune.full_name AS commune_name,
     coalesce(s.land_use_code, greatest_purpose.code) AS land_use_code,
     m.planned_use_code,
-    CASE WHEN m.main_code IS NULL THEN NOT m.present_plan_code = ANY (purpose.codes)
-        ELSE m.main_code <> m.present_plan_code AND NOT coalesce(m.present_plan_code = ANY (purpose.codes), false)
+    CASE WHEN m.planned_use_code IS NOT NULL AND (s.land_use_code IS NOT NULL OR jsonb_array_length(s.purposes) > 0)
+        THEN NOT coalesce(s.land_use_code = ANY (m.as_planned), false) AND NOT coalesce(s.purposes ?| m.as_planned, false)
     END AS use_differs_from_plan,
     floor(100 * s.area + 0.5) / 100 AS map_area,
     coalesce(built.number, 0) AS building_count,
@@ -219,15 +215,16 @@ SELECT
     round(terrain.elevation_mean::numeric, 3)::double precision AS elevation_mean,
     round(flood.depth_mean::numeric, 3)::double precision AS flood_depth_mean,
     round(flood.depth_max::numeric, 3)::double precision AS flood_depth_max,
-    coalesce(m.main_code IN ('CQP', 'CAN'), false) OR coalesce(purpose.codes && ARRAY['CQP', 'CAN'], false)
+    coalesce(s.land_use_code = ANY (defence.codes), false) OR coalesce(s.purposes ?| defence.codes, false)
         OR coalesce(built.defence, false)
         OR coalesce(zoned.defence, false) OR coalesce(used.defence, false)
         OR coalesce(planned.defence, false) AS withheld,
     s.geom,
     s.geom_wgs84
 FROM parcel AS s
-LEFT JOIN code AS main ON main.code = s.land_use_code
-LEFT JOIN purpose ON purpose.purposes = s.purposes
+CROSS JOIN (
+    SELECT array_agg(code) || ARRAY['CQP', 'CAN'] AS codes FROM code WHERE present IN ('CQP', 'CAN')
+) AS defence
 LEFT JOIN greatest_purpose ON greatest_purpose.id = s.id
 LEFT JOIN built ON built.parcel = s.id
 LEFT JOIN permitted ON permitted.parcel = s.id
@@ -236,6 +233,7 @@ LEFT JOIN allowed ON allowed.parcel = s.id
 LEFT JOIN used ON used.parcel = s.id
 LEFT JOIN planned ON planned.parcel = s.id
 LEFT JOIN code AS plan ON plan.code = coalesce(planned.code, zoned.code)
+LEFT JOIN alike ON alike.present = coalesce(plan.present, planned.code, zoned.code)
 LEFT JOIN commune ON commune.id = s.id
 LEFT JOIN terrain.terrain__cadastral_parcels AS terrain ON terrain.id = s.id
 LEFT JOIN hazard.flood_depth__cadastral_parcels AS flood ON flood.id = s.id
@@ -246,6 +244,5 @@ CROSS JOIN LATERAL (
             WHEN s.area > 0 THEN round((100 * built.footprint / s.area)::numeric, 2) END AS density,
         CASE WHEN built.parcel IS NULL THEN 0 ELSE round(built.floor_area::numeric, 2) END AS gross_floor_area,
         coalesce(planned.code, zoned.code) AS planned_use_code,
-        coalesce(plan.present, planned.code, zoned.code) AS present_plan_code,
-        coalesce(main.present, s.land_use_code) AS main_code
+        coalesce(alike.codes, ARRAY[coalesce(plan.present, planned.code, zoned.code)]) AS as_planned
 ) AS m
