@@ -16,6 +16,7 @@ from sdi.access import PUBLIC, Agency
 from sdi.contract.registry import Registry, read_registry
 from sdi.errors import SdiError
 from sdi.service import agencies, observe, ogc, problems, routes
+from sdi.service.compression import Compressed
 from sdi.service.pages import Pages
 from sdi.service.publications import Publications
 from sdi.service.reader import Reader
@@ -50,6 +51,7 @@ def create_app(settings: Settings, registry: Registry, *, url: str | None = None
         redirect_slashes=False,
         middleware=[
             Middleware(observe.Observe, metrics=metrics),
+            Middleware(Compressed),
             Middleware(CORSMiddleware, allow_origins=["*"], allow_methods=["GET", "HEAD", "OPTIONS"],
                        expose_headers=["Link", "Content-Crs", "Content-Language", "ETag", "X-Request-Id"]),
             Middleware(agencies.Doorkeeper),

@@ -87,10 +87,10 @@ def spoken_or_asked(request: Request) -> str:
 
 def spoken(request: Request) -> str:
     """The language by Accept-Language alone; `vi;q=0` refuses Vietnamese."""
-    weights = _weights(request.headers.get("accept-language", ""))
-    scores = {offered: max((weight for tag, weight in weights.items() if tag.split("-")[0] == offered), default=None)
+    tags = weights(request.headers.get("accept-language", ""))
+    scores = {offered: max((weight for tag, weight in tags.items() if tag.split("-")[0] == offered), default=None)
               for offered in LANGUAGES}  # fmt: skip
-    rest = weights.get("*", 0.0)
+    rest = tags.get("*", 0.0)
     return max(LANGUAGES, key=lambda offered: rest if scores[offered] is None else scores[offered] or -1.0)
 
 
@@ -105,7 +105,7 @@ def format_(request: Request, parameters: Mapping[str, str], formats: list[str])
             raise BadRequest(f"f: '{wanted}' is not offered here.", hint=f"One of: {', '.join(formats)}")
         return found
     best, best_weight = formats[0], 0.0
-    for media_type, weight in _weights(request.headers.get("accept", "")).items():
+    for media_type, weight in weights(request.headers.get("accept", "")).items():
         for offered in formats:
             if weight > best_weight and media_type in MEDIA_TYPES[offered]:
                 best, best_weight = offered, weight
@@ -119,14 +119,15 @@ def accepts_html(request: Request) -> bool:
     return format_(request, {}, ["json", "html"]) == "html"
 
 
-def _weights(header: str) -> dict[str, float]:
-    weights: dict[str, float] = {}
+def weights(header: str) -> dict[str, float]:
+    """What an Accept header names, in lower case, with its quality."""
+    found: dict[str, float] = {}
     for part in header.split(","):
         name, *options = (piece.strip() for piece in part.split(";"))
         quality = next((option[2:] for option in options if option.startswith("q=")), "1")
         if name:
-            weights[name.lower()] = float(quality) if re.fullmatch(r"[01](\.\d{0,3})?", quality) else 0.0
-    return weights
+            found[name.lower()] = float(quality) if re.fullmatch(r"[01](\.\d{0,3})?", quality) else 0.0
+    return found
 
 
 def _decoded(text: bytes) -> str:

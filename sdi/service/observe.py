@@ -16,8 +16,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from sdi.service import problems
 
-_VARY = (b"vary", b"Accept, Accept-Language, Authorization")
-"""A cache in front keeps a page and its JSON, the two languages, and who asks, apart."""
+_VARY = [(b"vary", b"Accept, Accept-Language, Authorization"), (b"vary", b"Accept-Encoding")]
+"""A cache in front keeps a page and its JSON, the two languages, who asks, and what is compressed, apart."""
 _ID = re.compile(r"[A-Za-z0-9._-]{8,64}")
 QUIET = ("/health", "/metrics", "/static/{path:path}")
 """Routes that are counted but not logged when they succeed."""
@@ -73,7 +73,7 @@ class Observe:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
-                message["headers"] = [*message.get("headers", []), (b"x-request-id", request_id.encode()), _VARY]
+                message["headers"] = [*message.get("headers", []), (b"x-request-id", request_id.encode()), *_VARY]
             await send(message)
 
         structlog.contextvars.clear_contextvars()
