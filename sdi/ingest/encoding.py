@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from functools import partial
 from zlib import crc32
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -19,6 +20,8 @@ DOUBT = 0.5
 """Share of Vietnamese words in a legacy reading from which a western reading is no longer taken without a word."""
 SAMPLE = 5000
 """Different values of a column that its encoding is told from."""
+_ANY = 1 << 32
+"""Above every checksum."""
 
 
 def is_text(kind: pa.DataType) -> bool:
@@ -73,6 +76,7 @@ class Evidence:
         self.facts = facts
         self.columns = list(columns)
         self._seen: dict[str, dict[str, int]] = {}
+        self._limits: dict[str, int] = {}
         self._first: dict[str, str] = {}
         hints = [hint for hint in (facts.encoding, facts.code_page) if hint is not None and _codec(hint) != "UTF-8"]
         self._possible = dict.fromkeys(["UTF-8", *hints], True)
@@ -83,18 +87,25 @@ class Evidence:
         for name in table.column_names:
             if not is_text(table.schema.field(name).type):
                 continue
-            if values := _not_ascii(table[name]):
-                self._first.setdefault(name, values[0])
-                seen = self._seen.setdefault(name, {})
-                seen.update((value, crc32(value.encode())) for value in values)
-                if len(seen) > 2 * SAMPLE:
-                    self._seen[name] = _lowest(seen)
-                self._ask(values)
+            values = _not_ascii(table[name])
+            if len(values):
+                self._first.setdefault(name, values[0].as_py())
+                self._keep(name, values)
+                if self.facts.latin1:
+                    self._ask(values.to_pylist())
+
+    def _keep(self, name: str, values: pa.Array) -> None:
+        """Keep the values whose checksums are low enough so far."""
+        numbers = np.fromiter(map(crc32, values.cast(pa.large_binary()).to_pylist()), np.int64, len(values))
+        low = np.flatnonzero(numbers <= self._limits.get(name, _ANY))
+        seen = self._seen.setdefault(name, {})
+        seen.update(zip(values.take(pa.array(low)).to_pylist(), numbers[low].tolist(), strict=True))
+        if len(seen) > 2 * SAMPLE:
+            self._seen[name] = seen = _lowest(seen)
+            self._limits[name] = max(seen.values())
 
     def _ask(self, values: Sequence[str]) -> None:
-        """Which encodings all values so far can be in."""
-        if not self.facts.latin1:
-            return
+        """Which encodings all values so far can be in: bytes of a DBF."""
         raws = [value.encode("latin-1", "replace") for value in values]
         for name, possible in self._possible.items():
             cut = name == "UTF-8"
@@ -197,9 +208,9 @@ def _loose(raw: bytes) -> str:
         return raw.decode("latin-1")
 
 
-def _not_ascii(column: pa.ChunkedArray) -> list[str]:
-    values = column.filter(pc.invert(pc.fill_null(pc.string_is_ascii(column), True)))
-    return list(pc.unique(values).to_pylist())
+def _not_ascii(column: pa.ChunkedArray) -> pa.Array:
+    """The different values that are not ASCII."""
+    return pc.unique(column.filter(pc.invert(pc.fill_null(pc.string_is_ascii(column), True))))
 
 
 # --- values -------------------------------------------------------------------------------------------------------

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from sdi.contract.layer import Check
 from sdi.ingest.checks.neighbourhood import Boxes, Neighbourhood, Rows
 from sdi.ingest.findings import Findings, Mask
-from sdi.ingest.geometry import Shapes
+from sdi.ingest.geometry import Shapes, distinct
 
 BACK = 8
 """With how many before it in its place a feature is compared: piles of features stay linear."""
@@ -35,12 +35,10 @@ def find_duplicates(neighbourhood: Neighbourhood, entry: Check, findings: Findin
 
 
 def _equal(neighbourhood: Neighbourhood, rows: Rows) -> tuple[Rows, Rows]:
-    boxes = neighbourhood.boxes[rows]
-    order = np.lexsort(boxes.T)
-    new = (np.diff(boxes[order], axis=0, prepend=np.nan) != 0).any(axis=1)
-    group = np.cumsum(new)
-    shared = np.bincount(group, minlength=1)[group] > 1
-    order, group = order[shared], group[shared]
+    group = distinct(neighbourhood.boxes[rows] + 0.0)[1]
+    order = np.flatnonzero(np.bincount(group)[group] > 1)
+    order = order[np.argsort(group[order], kind="stable")]
+    group = group[order]
     later, earlier = [rows[:0]], [rows[:0]]
     cuts = np.searchsorted(group, group[READ::READ])  # whole groups are read together
     for some in np.split(order, cuts):
@@ -77,8 +75,11 @@ def _boxes_alike(boxes: Boxes, tolerance: float) -> NDArray[np.intp]:
     cell = 4 * tolerance
     found = [np.empty((0, 2), dtype=np.intp)]
     for shift in ((0.0, 0.0), (0.5, 0.0), (0.0, 0.5), (0.5, 0.5)):  # what is close shares a cell of one of the four
-        east, north = np.floor(boxes[:, :2] / cell + shift).astype(np.int64).T
-        order = np.lexsort([np.arange(len(boxes)), north, east])
+        places = np.floor(boxes[:, :2] / cell + shift) + 0.0
+        number = distinct(places)[1]
+        some = np.flatnonzero(np.bincount(number)[number] > 1)
+        east, north = places.T
+        order = some[np.lexsort([some, north[some], east[some]])]
         for back in range(1, BACK + 1):
             one, two = order[:-back], order[back:]
             near: Mask = (east[one] == east[two]) & (north[one] == north[two])

@@ -18,7 +18,7 @@ from sdi.ingest.checks.neighbourhood import Boxes, Rows
 from sdi.ingest.checks.sole import sole
 from sdi.ingest.checks.tiles import Held, Tile
 from sdi.ingest.findings import Findings
-from sdi.ingest.geometry import Shapes
+from sdi.ingest.geometry import Shapes, distinct
 from sdi.ingest.place import Placement
 
 BLOCK = 100_000
@@ -84,18 +84,20 @@ class OverlapCheck:
 
 def overlaps(held: Held, groups: NDArray[np.int64] | None, tolerance: float) -> Overlaps:
     """Find the pairs that belong to a tile and share more than `tolerance` m². `groups` by feature of the tile."""
-    tile, shapes = held.tile, held.shapes
-    fit = held.surfaces[~sole(held)]
-    boxes: Boxes = shapely.bounds(shapes)
+    some = held.surfaces[~sole(held)]
+    tile, rows, shapes = held.tile, held.tile.rows[some], held.shapes[some]
+    groups = None if groups is None else groups[some]
+    boxes: Boxes = shapely.bounds(shapes).reshape(-1, 4)
     surface = shapely.area(shapes)
     copies = _copies(shapes, boxes)
-    shapely.prepare(shapes[fit])
-    tree = shapely.STRtree(shapes[fit])
+    shapely.prepare(shapes)
+    tree = shapely.STRtree(shapes)
     hits: list[tuple[Rows, Rows, Areas, NDArray[np.float64]]] = []
     more: list[tuple[int, int]] = []
-    budget, uncompared = max(BUDGET * len(shapes), 1_000_000), 0
-    for start in range(0, len(fit), ASKED):
-        left, right = _pairs(tile, tree, fit, fit[start : start + ASKED], boxes, groups, tolerance)
+    budget, uncompared = max(BUDGET * len(held.shapes), 1_000_000), 0
+    for start in range(0, len(shapes), ASKED):
+        asked = np.arange(start, min(start + ASKED, len(shapes)))
+        left, right = _pairs(tile, tree, asked, boxes, groups, tolerance)
         same = (copies[left] == copies[right]) & (copies[left] >= 0)
         hits.append(_equal(left[same], right[same], shapes, surface, more))
         left, right = left[~same], right[~same]
@@ -103,7 +105,6 @@ def overlaps(held: Held, groups: NDArray[np.int64] | None, tolerance: float) -> 
         left, right, budget = left[:budget], right[:budget], max(0, budget - len(left))
         for at in range(0, len(left), BLOCK):
             hits.append(_measure(shapes, left[at : at + BLOCK], right[at : at + BLOCK], tolerance))
-    rows = tile.rows
     hits.append((rows[:0], rows[:0], np.empty(0), np.empty((0, 2))))
     first, second, area, spots = (np.concatenate(column) for column in zip(*hits, strict=True))
     told = np.array([(rows[feature], count) for feature, count in more], dtype=np.int64).reshape(-1, 2)
@@ -124,8 +125,8 @@ def _rank(sorted_rows: Rows) -> Rows:
 def _copies(shapes: Shapes, boxes: Boxes) -> NDArray[np.intp]:
     """A number for what equals another feature, -1 for the others."""
     number = np.full(len(shapes), -1)
-    _, place, count = np.unique(boxes, axis=0, return_inverse=True, return_counts=True)
-    likely = np.flatnonzero(count[place.ravel()] > 1)
+    place = distinct(boxes + 0.0)[1]
+    likely = np.flatnonzero(np.bincount(place)[place] > 1)
     if len(likely):
         keys = pa.array(shapely.to_wkb(shapely.normalize(shapes[likely])), pa.binary()).dictionary_encode()
         number[likely] = np.asarray(keys.indices)
@@ -133,12 +134,11 @@ def _copies(shapes: Shapes, boxes: Boxes) -> NDArray[np.intp]:
 
 
 def _pairs(
-    tile: Tile, tree: shapely.STRtree, fit: Rows, asked: Rows, boxes: Boxes, groups: NDArray[np.int64] | None,
-    tolerance: float,
+    tile: Tile, tree: shapely.STRtree, asked: Rows, boxes: Boxes, groups: NDArray[np.int64] | None, tolerance: float,
 ) -> tuple[Rows, Rows]:  # fmt: skip
     """Pairs of a group whose boxes share more than the tolerance, and whose shared box begins in the tile."""
     found = tree.query(shapely.box(*boxes[asked].T))
-    left, right = asked[found[0]], fit[found[1]]
+    left, right = asked[found[0]], found[1]
     keep = left < right
     left, right = left[keep], right[keep]
     low = np.maximum(boxes[left, :2], boxes[right, :2])
