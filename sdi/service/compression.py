@@ -47,7 +47,8 @@ class Compressed:
         for each in held:
             asked.append("if-none-match", each.replace(f'{_SUFFIX}"', '"'))
         answer = _Answer(send, ", ".join(held), whole=scope["method"] != "HEAD")
-        await self._app({**scope, "headers": asked.raw}, receive, answer)
+        scope["headers"] = asked.raw  # the same scope: what is noted in it is read again outside
+        await self._app(scope, receive, answer)
 
 
 class _Answer:
