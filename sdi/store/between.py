@@ -29,7 +29,8 @@ from sdi.store.between_rules import ASKED, RULED, SHAPED, Asking
 from sdi.store.engine import Connection
 
 type Reader = Callable[[], pa.RecordBatchReader]
-"""Features, to be read as often as wanted: id, the stored attributes, geom, geom_wgs84 (EWKB), source_row."""
+"""Features, to be read as often as wanted: id, the stored attributes, geom, geom_wgs84 (EWKB), source_row, and row_hash
+where their hashes are known."""
 Waivers = Mapping[tuple[str, str], str]
 """(rule, feature id) -> the reason why a steward lets it pass."""
 
@@ -101,7 +102,7 @@ def set_aside(features: Reader, findings: Iterable[Finding], held: frozenset[int
     taken = pa.Table.from_batches(
         (batch.filter(pc.is_in(batch["source_row"], rows)) for batch in reader), schema=reader.schema
     )
-    names = [name for name in taken.column_names if name not in ("id", "source_row", *_SHAPES)]
+    names = [name for name in taken.column_names if name not in ("id", "source_row", "row_hash", *_SHAPES)]
     values = [
         {name: None if value is None else str(value) for name, value in row.items()}
         for row in taken.select(names).to_pylist()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -10,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pytest
 import shapely
 
@@ -414,6 +416,13 @@ def test_a_feature_that_breaks_a_check_between_layers_goes_to_quarantine_and_the
         " FROM sdi.quarantine WHERE layer = 'houses'"
     )
     assert set(held) == {("out", 2, "layer.crosses", "3", GRID, 4326)}
+
+
+def test_the_hash_that_comes_with_a_feature_is_no_attribute_in_quarantine(village: Town) -> None:
+    contract = village.registry["houses"]
+    told = features(contract, [house("out", area(15, 2, 10, 10))]).append_column("row_hash", pa.array([bytes(16)]))
+    _, rows = between.set_aside(told.to_reader, [], frozenset({1}))
+    assert set(json.loads(rows["attributes"][0].as_py())) == {attribute.name for attribute in contract.stored}
 
 
 def test_a_feature_that_turns_bad_keeps_its_old_state(village: Town) -> None:
