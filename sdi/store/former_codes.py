@@ -8,12 +8,14 @@ delivery that lacks it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from datetime import date
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+from numpy.typing import NDArray
 from psycopg import sql
 
 from sdi.contract.layer import Layer, Reform
@@ -61,6 +63,16 @@ WHERE s.code IS NOT NULL GROUP BY s.code"""
 )
 
 
+@dataclass(frozen=True)
+class _Changes:
+    """What is changed: the features' positions, ascending, and by attribute for each its value's place in `texts`. A
+    million features have a few codes."""
+
+    positions: NDArray[np.int64]
+    values: Mapping[str, NDArray[np.int32]]
+    texts: pa.Array
+
+
 def understood(connection: Connection, layer: Layer, registry: Registry, features: Reader) -> Reader:
     """The features of a delivery in the codes that a layer has since its last reform; as they are where there was none,
     or where none of them is to be changed.
@@ -81,22 +93,10 @@ def understood(connection: Connection, layer: Layer, registry: Registry, feature
             *named.values(), _SPOKEN
         )
         reform.place(connection, layer.reform, units, rows)
-        found = connection.execute(
-            _CHANGED.format(
-                spoken=_SPOKEN, now=tables.now(layer), code=sql.Identifier(layer.reform.attribute),
-                former=sql.Identifier(layer.reform.former),
-            )
-        ).fetchall()  # fmt: skip
+        found = _changes(connection, layer, layer.reform)
         connection.execute(_SCOPES.format(scopes=succession.SCOPES, spoken=_SPOKEN))
         connection.execute(sql.SQL("DROP TABLE sdi_heir, sdi_ground, sdi_reformed, {}").format(_SPOKEN))
-    if not found:
-        return features
-    positions, codes, formers = zip(*found, strict=True)
-    changed = {
-        layer.reform.attribute: pa.array(codes, pa.string()),
-        layer.reform.former: pa.array(formers, pa.string()),
-    }
-    return _brought(features, np.array(positions, np.int64), changed)
+    return _brought(features, found) if len(found.positions) else features
 
 
 def _reformed_on(connection: Connection, layer: Layer) -> date | None:
@@ -120,26 +120,44 @@ def _send(connection: Connection, layer: Layer, told: Reform, features: Reader) 
         sql.SQL("CREATE TEMPORARY TABLE {} ({}) ON COMMIT DROP").format(_SPOKEN, sending.columns(layer, wanted))
     )
 
+    needed = pa.schema([(name, pa.string()) for name in ("id", told.attribute, told.former)])
+    needed = needed.append(wanted.field("geom_wgs84"))
+
     def batches() -> Iterator[pa.RecordBatch]:
         position = 0
-        for rows in features():
-            code = rows[told.attribute].cast(pa.string())
-            shape = rows["geom_wgs84"].cast(pa.binary())
-            yield pa.RecordBatch.from_arrays([
-                pa.array(np.arange(position, position + len(rows))), rows["id"].cast(pa.string()), code,
-                rows[told.former].cast(pa.string()),
-                pc.if_else(pc.is_in(code, value_set=chosen), shape, pa.scalar(None, pa.binary())),
-            ], schema=wanted)  # fmt: skip
+        for rows in sending.fitted(features(), needed):
+            id_, code, former, shape = rows.columns
+            shape = pc.if_else(pc.is_in(code, value_set=chosen), shape, pa.scalar(None, pa.binary()))
+            places = pa.array(np.arange(position, position + len(rows)))
+            yield pa.RecordBatch.from_arrays([places, id_, code, former, shape], schema=wanted)
             position += len(rows)
 
     sending.copy_arrow(connection, _SPOKEN, wanted, batches())
     connection.execute(sql.SQL("ANALYZE {}").format(_SPOKEN))
 
 
-def _brought(
-    features: Reader, positions: np.ndarray[tuple[int], np.dtype[np.int64]], said: dict[str, pa.Array]
-) -> Reader:
-    """Features with the columns `said` at some positions, ascending. A hash that came with them is of the old ones."""
+def _changes(connection: Connection, layer: Layer, told: Reform) -> _Changes:
+    """Read what `sdi_reformed` and the layer's own rows make of _SPOKEN."""
+    query = _CHANGED.format(
+        spoken=_SPOKEN, now=tables.now(layer), code=sql.Identifier(told.attribute), former=sql.Identifier(told.former)
+    )
+    place: dict[str | None, int] = {}
+    parts = [np.empty((0, 3), np.int64)]
+    with connection.cursor(name="sdi_brought", binary=True) as cursor:
+        cursor.execute(query)
+        while rows := cursor.fetchmany(sending.CHUNK):
+            parts.append(np.array([
+                (row, place.setdefault(code, len(place)), place.setdefault(former, len(place)))
+                for row, code, former in rows
+            ], np.int64))  # fmt: skip
+    positions, codes, formers = np.concatenate(parts).T
+    values = {told.attribute: codes.astype(np.int32), told.former: formers.astype(np.int32)}
+    return _Changes(positions.copy(), values, pa.array(list(place), pa.string()))
+
+
+def _brought(features: Reader, changes: _Changes) -> Reader:
+    """Features as changed. A hash that came with them is of what they were."""
+    positions = changes.positions
 
     def batches(reader: pa.RecordBatchReader) -> Iterator[pa.RecordBatch]:
         start = 0
@@ -147,13 +165,11 @@ def _brought(
             first, last = np.searchsorted(positions, [start, start + len(rows)])
             mask = np.zeros(len(rows), bool)
             mask[positions[first:last] - start] = True
-            for name, column in said.items():
+            for name, values in changes.values.items():
                 index = rows.schema.get_field_index(name)
-                kind = rows.schema.field(index).type
-                new = column.slice(first, last - first).cast(kind)
-                rows = rows.set_column(
-                    index, rows.schema.field(index), pc.replace_with_mask(rows[name], pa.array(mask), new)
-                )
+                field = rows.schema.field(index)
+                new = changes.texts.take(pa.array(values[first:last])).cast(field.type)
+                rows = rows.set_column(index, field, pc.replace_with_mask(rows[name], pa.array(mask), new))
             start += len(rows)
             yield _without_hash(rows)
 

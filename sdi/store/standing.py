@@ -103,7 +103,9 @@ class Standing:
         """In three long values: a row for each of a million features costs four times as much."""
         inside: sql.Composable = sql.SQL("true")
         if self.layer.load.scope is not None:
-            inside = sql.SQL("o.{}::text = ANY(%(scope)s)").format(sql.Identifier(self.layer.load.scope))
+            inside = sql.SQL("({})").format(sql.SQL(" OR ").join(
+                sql.SQL("o.{}::text = ANY(%(scope)s)").format(sql.Identifier(each)) for each in self._scopes()
+            ))  # fmt: skip
         statement = sql.SQL(
             "SELECT string_agg(convert_to(o.id, 'UTF8'), ''::bytea), string_agg(int4send(octet_length(o.id)), ''),"
             " string_agg(o.row_hash, '') FROM {} o WHERE o.load_id <= %(load)s AND {} AND NOT EXISTS"
@@ -127,12 +129,9 @@ class Standing:
     def around(self, boxes: NDArray[np.float64], names: Sequence[str], scope: Sequence[str]) -> pa.Table:
         outside: sql.Composable = sql.SQL("true")
         if self.layer.load.scope is not None:
-            codes = [self.layer.load.scope]
-            if self.layer.reform is not None and self.layer.reform.attribute == self.layer.load.scope:
-                codes.append(self.layer.reform.former)  # a delivery may still speak of units before the reform
             outside = sql.SQL(" AND ").join(
                 sql.SQL("(o.{0} IS NULL OR o.{0}::text <> ALL(%(scope)s))").format(sql.Identifier(each))
-                for each in codes
+                for each in self._scopes()
             )
         # Each box is a search of the index; a feature that meets several is told once.
         statement = sql.SQL(
@@ -143,6 +142,13 @@ class Standing:
         sides: dict[str, Any] = dict(zip(("west", "south", "east", "north"), boxes.T.tolist(), strict=True))
         rows = self.connection.execute(statement, sides | {"scope": list(scope)}, binary=True).fetchall()
         return _table(_features(names), rows)
+
+    def _scopes(self) -> list[str]:
+        """The attributes in which a feature has the scope of a delivery, which may still speak of units before a
+        reform."""
+        scope, reform = self.layer.load.scope, self.layer.reform
+        former = [reform.former] if reform is not None and reform.attribute == scope else []
+        return [scope, *former] if scope is not None else []
 
     def _answer(self, names: Sequence[str]) -> sql.Composed:
         texts = (sql.SQL(", o.{}::text").format(sql.Identifier(name)) for name in names)
