@@ -100,7 +100,8 @@ def content(table: pa.Table, columns: Sequence[pa.Array], reading: Reading) -> l
 def _shape(raw: Shapes, where: Placement, layer: Layer, contract: Geometry, findings: Findings) -> _Shaped:
     """Bring geometry to the grid, to its type and to validity; look at its form; derive WGS 84."""
     before, lonlat = geometry.place(raw, where)
-    before = geometry.reachable(before, where, findings)
+    if not where.kept:
+        before = geometry.reachable(before, where, findings)
     master, dropped = geometry.conform(geometry.bounded(before, where, findings), contract, findings)
     known, _ = geometry.conform(lonlat, contract, Findings(findings.layer, len(raw)))
     known[geometry.repair(master, contract, where, findings)] = None

@@ -85,6 +85,7 @@ class OverlapCheck:
 def overlaps(held: Held, groups: NDArray[np.int64] | None, tolerance: float) -> Overlaps:
     """Find the pairs that belong to a tile and share more than `tolerance` m². `groups` by feature of the tile."""
     some = held.surfaces[~sole(held)]
+    some = some[held.tile.near(shapely.bounds(held.shapes[some]).reshape(-1, 4), 0.0)]  # a pair of others is another's
     tile, rows, shapes = held.tile, held.tile.rows[some], held.shapes[some]
     groups = None if groups is None else groups[some]
     boxes: Boxes = shapely.bounds(shapes).reshape(-1, 4)

@@ -11,17 +11,23 @@ from __future__ import annotations
 import numpy as np
 import shapely
 
+from sdi.ingest.checks.neighbourhood import Rows
 from sdi.ingest.checks.tiles import Held
 from sdi.ingest.findings import Mask
 from sdi.ingest.geometry import Shapes
 
 MOST_FREE = 0.5
 """Share of free edges above which nothing is asked: edges would be held against polygons for little."""
+BUDGET = 30
+"""Boxes that free edges may meet, and places too, for each feature of a tile, a million at least: where so much lies
+upon each other, pairs are counted elsewhere."""
+ASKED = 1_024
+"""Edges or places that are looked up at once."""
 
 
 def sole(held: Held) -> Mask:
-    """By position in `held.surfaces`: whether no other surface of the tile meets its interior. Of what is invalid, has
-    several parts or could not be told, it is not said."""
+    """By position in `held.surfaces`: whether no other surface of the tile meets its interior. Of what lies beside the
+    cell, is invalid, has several parts or could not be told, it is not said."""
     shapes, rings = held.shapes[held.surfaces], held.rings
     nothing: Mask = np.zeros(len(shapes), dtype=bool)
     if rings is None:
@@ -35,21 +41,34 @@ def sole(held: Held) -> Mask:
     shapely.prepare(shapes)
     start = rings.start[free]
     lines = shapely.linestrings(np.stack([rings.xy[start], rings.xy[start + 1]], axis=1))
-    alone: Mask = valid & (shapely.get_num_geometries(shapes) == 1) & _covered_once(held, shapes)
-    line, polygon = held.tree.query(lines)
-    asked = alone[polygon] & (rings.owner[start[line]] != polygon)
-    line, polygon = line[asked], polygon[asked]
-    entered = shapely.relate_pattern(shapes[polygon], lines[line], "T********")
-    alone[polygon[entered]] = False
+    near = held.tile.near(shapely.bounds(shapes), 0.0)
+    alone = _covered_once(held, shapes, np.flatnonzero(valid & near & (shapely.get_num_geometries(shapes) == 1)))
+    budget = max(BUDGET * len(shapes), 1_000_000)
+    for at in range(0, len(lines), ASKED):
+        line, polygon = held.tree.query(lines[at : at + ASKED])
+        budget -= len(line)
+        if budget < 0:
+            return nothing
+        line += at
+        asked = alone[polygon] & (rings.owner[start[line]] != polygon)
+        line, polygon = line[asked], polygon[asked]
+        alone[polygon[shapely.relate_pattern(shapes[polygon], lines[line], "T********")]] = False
     return alone
 
 
-def _covered_once(held: Held, shapes: Shapes) -> Mask:
-    """Whether some place of each polygon lies in no other one, nor on its boundary."""
-    places = shapely.point_on_surface(shapes)
-    place, polygon = held.tree.query(places)
-    inside = shapely.intersects(shapes[polygon], places[place])
-    place, polygon = place[inside], polygon[inside]
-    once: Mask = np.bincount(place, minlength=len(shapes)) == 1
-    own: Mask = np.bincount(place[place == polygon], minlength=len(shapes)) == 1
-    return once & own
+def _covered_once(held: Held, shapes: Shapes, asked: Rows) -> Mask:
+    """By polygon: whether it is asked, and some place of it lies in no other one, nor on its boundary."""
+    once: Mask = np.zeros(len(shapes), dtype=bool)
+    places = shapely.point_on_surface(shapes[asked])
+    budget = max(BUDGET * len(shapes), 1_000_000)
+    for at in range(0, len(asked), ASKED):
+        place, polygon = held.tree.query(places[at : at + ASKED])
+        budget -= len(place)
+        if budget < 0:
+            break
+        place += at
+        inside = shapely.intersects(shapes[polygon], places[place])
+        place, polygon = place[inside], polygon[inside]
+        covers = np.bincount(place - at)
+        once[polygon[(asked[place] == polygon) & (covers[place - at] == 1)]] = True
+    return once
