@@ -9,13 +9,14 @@ from sdi.errors import SdiError
 
 def main() -> None:
     """Run `sdi` and leave with the exit code that errors.py lists."""
-    from sdi.cli.app import app
+    from sdi.cli.app import Desk, app
     from sdi.cli.show import complain
 
+    at = Desk()
     try:
-        app()
+        app(obj=at)
     except SdiError as error:
-        complain(error)
+        complain(error, at.language)
         sys.exit(error.exit_code)
     except KeyboardInterrupt:
         sys.exit(130)

@@ -25,7 +25,7 @@ app = typer.Typer(
 class Desk:
     """What every command works with; each part is read when it is first needed."""
 
-    language: str
+    language: str = "vi"
 
     @cached_property
     def settings(self) -> Settings:
@@ -56,7 +56,7 @@ def start(
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Phiên bản · Version.")
     ] = False,
 ) -> None:
-    context.obj = Desk(lang)
+    context.ensure_object(Desk).language = lang
 
 
 def desk(context: typer.Context) -> Desk:

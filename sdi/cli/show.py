@@ -46,10 +46,11 @@ def say(text: str) -> None:
     talk.print(escape(text))
 
 
-def complain(error: SdiError) -> None:
-    talk.print(f"[red]✗[/red] {escape(error.message)}")
-    if error.hint:
-        talk.print(f"  → {escape(error.hint)}")
+def complain(error: SdiError, language: str) -> None:
+    message, hint = error.in_language(language)
+    talk.print(f"[red]✗[/red] {escape(message)}")
+    if hint:
+        talk.print(f"  → {escape(hint)}")
 
 
 def machine(value: Any) -> None:

@@ -1,8 +1,12 @@
-"""What went wrong, as RFC 9457 `application/problem+json`, or as a page where a browser asked."""
+"""What went wrong, as RFC 9457 `application/problem+json`, or as a page where a browser asked; in the asker's language.
+
+A machine that names no language is answered in English, a person's browser in Vietnamese.
+"""
 
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from http import HTTPStatus
 
@@ -10,7 +14,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 
-from sdi.errors import SdiError
+from sdi.errors import SdiError, translated
 from sdi.service import asked
 from sdi.service.pages import Pages
 
@@ -23,10 +27,11 @@ def of_error(request: Request, error: Exception) -> Response:
         phrase = HTTPStatus(error.status_code).phrase
         return answer(request, error.status_code, phrase, _DETAILS.get(error.status_code, phrase), error.headers)
     assert isinstance(error, SdiError)
-    if error.status >= 500:
-        # A fault of ours is logged by who raised it; the client learns the kind, not the machine.
-        return answer(request, error.status, error.title, error.message)
-    return answer(request, error.status, error.title, str(error))
+    language = _language(request)
+    message, hint = error.in_language(language)
+    # A fault of ours is logged by who raised it; the client learns the kind, not the machine.
+    detail = f"{message} {hint}" if hint and error.status < 500 else message
+    return _written(request, error.status, translated(error.title, language, "titles"), detail, language, {})
 
 
 def of_bug(request: Request, request_id: str) -> Response:
@@ -38,14 +43,32 @@ def of_bug(request: Request, request_id: str) -> Response:
 def answer(
     request: Request, status: int, title: str, detail: str, headers: Mapping[str, str] | None = None
 ) -> Response:  # fmt: skip
-    headers = {"Cache-Control": "no-store", **(headers or {})}
+    """The answer that an English title and detail make; both are in the catalogue of the errors."""
+    language = _language(request)
+    title, detail = translated(title, language, "titles"), translated(detail, language)
+    return _written(request, status, title, detail, language, headers or {})
+
+
+def _written(
+    request: Request, status: int, title: str, detail: str, language: str, headers: Mapping[str, str]
+) -> Response:  # fmt: skip
+    headers = {"Cache-Control": "no-store", "Content-Language": language, **headers}
     problem = {"type": "about:blank", "title": title, "status": status, "detail": detail, "instance": request.url.path}
     if asked.accepts_html(request):
         pages: Pages = request.app.state.pages
-        page = pages.render("problem.html", asked.spoken_or_asked(request), request, problem=problem)
+        page = pages.render("problem.html", language, request, problem=problem)
         return HTMLResponse(page, status, {**headers, "Content-Security-Policy": pages.policy})
     body = json.dumps(problem, ensure_ascii=False).encode()
     return Response(body, status, headers, MEDIA_TYPE)
+
+
+def _language(request: Request) -> str:
+    """As on the pages; but Vietnamese, which they have by default, only where a machine asks for it."""
+    found = asked.spoken_or_asked(request)
+    if found != "vi" or asked.accepts_html(request):
+        return found
+    wanted = [request.query_params.get("lang", ""), *request.headers.get("accept-language", "").split(",")]
+    return found if any(re.match(r"\s*vi(?![a-z])", each, re.IGNORECASE) for each in wanted) else "en"
 
 
 _DETAILS = {

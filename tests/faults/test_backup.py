@@ -172,7 +172,7 @@ def test_a_killed_or_a_full_disk_leaves_no_half_file(town: Besieged, tmp_path: P
     environment = {name: value for name, value in os.environ.items() if not name.startswith(("SDI_", "PG"))}
     environment |= {
         "PYTHONPATH": str(ROOT), "SDI_DATABASE_URL": url_of(town), "SDI_LAYERS": str(town.settings.layers),
-        "SDI_DATA": str(town.settings.data),
+        "SDI_DATA": str(town.settings.data), "SDI_LANG": "en",
     }  # fmt: skip
     for how, code in (("killed", -signal.SIGKILL), ("full", 4)):
         done = subprocess.run(

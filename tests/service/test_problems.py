@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import socket
+from html import unescape
 from urllib.parse import quote
 
 import pytest
@@ -237,6 +238,24 @@ def test_a_browser_gets_a_page_about_the_problem_in_its_language(town: Town) -> 
     assert answer.headers["Content-Type"].startswith("text/html")
     assert "Không có địa chỉ này." in answer.text
     assert "There is no such address." in town.ask("/nope?lang=en", Accept="text/html").text
+
+
+def test_what_is_wrong_is_told_in_the_language_that_is_asked_for(town: Town) -> None:
+    told = {
+        "vi": "Ở đây không có tham số «limits». Có phải ý bạn là «limit»?",
+        "en": "There is no parameter 'limits' here. Did you mean 'limit'?",
+    }
+    for language, detail in told.items():
+        for question, header in ((f"&lang={language}", "fr"), ("", language)):
+            answer = town.ask(f"{PLOTS}?limits=3{question}", Accept_Language=header)
+            assert (answer.status, answer.headers["Content-Language"]) == (400, language)
+            assert answer.headers.get_all("Content-Language") == [language]
+            assert answer.json["detail"] == detail
+        page = town.ask(f"{PLOTS}?limits=3&lang={language}", Accept="text/html")
+        assert page.headers["Content-Language"] == language
+        assert detail in unescape(page.text)
+    assert town.ask(f"{PLOTS}?limits=3").json["detail"] == told["en"], "a machine that asks for no language"
+    assert told["vi"] in unescape(town.ask(f"{PLOTS}?limits=3", Accept="text/html").text)
 
 
 def test_a_table_that_does_not_fit_its_contract_is_told_without_its_names(town: Town) -> None:
