@@ -3,7 +3,8 @@
 How many polygons lie over a place changes only at a free edge: at any other, one feature ends where another begins. So
 it is one number all over the interior of a polygon that no free edge of another enters, and one place of it tells that
 number; where it is one, no other polygon's interior meets it, but for the last digit of coordinates. That clears all of
-a clean coverage and 97 % of a real commune, at 4 µs a feature where holding pairs against each other costs 30 to 50.
+a clean coverage, at 4 µs a feature where holding pairs against each other costs 30 to 50; and 97 % of a real commune, a
+fifth of whose edges are free, at what its pairs cost.
 """
 
 from __future__ import annotations
