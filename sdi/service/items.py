@@ -48,7 +48,7 @@ async def feature_collection(
         first = await anext(parts, None)
         body = _streamed(request, parts, first, asked, layer, question, snapshot)
         return Stream(body, headers=headers, media_type=links.GEOJSON)
-    page = await service.reader.page(layer, question.query, lane)
+    page = await service.page(layer, question)
     matched = await service.matched(snapshot, layer, question, page)
     answered = await page_links(service, asked, layer, question, page)
     request.state.rows = page.returned

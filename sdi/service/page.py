@@ -22,6 +22,8 @@ class Page:
     """Whether features lie beyond the page, in the direction that was asked for."""
     first: Position | None
     last: Position | None
+    matched: int | None = None
+    """How many features match, on whatever page, where that was counted with it."""
 
     def parsed(self, number: Callable[[str], Any] = float) -> list[dict[str, Any]]:
         """The features; `number` reads what has a decimal point."""

@@ -8,6 +8,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, M
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import replace
 from datetime import datetime
+from functools import partial
 from typing import Any, cast
 
 from starlette.concurrency import run_in_threadpool
@@ -54,11 +55,16 @@ class Reader:
         await self._rows.close()
         await run_in_threadpool(self._ledger.close)
 
-    async def page(self, layer: Layer, query: FeatureQuery, lane: Lane = Lane.QUICK) -> Page:
-        """A page of GeoJSON Features, whole: its connection is free again before it is sent."""
-        ((text, number, first, last),) = await self._rows_of(features.select_block, layer, query, lane)
+    async def page(self, layer: Layer, query: FeatureQuery, lane: Lane, count: int | None = None) -> Page:
+        """A page of GeoJSON Features, whole: its connection is free again before it is sent.
+
+        `count`: if more lie beyond, the matches are counted with it, up to so many.
+        """
+        select = partial(features.select_block, count=count)
+        ((text, number, first, last, matched),) = await self._rows_of(select, layer, query, lane)
         assert query.limit is not None
-        return Page(text or b"", min(number, query.limit), number > query.limit, _place(first), _place(last))
+        more = number > query.limit
+        return Page(text or b"", min(number, query.limit), more, _place(first), _place(last), matched)
 
     async def stream(self, layer: Layer, query: FeatureQuery) -> AsyncGenerator[Part]:
         """The same in parts, as fast as they are taken, by a cursor: memory holds one part, whatever the limit.

@@ -161,7 +161,7 @@ async def _page_of_features(
 ) -> Response:  # fmt: skip
     """The page that a person reads."""
     service = service_of(request)
-    page = await service.reader.page(layer, wanted.query, lane_of(wanted.query, searched=wanted.searched))
+    page = await service.page(layer, wanted)
     matched = await service.matched(snapshot, layer, wanted, page)
     answered = await items.page_links(service, ask, layer, wanted, page)
     shown = maps.of_features(service, layer, publication, ask, maps.page_source(layer, ask, wanted))

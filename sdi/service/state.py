@@ -46,6 +46,12 @@ class Service:
             self.reader.cursors = Cursors(await self.reader.cursor_key())
         return self.reader.cursors
 
+    async def page(self, layer: Layer, question: Question) -> Page:
+        """A page, held whole. What an index finds is counted with it, in one go; what may take long is not."""
+        lane = lane_of(question.query, searched=question.searched)
+        cheap = lane is Lane.QUICK and question.filtered
+        return await self.reader.page(layer, question.query, lane, COUNTED if cheap else None)
+
     async def matched(self, snapshot: Snapshot, layer: Layer, question: Question, page: Page) -> Matched:
         """How many features a question matches, and never later than that is worth.
 
@@ -61,7 +67,9 @@ class Service:
         lane = lane_of(question.query, searched=question.searched)
         if lane is Lane.LONG:
             return Matched(seen, exact=False)
-        count = await self.reader.count(layer, question.query, lane, at_most=COUNTED, within=WITHIN)
+        count = page.matched
+        if count is None:
+            count = await self.reader.count(layer, question.query, lane, at_most=COUNTED, within=WITHIN)
         if count is None:
             return Matched(seen, exact=False, settled=False)
         return Matched(count) if count <= COUNTED else Matched(max(seen, count), exact=False)

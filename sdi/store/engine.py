@@ -5,6 +5,7 @@ All of them speak UTC and ISO dates. A foreign exception's text never leaves her
 
 from __future__ import annotations
 
+import select
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -97,7 +98,7 @@ def pool(
     """
     return psycopg_pool.ConnectionPool(
         url, kwargs=_reading(url, statement_timeout, application, role), min_size=at_hand, max_size=size, open=False,
-        timeout=10.0, max_idle=300.0, check=psycopg_pool.ConnectionPool.check_connection, name=application,
+        timeout=10.0, max_idle=300.0, check=_stands, name=application,
     )  # fmt: skip
 
 
@@ -108,8 +109,29 @@ def async_pool(
     """`pool` for an event loop."""
     return psycopg_pool.AsyncConnectionPool(
         url, kwargs=_reading(url, statement_timeout, application, role), min_size=at_hand, max_size=size, open=False,
-        timeout=10.0, max_idle=300.0, check=psycopg_pool.AsyncConnectionPool.check_connection, name=application,
+        timeout=10.0, max_idle=300.0, check=_stands_async, name=application,
     )  # fmt: skip
+
+
+def _stands(connection: Connection) -> None:
+    """Ask a pooled connection whether it stands only where its socket has something to say: the server closed it.
+
+    Asking every time takes a round trip, as long as finding a feature.
+    """
+    if _spoke(connection.fileno()):
+        psycopg_pool.ConnectionPool.check_connection(connection)
+
+
+async def _stands_async(connection: psycopg.AsyncConnection[tuple[Any, ...]]) -> None:
+    """`_stands` for an event loop."""
+    if _spoke(connection.fileno()):
+        await psycopg_pool.AsyncConnectionPool.check_connection(connection)
+
+
+def _spoke(socket: int) -> bool:
+    waiting = select.poll()
+    waiting.register(socket, select.POLLIN)
+    return bool(waiting.poll(0))
 
 
 def pool_of(settings: Settings) -> psycopg_pool.ConnectionPool:

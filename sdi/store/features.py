@@ -94,19 +94,23 @@ def select_geojson(layer: Layer, query: FeatureQuery) -> Statement:
     return _page(layer, query, sql.SQL("{} AS feature").format(_feature(layer, query)), Parameters())
 
 
-def select_block(layer: Layer, query: FeatureQuery) -> Statement:
+def select_block(layer: Layer, query: FeatureQuery, count: int | None = None) -> Statement:
     """One row: a page as one text, its features joined by `,` and a line feed, for pages that are held whole.
 
     Columns: the text, NULL where there is no feature; the number of features, one more than the limit where more lie
-    beyond; the places of the first and of the last one in the direction that is asked for, for `Position.keys`.
+    beyond; the places of the first and of the last one in the direction that is asked for, for `Position.keys`; where
+    more lie beyond, how many match in all, if they are to be counted up to `count`, and one more for still more.
     """
     numbered, values = _numbered(layer, query)
     last = sql.SQL(" ORDER BY number DESC") if query.place is not None and query.place.backward else sql.SQL("")
     statement = sql.SQL(
         "SELECT string_agg(feature, E',\\n'{last}) FILTER (WHERE number <= {limit}), count(*),"
         " min({place}) FILTER (WHERE number = 1), min({place}) FILTER (WHERE number = {limit})"
-        " FROM ({numbered}) AS page"
-    ).format(last=last, limit=sql.Literal(query.limit), numbered=numbered, place=order.place(query))
+        ", CASE WHEN count(*) > {limit} THEN ({matched}) END FROM ({numbered}) AS page"
+    ).format(
+        last=last, limit=sql.Literal(query.limit), numbered=numbered, place=order.place(query),
+        matched=sql.SQL("NULL::bigint") if count is None else _matched(layer, query, values, count),
+    )  # fmt: skip
     return Statement(statement, values)
 
 
@@ -147,13 +151,16 @@ def select_rows(layer: Layer, query: FeatureQuery) -> Statement:
 
 def select_count(layer: Layer, query: FeatureQuery, at_most: int | None = None) -> Statement:
     """How many features match, on whatever page. One more than `at_most` means: more than `at_most`."""
-    query = replace(query, place=None)
-    parameters = Parameters()
+    values: dict[str, Any] = {}
+    return Statement(_matched(layer, query, values, at_most), values)
+
+
+def _matched(layer: Layer, query: FeatureQuery, values: dict[str, Any], at_most: int | None) -> sql.Composed:
+    query, parameters = replace(query, place=None), Parameters(values)
     bound = sql.SQL("") if at_most is None else sql.SQL(" LIMIT {}").format(parameters.bind(at_most + 1, "bigint"))
-    statement = sql.SQL("SELECT count(*) FROM (SELECT FROM {} WHERE {}{}) AS matched").format(
+    return sql.SQL("SELECT count(*) FROM (SELECT FROM {} WHERE {}{}) AS matched").format(
         _rows(layer, query, parameters), _where(layer, query, parameters), bound
     )
-    return Statement(statement, parameters.values)
 
 
 def select_extent(layer: Layer, query: FeatureQuery) -> Statement:

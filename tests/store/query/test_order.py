@@ -24,7 +24,7 @@ SORTS: list[tuple[tuple[str, bool], ...]] = [
 def block(store: Any, **query: Any) -> tuple[list[str], bool, Position | None, Position | None]:
     """The ids of a page, whether more lie beyond, and the places of its first and last one in the asked direction."""
     asked = FeatureQuery(store.layer.id, attributes=(), geometry=False, **query)
-    ((text, number, first, last),) = store.run(features.select_block(store.layer, asked))
+    ((text, number, first, last, _),) = store.run(features.select_block(store.layer, asked))
     ids = [feature["id"] for feature in json.loads(f"[{text or ''}]")]
     places = [None if each is None else Position(tuple(json.loads(each))) for each in (first, last)]
     return ids, number > query["limit"], places[0], places[1]
@@ -64,7 +64,7 @@ def test_a_stream_is_the_same_as_a_block_in_both_directions(places: Any, sort: A
     for place in (None, first, Position(first.keys, backward=True) if first else None):
         for limit in (4, 30):
             asked = FeatureQuery("places", ("name",), sort=sort, place=place, limit=limit)
-            ((text, number, start, end),) = places.run(features.select_block(places.layer, asked))
+            ((text, number, start, end, _),) = places.run(features.select_block(places.layer, asked))
             rows = places.run(features.select_stream(places.layer, asked))
             assert (",\n".join(row[0] for row in rows if row[0]) or None) == text
             assert len(rows) == number
@@ -78,6 +78,20 @@ def test_a_place_goes_with_filters_and_counts_are_of_all_pages(places: Any) -> N
     _, _, first, _ = block(places, limit=2, filters=(checked,))
     asked = FeatureQuery("places", (), filters=(checked,), place=first)
     assert places.run(features.select_count(places.layer, asked)) == [(len(whole),)]
+
+
+def test_matches_are_counted_with_a_page_that_is_not_the_last(places: Any) -> None:
+    def matched(limit: int, count: int | None, **query: Any) -> int | None:
+        asked = FeatureQuery("places", (), limit=limit, **query)
+        return places.run(features.select_block(places.layer, asked, count))[0][4]  # type: ignore[no-any-return]
+
+    checked = cql.parse_filter("floors >= 0", "cql2-text", places.layer, places.layer.by_name)
+    _, _, first, _ = block(places, limit=1, filters=(checked,))
+    whole = len(places.ids(filters=(checked,)))
+    assert matched(2, 100, filters=(checked,)) == matched(2, 100, filters=(checked,), place=first) == whole
+    assert matched(2, 3, filters=(checked,)) == 4
+    assert matched(2, None, filters=(checked,)) is None
+    assert matched(100, 100, filters=(checked,)) is None
 
 
 def test_a_place_of_another_order_is_refused(places: Any) -> None:
