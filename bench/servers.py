@@ -1,4 +1,4 @@
-"""Our service and stock pygeoapi, each as one worker process of uvicorn on a free port of this machine."""
+"""Our service, a bare route and stock pygeoapi, each as worker processes of uvicorn on a free port of this machine."""
 
 from __future__ import annotations
 
@@ -23,15 +23,27 @@ from sdi.store import engine
 
 
 @contextmanager
-def ours(settings: Settings) -> Iterator[int]:
+def ours(settings: Settings, workers: int) -> Iterator[int]:
     """The port of the service as `sdi serve` runs it."""
     environment = {"SDI_DATABASE_URL": engine.database_url(settings), "SDI_DATA": str(settings.data)}
-    with _running("sdi.service.app:from_environment", environment, "--factory") as port:
+    with _running("sdi.service.app:from_environment", environment, workers, "--factory") as port:
         yield port
 
 
 @contextmanager
-def stock(settings: Settings, layer: Layer, limit: int, folder: Path) -> Iterator[int | None]:
+def bare(settings: Settings, statements: list[str], folder: Path, workers: int) -> Iterator[int]:
+    """The port of the bare route over these statements."""
+    file = folder / "statements.json"
+    file.write_text(json.dumps(statements), encoding="utf-8")
+    environment = {"BARE_DATABASE": engine.database_url(settings), "BARE_STATEMENTS": str(file)}
+    with _running(
+        "bare:application", environment, workers, "--factory", "--app-dir", str(Path(__file__).parent)
+    ) as port:
+        yield port
+
+
+@contextmanager
+def stock(settings: Settings, layer: Layer, limit: int, folder: Path, workers: int) -> Iterator[int | None]:
     """The port of pygeoapi as it comes, its PostgreSQL provider on the layer's table; None without psycopg2."""
     if importlib.util.find_spec("psycopg2") is None:
         yield None
@@ -42,7 +54,7 @@ def stock(settings: Settings, layer: Layer, limit: int, folder: Path) -> Iterato
     configuration.write_text(json.dumps(_configuration(settings, layer, limit)), encoding="utf-8")
     description.write_text(generate_openapi_document(configuration, "json"), encoding="utf-8")
     environment = {"PYGEOAPI_CONFIG": str(configuration), "PYGEOAPI_OPENAPI": str(description)}
-    with _running("pygeoapi.starlette_app:APP", environment) as port:
+    with _running("pygeoapi.starlette_app:APP", environment, workers) as port:
         yield port
 
 
@@ -74,13 +86,13 @@ def _configuration(settings: Settings, layer: Layer, limit: int) -> dict[str, An
 
 
 @contextmanager
-def _running(application: str, environment: dict[str, str], *more: str) -> Iterator[int]:
+def _running(application: str, environment: dict[str, str], workers: int, *more: str) -> Iterator[int]:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = int(free.getsockname()[1])
     command = [
         sys.executable, "-m", "uvicorn", application, "--host", "127.0.0.1", "--port", str(port),
-        "--log-level", "error", "--no-access-log", "--timeout-keep-alive", "600", *more,
+        "--log-level", "error", "--no-access-log", "--timeout-keep-alive", "600", "--workers", str(workers), *more,
     ]  # fmt: skip
     inherited = {name: value for name, value in os.environ.items() if not name.startswith(("SDI_", "PYGEOAPI_"))}
     process = subprocess.Popen(
