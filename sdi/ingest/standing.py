@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from sdi.contract.delivery import Mode
 from sdi.ingest.cast import to_text
 from sdi.ingest.checks.anew import Anew
-from sdi.ingest.checks.between import grouping
+from sdi.ingest.checks.between import grouping, reach_of
 from sdi.ingest.checks.neighbourhood import Boxes, InMemory, Neighbourhood
 from sdi.ingest.findings import Mask, Rows
 from sdi.ingest.geometry import Shapes
@@ -29,6 +29,8 @@ ROW_HASH = "row_hash"
 """The column in which a feature's digest goes with it."""
 MOST = 0.3
 """Share of the features that may have changed; beyond it all are looked at, in less time."""
+WINDOWS = 0.8
+"""Share of the features that may lie around what changed."""
 SEARCHED = 2_000
 """Boxes by which the store is asked for what lies near a delivery, at most."""
 MARGIN = 1.0
@@ -108,7 +110,9 @@ def known(
     boxes = neighbourhood.boxes[~same & neighbourhood.usable]
     degrees = np.concatenate([checked.changed.reshape(-1, 4), old.astype(np.float64).reshape(-1, 4)])
     changed = np.concatenate([_in_grid(degrees, where), boxes[np.isfinite(boxes).all(axis=1)]])
-    return Anew(checked.load_id, changed, _by_row(checked.found, ids))
+    anew = Anew(checked.load_id, changed, _by_row(checked.found, ids))
+    near = anew.near(neighbourhood.boxes, reach_of(neighbourhood.layer) or 0.0)
+    return anew if np.count_nonzero(near) <= WINDOWS * neighbourhood.count else None
 
 
 def _same(match: pa.Array, digests: pa.Array, heads: pa.Array) -> Mask:
