@@ -282,8 +282,8 @@ def _iso(text: str, time: bool) -> str | None:
             return day.isoformat()
         moment = datetime.fromisoformat(f"{day.isoformat()}T{_clock(clock)}")
         moment = moment if moment.tzinfo else moment.replace(tzinfo=VIETNAM)
-        return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
-    except ValueError:
+        return moment.astimezone(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
+    except (ValueError, OverflowError):  # the first hours of the year 1 lie before it in UTC
         return None
 
 

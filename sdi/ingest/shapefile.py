@@ -89,7 +89,7 @@ def codec(name: str) -> str | None:
     if found == "CP65001":
         found = "UTF-8"
     try:
-        codecs.lookup(found)
+        "".encode(codecs.lookup(found).name)  # Python has codecs that are none of text, and one that is none at all
     except (LookupError, ValueError):
         return None
     return found.upper()

@@ -18,7 +18,7 @@ from tempfile import TemporaryDirectory
 import numpy as np
 import pyarrow as pa
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from sdi.errors import SdiError
@@ -167,6 +167,7 @@ TEXTS = st.lists(
 
 
 @quick
+@example(["1/1/0001", "1/2/0001", "31/12/9999 23:59:59-11:00"], "datetime")
 @given(TEXTS, st.sampled_from(["text", "integer", "number", "decimal", "boolean", "date", "datetime"]))
 def test_any_text_is_a_value_of_its_type_or_told_as_none(texts: list[str | None], kind: str) -> None:
     column = clean(pa.array(texts, pa.string()))
@@ -186,6 +187,7 @@ def test_any_bytes_are_decoded_by_any_encoding(raw: bytes, encoding: str) -> Non
 
 
 @quick
+@example("UNDEFINED")
 @given(st.text(max_size=60))
 def test_any_word_is_a_known_encoding_or_none(word: str) -> None:
     assert shapefile.codec(word) is None or "".encode(shapefile.codec(word) or "") is not None
