@@ -162,7 +162,7 @@ def _stream(order: dict[str, Any], options: dict[str, Any]) -> Any:
     import pyogrio
 
     return pyogrio.open_arrow(
-        order["path"], layer=order["layer"], use_pyarrow=True, batch_size=order.get("part", 65_536), **options
+        order["path"], layer=order["layer"], use_pyarrow=True, batch_size=order.get("part", 32_768), **options
     )
 
 

@@ -30,7 +30,7 @@ Progress = Callable[[int, int | None], None]
 WKB = "wkb"
 LONGEST = 1 << 26
 """Bytes of the longest line that the child may say: 500 layers of 5,000 columns."""
-PART = 65_536
+PART = 32_768
 """Features that are worked on at once."""
 
 
