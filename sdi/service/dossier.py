@@ -52,7 +52,7 @@ async def document(
             await _related(service, snapshot, attribute, found, asked.language)
             for attribute, found in _references(derived, row["properties"])
         ],
-        **await kin.told(service, subject, feature_id),
+        **await kin.told(service, snapshot, subject, feature_id),
         "timeStamp": items.now(),
         "links": _links(service, derived, subject, feature_id, asked),
     }

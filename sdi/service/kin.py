@@ -9,16 +9,20 @@ from typing import Any
 from sdi.contract.layer import Layer
 from sdi.service import items, links
 from sdi.service.crs import DEFAULT
+from sdi.service.publications import Snapshot
 
 
-async def told(service: Any, layer: Layer, feature_id: str, known_at: datetime | None = None) -> dict[str, Any]:
+async def told(
+    service: Any, snapshot: Snapshot, layer: Layer, feature_id: str, known_at: datetime | None = None
+) -> dict[str, Any]:
     """The members `parents` and `children`; none where the contract has no genealogy.
 
     `href` of one that has ended asks for it as of its last state: it answers no longer by itself.
     """
     if layer.genealogy is None:
         return {}
-    rows = await service.reader.kin(layer, feature_id, known_at)
+    asked = layer.id in snapshot.families
+    rows = await service.reader.kin(layer, feature_id, known_at) if asked else []
     last_seen: dict[datetime | None, list[str]] = {}
     for row in rows:
         last_seen.setdefault(row[7], []).append(row[1])

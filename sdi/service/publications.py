@@ -50,6 +50,8 @@ class Snapshot:
     """Tells apart what answers are made with besides the rows: the contracts, the settings that show, the release."""
     since: Mapping[str, datetime] = field(default_factory=dict)
     """When this process first answered with a layer's generation and the edition; the load had ended by then."""
+    families: frozenset[str] = frozenset()
+    """The layers in which some feature has parents: of no other one's they have to be asked."""
 
     def __getitem__(self, layer: str) -> tuple[Layer, Publication]:
         """A published layer. Raises NotFound alike for unknown, unpublished and hidden ones."""
@@ -106,7 +108,9 @@ class Publications:
                 own = self._own()
                 published |= await self._reader.quality_collections(own) if own else {}
                 rates = await self._reader.rates()
-                self._snapshot = await run_in_threadpool(self._build, version, published, rates)
+                families = await self._reader.families(self.registry.layers)
+                made = await run_in_threadpool(self._build, version, published, rates)
+                self._snapshot = replace(made, families=families)
                 log.info("published", version=version, layers=len(self._snapshot.layers))
         except StoreError as error:
             if self._snapshot.version < 0:

@@ -132,6 +132,11 @@ class Reader:
             async with self.lanes.turn(lane), self._rows.connection() as connection:
                 yield connection
 
+    async def families(self, layers: Mapping[str, Layer]) -> frozenset[str]:
+        """The layers in which some feature has parents."""
+        asked = [name for name, layer in layers.items() if layer.genealogy is not None]
+        return await run_in_threadpool(self._ask, lambda connection: genealogy.known(connection, asked))
+
     async def kin(self, layer: Layer, feature: str, known_at: datetime | None) -> list[tuple[Any, ...]]:
         """The rows of `genealogy.select_near`."""
         statement = genealogy.select_near(layer, feature, known_at)

@@ -179,7 +179,7 @@ async def feature(request: Request, collection: str, feature: str) -> Response:
     uri = ask.parameters.get("crs")
     answered = crs.resolve(uri, publication.grids, "crs") if uri is not None else crs.DEFAULT
     known_at = record_time(ask.parameters)
-    related = await kin.told(service, layer, feature_id, known_at) if ask.format != "jsonld" else {}
+    related = await kin.told(service, snapshot, layer, feature_id, known_at) if ask.format != "jsonld" else {}
     if ask.format == "json":
         return await items.feature(request, ask, layer, feature_id, answered, snapshot, related)
     row = await items.one(service, layer, feature_id, answered, known_at)

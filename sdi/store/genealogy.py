@@ -8,6 +8,7 @@ the layer as rows do (`load_id <= n < load_to`), so a rollback ends it and may b
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -190,6 +191,15 @@ def relatives(connection: Connection, layer: Layer, feature: str) -> tuple[list[
         return _walk(connection, layer, feature, "child", "parent"), _walk(
             connection, layer, feature, "parent", "child"
         )
+
+
+def known(connection: Connection, layers: Iterable[str]) -> frozenset[str]:
+    """Which of these layers have ever had a feature with parents."""
+    query = (
+        "SELECT a.layer FROM unnest(%s::text[]) AS a (layer)"
+        " WHERE (SELECT true FROM sdi.genealogy g WHERE g.layer = a.layer LIMIT 1)"
+    )
+    return frozenset(row[0] for row in connection.execute(query, [list(layers)]))
 
 
 def select_near(layer: Layer, feature: str, as_of: datetime | None = None) -> Statement:
