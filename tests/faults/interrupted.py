@@ -163,7 +163,9 @@ def main() -> None:
         if not child:
             text = json.dumps(run(order, registry))
             resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
-            answer.write_text(text)
+            half = answer.with_suffix(".half")  # the blow may fall while this is written
+            half.write_text(text)
+            half.replace(answer)
             os._exit(0)
         status = os.waitpid(child, 0)[1]
         print(json.dumps({"status": os.waitstatus_to_exitcode(status)}), flush=True)
