@@ -230,7 +230,10 @@ def test_a_pool_answers_again_after_its_connections_were_killed(built: str) -> N
         with pool.connection() as connection:
             pid = connection.info.backend_pid
         with psycopg.connect(built, autocommit=True) as other:
-            other.execute("SELECT pg_terminate_backend(%s)", [pid])
+            # Waits until it is gone: without the time the answer comes when the signal is sent, and the pool's own
+            # look at the connection may still find it well.
+            ended = other.execute("SELECT pg_terminate_backend(%s, 10000)", [pid]).fetchone()
+            assert ended == (True,)
         with pool.connection() as connection:
             assert connection.execute("SELECT 1").fetchone() == (1,)
 
