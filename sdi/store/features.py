@@ -12,7 +12,6 @@ import unicodedata
 from dataclasses import replace
 from datetime import datetime
 from decimal import Decimal
-from functools import lru_cache
 from typing import Any
 
 from psycopg import sql
@@ -20,11 +19,11 @@ from psycopg import sql
 from sdi.contract.layer import Layer
 from sdi.contract.query import Area, FeatureQuery, Interval
 from sdi.errors import BadRequest
-from sdi.national.vn2000 import grid
 from sdi.store import history, order, tables
 from sdi.store.cql_check import KINDS, Checker, column_kind
 from sdi.store.cql_place import FilterCrs
 from sdi.store.cql_sql import GEOMETRY, condition, has_place, names_value
+from sdi.store.forms import Form, finite, geojson, geometry_text
 from sdi.store.statement import Parameters, Statement
 
 __all__ = [
@@ -32,33 +31,19 @@ __all__ = [
     "select_block",
     "select_count",
     "select_domain",
+    "select_edges",
     "select_extent",
     "select_geojson",
     "select_rows",
     "select_stream",
 ]
 
-DECIMALS_DEGREE = 8
-"""1.1 mm."""
-DECIMALS_METRE = 4
 GATHERED = 20_000
 """So many matches of an attribute are gathered and sorted; where there are more, walking the order meets them soon."""
 MARGIN = 2e-5
 """Degrees by which a box inside the searched one is smaller: more than PostGIS rounds a box by (float32: 1.5e-5)."""
 
 _ID = sql.Identifier("id")
-_ISO = sql.SQL("to_char({} AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS.MS\"Z\"')")
-_FINITE = sql.SQL("nullif(nullif(nullif({}, 'NaN'), 'Infinity'), '-Infinity')")
-# A client that takes an attribute's type from the first features, as QGIS 3.22 does, leaves 0.93 empty after 0.
-_POINTED_DECIMAL = sql.SQL("CASE WHEN abs({0}) < 'Infinity' THEN {0} + 0.0 END")
-_POINTED_NUMBER = sql.SQL(
-    """CASE WHEN {0} = trunc({0}) AND abs({0}) < 1e15 THEN to_json({0}::bigint::numeric(16, 1))
-    WHEN abs({0}) < 'Infinity' THEN to_json({0}) END"""
-)
-_FEATURE = sql.SQL(
-    """concat('{{"type":"Feature","id":', to_json(id),
-    ',"geometry":', {geometry}, ',"properties":', {properties}, '}}')"""
-)
 _ROWS = sql.Identifier("R")
 """What the layer's rows are called in a statement; no attribute has a capital letter."""
 _WHOLE = sql.SQL("SELECT {answer} FROM {rows} WHERE {where} ORDER BY {order} LIMIT {limit} OFFSET {offset}")
@@ -91,34 +76,38 @@ def select_geojson(layer: Layer, query: FeatureQuery) -> Statement:
     milliseconds, decimals JSON numbers with all their digits; numbers and decimals have a decimal point even where they
     are whole (40.0), integers never. What is empty is null.
     """
-    return _page(layer, query, sql.SQL("{} AS feature").format(_feature(layer, query)), Parameters())
+    return _page(layer, query, sql.SQL("{} AS feature").format(geojson(layer, query)), Parameters())
 
 
-def select_block(layer: Layer, query: FeatureQuery, count: int | None = None) -> Statement:
-    """One row: a page as one text, its features joined by `,` and a line feed, for pages that are held whole.
+def select_block(
+    layer: Layer, query: FeatureQuery, count: int | None = None, form: Form = geojson, between: str = ",\n"
+) -> Statement:
+    """One row: a page as one text, for pages that are held whole; its features, GeoJSON or in another form, are joined
+    by `between`.
 
     Columns: the text, NULL where there is no feature; the number of features, one more than the limit where more lie
     beyond; the places of the first and of the last one in the direction that is asked for, for `Position.keys`; where
     more lie beyond, how many match in all, if they are to be counted up to `count`, and one more for still more.
     """
-    numbered, values = _numbered(layer, query)
+    numbered, values = _numbered(layer, query, form)
     last = sql.SQL(" ORDER BY number DESC") if query.place is not None and query.place.backward else sql.SQL("")
     statement = sql.SQL(
-        "SELECT string_agg(feature, E',\\n'{last}) FILTER (WHERE number <= {limit}), count(*),"
+        "SELECT string_agg(feature, {between}{last}) FILTER (WHERE number <= {limit}), count(*),"
         " min({place}) FILTER (WHERE number = 1), min({place}) FILTER (WHERE number = {limit})"
         ", CASE WHEN count(*) > {limit} THEN ({matched}) END FROM ({numbered}) AS page"
     ).format(
-        last=last, limit=sql.Literal(query.limit), numbered=numbered, place=order.place(query),
+        between=sql.Literal(between), last=last, limit=sql.Literal(query.limit), numbered=numbered,
+        place=order.place(query),
         matched=sql.SQL("NULL::bigint") if count is None else _matched(layer, query, values, count),
     )  # fmt: skip
     return Statement(statement, values)
 
 
-def select_stream(layer: Layer, query: FeatureQuery) -> Statement:
+def select_stream(layer: Layer, query: FeatureQuery, form: Form = geojson) -> Statement:
     """A row for each feature, for a cursor: its text, and of the first and the last one the place; NULL, NULL: more
     lie beyond. The rows come in the order of the layer, backward too.
     """
-    numbered, values = _numbered(layer, query)
+    numbered, values = _numbered(layer, query, form)
     turned = query.place is not None and query.place.backward
     statement = sql.SQL(
         "SELECT CASE WHEN number <= {limit} THEN feature END, CASE WHEN number IN (1, {limit}) THEN {place} END"
@@ -130,10 +119,30 @@ def select_stream(layer: Layer, query: FeatureQuery) -> Statement:
     return Statement(statement, values)
 
 
-def _numbered(layer: Layer, query: FeatureQuery) -> tuple[sql.Composed, dict[str, Any]]:
+def select_edges(layer: Layer, query: FeatureQuery) -> Statement:
+    """One row: what `select_block` tells of a page besides its text, for little: no feature is rendered.
+
+    Columns: the number of features, one more than the limit where more lie beyond; the places of the first and of the
+    last one in the direction that is asked for.
+    """
+    numbered, values = _numbered(layer, query, _nothing)
+    statement = sql.SQL(
+        "SELECT count(*), min({place}) FILTER (WHERE number = 1), min({place}) FILTER (WHERE number = {limit})"
+        " FROM ({numbered}) AS page"
+    ).format(limit=sql.Literal(query.limit), numbered=numbered, place=order.place(query))
+    return Statement(statement, values)
+
+
+def _nothing(layer: Layer, query: FeatureQuery) -> sql.Composable:
+    return sql.SQL("NULL::text")
+
+
+def _numbered(
+    layer: Layer, query: FeatureQuery, form: Form = geojson
+) -> tuple[sql.Composed, dict[str, Any]]:  # fmt: skip
     """The page and one feature beyond it: feature, what its place is told by, and its number in the direction asked."""
     assert query.limit is not None
-    columns = sql.SQL("{} AS feature, {}").format(_feature(layer, query), order.kept(query))
+    columns = sql.SQL("{} AS feature, {}").format(form(layer, query), order.kept(query))
     page = _page(layer, replace(query, limit=query.limit + 1), columns, Parameters())
     return sql.SQL("SELECT page.*, row_number() OVER () AS number FROM ({}) AS page").format(page.sql), page.params
 
@@ -143,8 +152,8 @@ def select_rows(layer: Layer, query: FeatureQuery) -> Statement:
     shaped = query.geometry and layer.geometry is not None
     columns = [
         _ID,
-        *(sql.SQL("{} AS {}").format(_finite(layer, name), sql.Identifier(name)) for name in query.attributes),
-        sql.SQL("{} AS geometry").format(_geojson(query.crs if shaped else None, query.north_first)),
+        *(sql.SQL("{} AS {}").format(finite(layer, name), sql.Identifier(name)) for name in query.attributes),
+        sql.SQL("{} AS geometry").format(geometry_text(query.crs if shaped else None, query.north_first)),
     ]
     return _page(layer, query, sql.SQL(", ").join(columns), Parameters())
 
@@ -199,27 +208,6 @@ def _rows(layer: Layer, query: FeatureQuery, parameters: Parameters) -> sql.Comp
     return sql.SQL("({}) AS {}").format(history.as_of(layer, moment, tables.grants(layer).columns), _ROWS)
 
 
-def _feature(layer: Layer, query: FeatureQuery) -> sql.Composable:
-    """The text of a GeoJSON Feature."""
-    types = tuple((name, layer[name].type) for name in query.attributes)
-    shaped = query.geometry and layer.geometry is not None
-    return _feature_text(types, query.crs if shaped else None, query.north_first)
-
-
-@lru_cache(maxsize=1000)
-def _feature_text(types: tuple[tuple[str, str], ...], crs: int | None, north_first: bool) -> sql.SQL:
-    """`_feature` written out: putting it together takes a millisecond, and only few are ever asked for."""
-    columns = [sql.SQL("{} AS {}").format(_json(type_, name), sql.Identifier(name)) for name, type_ in types]
-    properties = (
-        sql.SQL('(SELECT row_to_json("P") FROM (SELECT {}) AS "P")').format(sql.SQL(", ").join(columns))
-        if columns
-        else sql.SQL("'{{}}'").format()
-    )
-    place = sql.SQL("coalesce({}, 'null')").format(_geojson(crs, north_first))
-    text = _FEATURE.format(geometry=place, properties=properties).as_string()
-    return sql.SQL(text)
-
-
 def _page(layer: Layer, query: FeatureQuery, answer: sql.Composable, parameters: Parameters) -> Statement:
     """The rows of one page, only these rendered.
 
@@ -258,47 +246,6 @@ def _is_picked(query: FeatureQuery) -> bool:
 
 def _bounded(number: int) -> int:
     return max(0, min(number, 2**62))
-
-
-def _json(type_: str, name: str) -> sql.Composable:
-    """An attribute as row_to_json is to see it."""
-    column = sql.Identifier(name)
-    match type_:
-        case "datetime":
-            return _ISO.format(column)
-        case "decimal":
-            return _POINTED_DECIMAL.format(column)
-        case "number":
-            return _POINTED_NUMBER.format(column)
-        case _:
-            return column
-
-
-def _finite(layer: Layer, name: str) -> sql.Composable:
-    """An attribute, null for what is no number: JSON has no word for NaN and infinity."""
-    column = sql.Identifier(name)
-    return _FINITE.format(column) if layer[name].type in ("number", "decimal") else column
-
-
-def _geojson(crs: int | None, north_first: bool) -> sql.Composable:
-    """The geometry's GeoJSON text, None: no geometry. Only CRSs of one datum are transformed into each other
-    (see sdi.national).
-    """
-    if crs is None:
-        return sql.SQL("NULL::text")
-    target = grid(crs)
-    if crs == 4326:
-        place: sql.Composable = GEOMETRY
-    elif target.datum == "WGS 84":
-        place = sql.SQL("ST_Transform({}, {})").format(GEOMETRY, sql.Literal(target.epsg))
-    else:
-        place = sql.SQL("CASE ST_SRID(geom) WHEN {0} THEN geom ELSE sdi.regrid(geom, {0}) END").format(
-            sql.Literal(target.epsg)
-        )
-    if north_first:
-        place = sql.SQL("ST_FlipCoordinates({})").format(place)
-    decimals = DECIMALS_DEGREE if target.geographic else DECIMALS_METRE
-    return sql.SQL("ST_AsGeoJSON({}, {}, 0)").format(place, sql.Literal(decimals))
 
 
 def _where(layer: Layer, query: FeatureQuery, parameters: Parameters) -> sql.Composable:
