@@ -75,6 +75,7 @@ PART_OF = {
 TRANSFORMS = {
     "sdi/store/sql/0001_foundation.sql": "sdi.regrid: between grids of one datum, anything else raises",
     "sdi/store/forms.py": "from geom_wgs84 to a grid of WGS 84 (3857, UTM): the datum stays",
+    "sdi/store/tiles.py": "from geom_wgs84 to EPSG:3857: the datum stays",
     "sdi/store/export.py": "from geom_wgs84 to a grid of WGS 84 (3857, UTM): the datum stays",
 }
 """Where ST_Transform may stand, and why no datum is crossed there."""

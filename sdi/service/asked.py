@@ -21,6 +21,8 @@ MEDIA_TYPES = {
     "jsonld": ("application/ld+json",),
     "csv": ("text/csv",),
     "GTiff": ("image/tiff",),
+    "mvt": ("application/vnd.mapbox-vector-tile", "application/x-protobuf"),
+    "tilejson": ("application/vnd.mapbox.tile+json",),
 }  # fmt: skip
 
 

@@ -23,7 +23,9 @@ LEAST = 1000
 """Bytes of a body that is worth it."""
 BLOCKING = 200_000
 """Bytes from which on a body is compressed in a thread: it takes about a millisecond."""
-_TYPES = re.compile(r"text/|application/([\w.+-]*\+)?(json|xml)\b|application/javascript|image/svg")
+_TYPES = re.compile(
+    r"text/|application/([\w.+-]*\+)?(json|xml)\b|application/javascript|application/vnd\.mapbox-vector-tile|image/svg"
+)
 _SUFFIX = "-gzip"
 
 

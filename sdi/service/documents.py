@@ -13,6 +13,8 @@ from sdi.contract.layer import Layer
 from sdi.service import links, ogc, words
 from sdi.service.publications import Snapshot
 from sdi.service.state import Service
+from sdi.service.tiles import documents as tiles
+from sdi.service.tiles.tileset import is_tiled
 from sdi.store.quality import Rate
 
 REL = "http://www.opengis.net/def/rel/ogc/1.0"
@@ -58,7 +60,7 @@ COVERAGES = [
 def conformance(snapshot: Snapshot) -> dict[str, Any]:
     """What is declared, all of it tested; nothing of Part 4: features come by deliveries only."""
     coverages = any(layer.coverage is not None for layer in snapshot.layers.values())
-    return {"conformsTo": sorted(COMMON + (COVERAGES if coverages else []))}
+    return {"conformsTo": sorted(COMMON + tiles.CONFORMANCE + (COVERAGES if coverages else []))}
 
 
 async def landing(service: Service, snapshot: Snapshot, language: str, format_: str) -> Any:
@@ -68,6 +70,7 @@ async def landing(service: Service, snapshot: Snapshot, language: str, format_: 
         return document
     kept = ("self", "alternate", "service-desc", "service-doc", "conformance", "data")
     document["links"] = _translated([each for each in document["links"] if each["rel"] in kept], service, language)
+    document["links"] += [tiles.link_to(service, None, language), tiles.link_to_matrix_sets(service, language)]
     boxes = [snapshot.publications[name].extent for name in snapshot.layers]
     known = [box for box in boxes if box is not None]
     if known:
@@ -145,6 +148,8 @@ def _complete(document: dict[str, Any], service: Service, snapshot: Snapshot, la
             f"{REL}/sortables", links.address(service.url, "collections", layer.id, "sortables"),
             "application/schema+json", words.translator(language)("Sortables of the collection"),
         ))  # fmt: skip
+    if is_tiled(layer):
+        document["links"].append(tiles.link_to(service, layer, language))
     if rates := snapshot.rates.get(layer.id):
         document["quality"] = quality(rates, language)
     document["attribution"] = layer.steward.name.in_language(language)

@@ -14,6 +14,7 @@ from sdi.contract.layer import Layer
 from sdi.service.links import GEOJSON
 from sdi.service.parameters import FILTER_LANGUAGES, comparable
 from sdi.service.provider import field
+from sdi.service.tiles import openapi as tiles
 from sdi.settings import Settings
 
 ITEM_FORMATS = ["json", "html", "jsonld", "csv"]
@@ -31,7 +32,7 @@ def document(
     paths = {path: {"get": about["get"]} for path, about in oas["paths"].items() if _ours(path)}
     for name, layer in layers.items():
         paths |= _of_layer(name, layer, agency)
-    paths |= _of_service()
+    paths |= _of_service() | tiles.paths(layers.values())
     for operation in (about["get"] for about in paths.values()):
         operation["responses"] = _responses(operation["responses"])
     for tag in oas["tags"]:
@@ -69,6 +70,7 @@ def _components(pygeoapi: dict[str, Any], settings: Settings) -> dict[str, Any]:
     )
     parameters["filter-crs"] = _parameter("filter-crs", {"type": "string", "format": "uri"})
     parameters["featureId"] = {"name": "featureId", "in": "path", "required": True, "schema": {"type": "string"}}
+    parameters |= tiles.parameters()
     return {"parameters": parameters, "responses": _COMMON, "schemas": _SCHEMAS}
 
 
@@ -127,7 +129,8 @@ def _get(
 
 def _responses(given: dict[str, Any]) -> dict[str, Any]:
     faults = {status: {"$ref": "#/components/responses/Problem"} for status in ("400", "404", "500")}
-    return {"200": given["200"], **faults}
+    empty = {"204": given["204"]} if "204" in given else {}
+    return {"200": given["200"], **empty, **faults}
 
 
 def _local(node: Any) -> Any:
@@ -244,6 +247,7 @@ _COMMON: dict[str, Any] = {
     "Schema": _answer("application/schema+json", {"type": "object"}, "A JSON Schema"),
     "Dossier": _answer("application/json", {"$ref": "#/components/schemas/dossier"}, "One document on one feature"),
     "Document": _answer("application/json", {"type": "object"}, "A document"),
+    "Tile": tiles.tile_response(),
     "Problem": {
         "description": "What went wrong (RFC 9457)",
         "content": {"application/problem+json": {"schema": {"$ref": "#/components/schemas/problem"}}},

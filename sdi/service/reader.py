@@ -88,6 +88,13 @@ class Reader:
                 yield Part(b",\n".join(texts), len(texts), len(texts) < len(rows), [*map(_position, places)])
                 size = PART
 
+    async def tile(self, statement: Statement, lane: Lane) -> bytes:
+        """The bytes of a vector tile (`tiles.select_tile`); none for an empty one."""
+        async with self._connection(lane) as connection, connection.cursor(binary=True) as cursor:
+            await cursor.execute(statement.sql, statement.params)
+            ((made,),) = await cursor.fetchall()
+            return bytes(made)
+
     async def features(
         self, layer: Layer, query: FeatureQuery, number: Callable[[str], Any] = float, lane: Lane = Lane.QUICK
     ) -> list[dict[str, Any]]:

@@ -28,6 +28,7 @@ from sdi.service.pages import Pages
 from sdi.service.parameters import Question, known, placed, question, record_time
 from sdi.service.publications import Snapshot
 from sdi.service.state import Service, service_of
+from sdi.service.tiles import routes as tile_routes
 from sdi.store.ledger import Publication
 
 SCHEMA = "application/schema+json"
@@ -45,16 +46,17 @@ PAGE_ROWS = 100
 def router() -> APIRouter:
     """Every address but the static files."""
     routes = APIRouter()
-    for path, endpoint in (
+    own: list[tuple[str, tile_routes.Endpoint]] = [
         ("/", landing), ("/conformance", conformance), ("/openapi", openapi),
         ("/collections", collections), ("/collections/{collection}", collection),
         ("/collections/{collection}/schema", schema), ("/collections/{collection}/queryables", queryables),
         ("/collections/{collection}/sortables", sortables), ("/collections/{collection}/items", features),
         ("/collections/{collection}/items/{feature:path}", feature),
         ("/collections/{collection}/coverage", coverage_data), ("/code-lists/{code_list}", code_list),
-        ("/agency", sign_in), ("/health", health), ("/metrics", metrics),
+        ("/agency", sign_in), ("/health", health), ("/metrics", metrics), *tile_routes.addresses(),
         ("/{path}/{feature:path}/dossier", dossier_of),
-    ):  # fmt: skip
+    ]  # fmt: skip
+    for path, endpoint in own:
         # What is another at each moment has no tag.
         answer = endpoint if endpoint in (sign_in, health, metrics) else fresh.validated(endpoint)
         routes.add_api_route(path, answer, methods=["GET", "HEAD"], include_in_schema=False, response_model=None)

@@ -1,0 +1,138 @@
+"""The addresses of tiles, of what is said about them, and of the tile matrix set they lie in."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from sdi.contract.layer import Layer
+from sdi.errors import BadRequest, NotFound, nearest
+from sdi.service import fresh, links
+from sdi.service.asked import asked, checked_path
+from sdi.service.lanes import Lane
+from sdi.service.publications import Snapshot
+from sdi.service.state import Service, service_of
+from sdi.service.tiles import documents, matrix, tileset
+from sdi.service.tiles.tileset import Shown, is_tiled
+from sdi.store.tiles import Tile, select_tile
+
+Endpoint = Callable[..., Awaitable[Response]]
+HEAVY = 5_000
+"""Features that a tile is expected to hold from which on it goes by the slow lane."""
+
+
+def addresses() -> list[tuple[str, Endpoint]]:
+    """Paths and their endpoints."""
+    found: list[tuple[str, Endpoint]] = [
+        ("/tileMatrixSets", matrix_sets), ("/tileMatrixSets/{matrix_set}", matrix_set),
+    ]  # fmt: skip
+    for at in ("", "/collections/{collection}"):
+        found += [
+            (f"{at}/tiles", tilesets), (f"{at}/tiles/{{matrix_set}}", one_tileset),
+            (f"{at}/tiles/{{matrix_set}}/{{zoom}}/{{row}}/{{column}}", tile),
+        ]  # fmt: skip
+    return found
+
+
+async def matrix_sets(request: Request) -> Response:
+    ask = asked(request, ("json",))
+    return _document(documents.matrix_sets(service_of(request), ask.language), ask.language)
+
+
+async def matrix_set(request: Request, matrix_set: str) -> Response:
+    ask = asked(request, ("json",))
+    matrix.known(checked_path(matrix_set))
+    return _document(matrix.definition(), ask.language)
+
+
+async def tilesets(request: Request, collection: str | None = None) -> Response:
+    ask = asked(request, ("json",))
+    service, layer, _ = await _shown(request, collection, None)
+    return _document(documents.tilesets(service, layer, ask.language), ask.language)
+
+
+async def one_tileset(request: Request, matrix_set: str, collection: str | None = None) -> Response:
+    ask = asked(request, ("json", "tilejson"), _known(collection))
+    chosen = ask.parameters.get("collections")
+    service, layer, shown = await _shown(request, collection, chosen)
+    matrix.known(checked_path(matrix_set))
+    named = None if chosen is None else ",".join(each.layer.id for each in shown)
+    if ask.format == "tilejson":
+        document = documents.tilejson(service, layer, shown, ask.language, named)
+        return _document(document, ask.language, documents.TILEJSON)
+    return _document(documents.metadata(service, layer, shown, ask.language, named), ask.language)
+
+
+async def tile(
+    request: Request, matrix_set: str, zoom: str, row: str, column: str, collection: str | None = None
+) -> Response:  # fmt: skip
+    """A tile; an empty one is a 204 without a body (/req/core/tc-error B)."""
+    ask = asked(request, ("mvt",), _known(collection))
+    service, _, shown = await _shown(request, collection, ask.parameters.get("collections"))
+    matrix.known(checked_path(matrix_set))
+    place = matrix.tile_of(zoom, row, column)
+    body = await _rendered(service, place, shown)
+    headers = {"Cache-Control": _kept(service, shown)}
+    if not body:
+        return Response(status_code=204, headers=headers)
+    return Response(body, headers=headers, media_type=matrix.MVT)
+
+
+async def _rendered(service: Service, place: Tile, shown: Sequence[Shown]) -> bytes:
+    parts = tileset.parts(shown, service.agency, place)
+    if not parts:
+        return b""
+    expected = sum(each.expected(place.zoom) for each in shown if each.first <= place.zoom)
+    lane = Lane.SLOW if expected > HEAVY else Lane.QUICK
+    return await service.reader.tile(select_tile(place, parts), lane)
+
+
+async def _shown(
+    request: Request, collection: str | None, chosen: str | None
+) -> tuple[Service, Layer | None, list[Shown]]:
+    """The layers of a tileset, as far as they exist for who asks: one, the chosen ones, or all.
+
+    All are those that are shared; what is one agency's alone it asks for by name, and no cache keeps it.
+    """
+    service = service_of(request)
+    snapshot = await service.publications.current()
+    if collection is not None:
+        layer, publication = snapshot[checked_path(collection)]
+        if not is_tiled(layer):
+            raise NotFound(f"Collection '{layer.id}' has no tiles.")
+        return service, layer, [Shown(layer, publication)]
+    names = _chosen(service, snapshot, chosen) if chosen is not None else [
+        name for name, layer in snapshot.layers.items() if is_tiled(layer) and layer.sharing.level != "steward"
+    ]  # fmt: skip
+    return service, None, [Shown(*snapshot[name]) for name in names]
+
+
+def _chosen(service: Service, snapshot: Snapshot, text: str) -> list[str]:
+    """`collections`: ids or addresses of collections, in the order of the tile's layers. Raises BadRequest."""
+    base = links.address(service.url, "collections") + "/"
+    names = list(dict.fromkeys(each.strip().removeprefix(base) for each in text.split(",")))
+    tiled = [name for name, layer in snapshot.layers.items() if is_tiled(layer)]
+    for name in names:
+        if name not in tiled:
+            raise BadRequest(f"collections: there is no collection '{name[:100]}' with tiles.{nearest(name, tiled)}")
+    return names
+
+
+def _known(collection: str | None) -> tuple[str, ...]:
+    return ("collections",) if collection is None else ()
+
+
+def _kept(service: Service, shown: Sequence[Shown]) -> str:
+    """Who may keep a tile: nobody, where any of its layers is one agency's alone."""
+    if any(each.layer.sharing.level == "steward" for each in shown):
+        return fresh.SECRET
+    return fresh.cache_control(service)
+
+
+def _document(content: dict[str, Any], language: str, media_type: str = "application/json") -> Response:
+    body = json.dumps(content, ensure_ascii=False, separators=(",", ":")).encode()
+    return Response(body, headers={"Content-Language": language}, media_type=media_type)
