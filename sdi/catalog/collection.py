@@ -66,8 +66,6 @@ def resource(
         "providers": [_coverage(layer, publication, coverage) if coverage else _features(layer, publication)],
         "limits": {"default_items": settings.default_limit, "max_items": settings.max_limit, "on_exceed": "throttle"},
     }
-    if coverage is None:
-        described["formatters"] = [{"name": "sdi.service.provider.CsvFormatter"}]
     if layer.temporal is not None:
         described["extents"]["temporal"] = {"begin": publication.time_start, "end": publication.time_end}
     return described

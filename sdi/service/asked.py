@@ -10,16 +10,16 @@ from urllib.parse import unquote_to_bytes
 from starlette.requests import Request
 
 from sdi.errors import BadRequest, NotFound, nearest
+from sdi.service import formats
 
 LANGUAGES = ("vi", "en")
 """The first is the default."""
 
 MEDIA_TYPES = {
+    **{each.name: (each.media_type,) for each in formats.ITEMS.values()},
     "html": ("text/html", "application/xhtml+xml"),
     "json": ("application/json", "application/geo+json", "application/schema+json", "application/problem+json",
              "application/vnd.oai.openapi+json", "application/prs.coverage+json"),
-    "jsonld": ("application/ld+json",),
-    "csv": ("text/csv",),
     "GTiff": ("image/tiff",),
     "mvt": ("application/vnd.mapbox-vector-tile", "application/x-protobuf"),
     "tilejson": ("application/vnd.mapbox.tile+json",),

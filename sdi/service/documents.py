@@ -10,7 +10,7 @@ from sdi.access import visible
 from sdi.catalog import schema
 from sdi.contract.elements import STANDARD, element
 from sdi.contract.layer import Layer
-from sdi.service import links, ogc, words
+from sdi.service import formats, links, ogc, words
 from sdi.service.publications import Snapshot
 from sdi.service.state import Service
 from sdi.service.tiles import documents as tiles
@@ -144,6 +144,13 @@ def _complete(document: dict[str, Any], service: Service, snapshot: Snapshot, la
     served = [each for each in document["links"] if (each["rel"], each["type"]) != (f"{REL}/coverage", "text/html")]
     document["links"] = _translated(served, service, language)
     if layer.coverage is None:
+        _ = words.translator(language)
+        document["links"] += [
+            links.link("items", links.address(service.url, "collections", layer.id, "items",
+                                              parameters={"f": each.name}),
+                       each.media_type, _("Items as {format}").format(format=each.label))
+            for each in formats.ITEMS.values() if each.name not in ("json", "html", "jsonld")
+        ]  # fmt: skip
         document["links"].append(links.link(
             f"{REL}/sortables", links.address(service.url, "collections", layer.id, "sortables"),
             "application/schema+json", words.translator(language)("Sortables of the collection"),

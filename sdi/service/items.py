@@ -17,21 +17,26 @@ from sdi.contract.query import FeatureQuery, Position
 from sdi.errors import NotFound
 from sdi.service import links, words
 from sdi.service.asked import Asked
-from sdi.service.crs import Crs
+from sdi.service.crs import DEFAULT, Crs
+from sdi.service.formats import ITEM, ITEMS
 from sdi.service.hangup import Stream
 from sdi.service.lanes import Lane, lane_of
 from sdi.service.page import Matched, Page, Part, around
 from sdi.service.parameters import Question, record_time, row_filters
 from sdi.service.publications import Snapshot
 from sdi.service.state import Service, service_of
+from sdi.store import forms
+from sdi.store.forms import Form
 
 BEGINNING = b'{"type":"FeatureCollection","features":['
+JSON_FG = [f"http://www.opengis.net/spec/json-fg-1/1.0/conf/{name}" for name in ("core", "types-schemas")]
+"""What documents of OGC Features and Geometries JSON declare."""
 
 
 async def feature_collection(
     request: Request, asked: Asked, layer: Layer, question: Question, snapshot: Snapshot, validity: dict[str, str]
 ) -> Response:
-    """A page of features; one that is too large to be held is streamed.
+    """A page of features as GeoJSON or JSON-FG; one that is too large to be held is streamed.
 
     `validity`: headers that say how long the answer holds. Something of it is read before the answer begins, so a fault
     has its status. Without `timeStamp`: the Date header tells it, and the same features are the same bytes.
@@ -39,32 +44,59 @@ async def feature_collection(
     service = service_of(request)
     lane = lane_of(question.query, searched=question.searched)
     headers = {**validity, "Content-Crs": f"<{question.crs.uri}>", "Content-Language": asked.language}
+    form, media_type = _form(asked), ITEMS[asked.format].media_type
+    begun = _beginning(service, asked, layer, question.crs)
     if lane is Lane.LONG:
         # Where the next page begins is known at the end of this one: in the body, behind the features.
         headers["Link"] = links.header(await page_links(service, asked, layer, question, NOTHING))
         if request.method == "HEAD":
-            return Response(None, headers=headers, media_type=links.GEOJSON)
-        parts = service.reader.stream(layer, question.query)
+            return Response(None, headers=headers, media_type=media_type)
+        parts = service.reader.stream(layer, question.query, form)
         first = await anext(parts, None)
-        body = _streamed(request, parts, first, asked, layer, question, snapshot)
-        return Stream(body, headers=headers, media_type=links.GEOJSON)
-    page = await service.page(layer, question)
+        body = _streamed(request, parts, first, asked, layer, question, snapshot, begun)
+        return Stream(body, headers=headers, media_type=media_type)
+    page = await service.page(layer, question, form)
     matched = await service.matched(snapshot, layer, question, page)
     answered = await page_links(service, asked, layer, question, page)
     request.state.rows = page.returned
     headers = headers if matched.settled else unsettled(headers)
-    content = BEGINNING + page.text + _tail(question, page, matched, answered)
-    return Response(content, headers={**headers, "Link": links.header(answered)}, media_type=links.GEOJSON)
+    content = begun + page.text + _tail(question, page, matched, answered)
+    return Response(content, headers={**headers, "Link": links.header(answered)}, media_type=media_type)
+
+
+def _form(asked: Asked) -> Form:
+    return forms.json_fg if asked.format == "jsonfg" else forms.geojson
+
+
+def _beginning(service: Service, asked: Asked, layer: Layer, crs: Crs) -> bytes:
+    """What stands before the first feature."""
+    if asked.format != "jsonfg":
+        return BEGINNING
+    members = {"type": "FeatureCollection", **_json_fg(service, layer, crs)}
+    return json.dumps(members, ensure_ascii=False, separators=(",", ":")).encode()[:-1] + b',"features":['
+
+
+def _json_fg(service: Service, layer: Layer, crs: Crs) -> dict[str, Any]:
+    """The members by which a JSON-FG document says what it is about; `place` is in `coordRefSys`."""
+    schema = links.address(service.url, "collections", layer.id, "schema")
+    dimension = {"Point": 0, "LineString": 1, "Polygon": 2}
+    return {
+        "conformsTo": JSON_FG,
+        "featureType": layer.id,
+        "featureSchema": schema,
+        **({"coordRefSys": crs.uri} if crs != DEFAULT else {}),
+        **({"geometryDimension": dimension[layer.geometry.type.removeprefix("Multi")]} if layer.geometry else {}),
+    }
 
 
 async def _streamed(
     request: Request, parts: AsyncGenerator[Part], part: Part | None, asked: Asked, layer: Layer, question: Question,
-    snapshot: Snapshot,
+    snapshot: Snapshot, begun: bytes,
 ) -> AsyncGenerator[bytes]:  # fmt: skip
     returned, more = 0, False
     places: list[Position] = []
     async with aclosing(parts):
-        yield BEGINNING
+        yield begun
         while part is not None:
             yield (b",\n" if returned and part.text else b"") + part.text
             returned, more, places = returned + part.returned, more or part.more, [*places, *part.places]
@@ -98,7 +130,7 @@ async def feature(
     """One feature with its links and its `kin`, parents and children. Raises NotFound."""
     service = service_of(request)
     known_at = record_time(asked.parameters)
-    row = await one(service, layer, feature_id, crs, known_at)
+    row = await one(service, layer, feature_id, crs, known_at, _form(asked))
     answered = item_links(service, asked, layer, feature_id, snapshot)
     headers = {
         "Link": links.header(answered),
@@ -106,14 +138,17 @@ async def feature(
         "Content-Language": asked.language,
     }
     request.state.rows = 1
-    tail = json.dumps({**told(known_at), **kin, "links": answered}, ensure_ascii=False, separators=(",", ":"))
-    return Response(f"{row[:-1]},{tail[1:]}", headers=headers, media_type=links.GEOJSON)
+    about = _json_fg(service, layer, crs) if asked.format == "jsonfg" else {}
+    tail = json.dumps({**about, **told(known_at), **kin, "links": answered}, ensure_ascii=False, separators=(",", ":"))
+    return Response(f"{row[:-1]},{tail[1:]}", headers=headers, media_type=ITEMS[asked.format].media_type)
 
 
-async def one(service: Any, layer: Layer, feature_id: str, crs: Crs, known_at: datetime | None = None) -> str:
+async def one(
+    service: Any, layer: Layer, feature_id: str, crs: Crs, known_at: datetime | None = None, form: Form = forms.geojson
+) -> str:
     """The text of one feature that exists, or was known at an instant, for who asks. Raises NotFound."""
     query = by_ids(service, layer, (feature_id,), crs, known_at)
-    row: str | None = await service.reader.text(layer, query)
+    row: str | None = await service.reader.text(layer, query, form)
     if row is None:
         had = f"had, as of {instant(known_at)}," if known_at else "has"
         raise NotFound(f"Collection '{layer.id}' {had} no feature '{feature_id[:100]}'.")
@@ -151,15 +186,11 @@ async def page_links(
         return links.address(service.url, "collections", layer.id, "items", parameters=parameters)
 
     answered = [
-        links.link("self" if asked.format == format_ else "alternate", at(format_, place), type_, _(title))
-        for format_, type_, title in (
-            ("json", links.GEOJSON, "This document as GeoJSON"),
-            ("html", "text/html", "This document as HTML"),
-            ("jsonld", "application/ld+json", "This document as JSON-LD"),
-            ("csv", "text/csv", "This document as CSV"),
-        )
-    ]
-    own = next(each["type"] for each in answered if each["rel"] == "self")
+        links.link("self" if asked.format == each.name else "alternate", at(each.name, place), each.media_type,
+                   _("This document as {format}").format(format=each.label))
+        for each in ITEMS.values()
+    ]  # fmt: skip
+    own = ITEMS[asked.format].media_type
     cursors = await service.cursors()
     there: dict[str, dict[str, Any]] = {
         rel: {"cursor": cursors.seal(cursor, question.query, service.agency)}
@@ -189,13 +220,10 @@ def item_links(service: Any, asked: Asked, layer: Layer, feature_id: str, snapsh
         return links.address(base, "collections", layer.id, "items", feature_id, parameters={"f": format_, **rest})
 
     answered = [
-        links.link("self" if asked.format == format_ else "alternate", here(format_), type_, _(title))
-        for format_, type_, title in (
-            ("json", links.GEOJSON, "This document as GeoJSON"),
-            ("html", "text/html", "This document as HTML"),
-            ("jsonld", "application/ld+json", "This document as JSON-LD"),
-        )
-    ]
+        links.link("self" if asked.format == each.name else "alternate", here(each.name), each.media_type,
+                   _("This document as {format}").format(format=each.label))
+        for each in ITEM.values()
+    ]  # fmt: skip
     collection = links.address(base, "collections", layer.id)
     answered.append(links.link("collection", collection, "application/json", layer.title.in_language(asked.language)))
     for derived in snapshot.dossiers_of(layer):

@@ -7,6 +7,8 @@ from typing import Any
 from urllib.parse import quote, urlencode
 
 GEOJSON = "application/geo+json"
+LONGEST = 3000
+"""Bytes of a `Link` header with all links: proxies take 4 to 8 kB of headers, and a filter stands in each address."""
 
 
 def link(rel: str, href: str, type_: str, title: str, **more: Any) -> dict[str, Any]:
@@ -21,5 +23,11 @@ def address(base: str, *steps: str, parameters: Mapping[str, Any] | None = None)
 
 
 def header(links: Iterable[Mapping[str, Any]]) -> str:
-    """The value of a `Link` header; titles are left to the document, header text is ASCII."""
-    return ", ".join(f'<{each["href"]}>; rel="{each["rel"]}"; type="{each["type"]}"' for each in links)
+    """The value of a `Link` header; titles are left to the document, header text is ASCII.
+
+    Where it would be too long for a proxy it is without the links to other formats.
+    """
+    written = [(each["rel"], f'<{each["href"]}>; rel="{each["rel"]}"; type="{each["type"]}"') for each in links]
+    if sum(len(text) + 2 for _, text in written) > LONGEST:
+        written = [(rel, text) for rel, text in written if rel != "alternate"]
+    return ", ".join(text for _, text in written)

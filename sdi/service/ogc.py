@@ -1,6 +1,6 @@
 """pygeoapi inside: its configuration from contracts, its functions called without its web application, its seams.
 
-pygeoapi 0.24 gives the JSON of the landing page and the collections, JSON-LD, CSV, coverages and the OpenAPI document.
+pygeoapi 0.24 gives the JSON of the landing page and the collections, JSON-LD, coverages and the OpenAPI document.
 """
 
 from __future__ import annotations

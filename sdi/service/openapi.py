@@ -11,13 +11,12 @@ from pygeoapi.openapi import get_oas
 from sdi import __version__
 from sdi.access import Agency
 from sdi.contract.layer import Layer
+from sdi.service import formats
 from sdi.service.links import GEOJSON
 from sdi.service.parameters import FILTER_LANGUAGES, comparable
 from sdi.service.provider import field
 from sdi.service.tiles import openapi as tiles
 from sdi.settings import Settings
-
-ITEM_FORMATS = ["json", "html", "jsonld", "csv"]
 
 
 def document(
@@ -54,7 +53,8 @@ def _components(pygeoapi: dict[str, Any], settings: Settings) -> dict[str, Any]:
     parameters["limit"] = _parameter(
         "limit", {"type": "integer", "minimum": 1, "maximum": settings.max_limit, "default": settings.default_limit}
     )
-    parameters["items-f"] = _parameter("f", {"type": "string", "enum": ITEM_FORMATS, "default": "json"})
+    for name, offered in (("items-f", formats.ITEMS), ("item-f", formats.ITEM)):
+        parameters[name] = _parameter("f", {"type": "string", "enum": [*offered], "default": "json"})
     parameters["datetime"] = _parameter("datetime", {"type": "string"})
     parameters["as-of"] = _parameter("as-of", {"type": "string"}) | {
         "description": "Record time: the features as the store knew them at this instant (RFC 3339), or at the end of "
@@ -95,7 +95,7 @@ def _of_layer(name: str, layer: Layer, agency: Agency) -> dict[str, Any]:
     time = ["datetime"] if layer.temporal else []
     items = _refs("items-f", "lang", "limit", "offset", "cursor", "bbox", "bbox-crs", "crs", *time, "as-of",
                   "properties", "sortby", "skipGeometry", "filter", "filter-lang", "filter-crs")  # fmt: skip
-    item = _refs("featureId", "items-f", "lang", "crs", "as-of")
+    item = _refs("featureId", "item-f", "lang", "crs", "as-of")
     word = "".join(part.capitalize() for part in name.split("_"))
     paths = {
         f"{collection}/items": _get(f"get{word}Features", layer.title.vi, "Features", items + compared, common),
@@ -241,9 +241,18 @@ _SCHEMAS: dict[str, Any] = {
     },
 }  # fmt: skip
 
+
+def _features(description: str, schema: str, offered: Mapping[str, formats.Format]) -> dict[str, Any]:
+    """Features in each format; only GeoJSON has a schema here."""
+    answer = _answer(GEOJSON, {"$ref": f"#/components/schemas/{schema}"}, description)
+    for each in offered.values():
+        answer["content"].setdefault(each.media_type, {"schema": each.schema})
+    return answer
+
+
 _COMMON: dict[str, Any] = {
-    "Features": _answer(GEOJSON, {"$ref": "#/components/schemas/featureCollectionGeoJSON"}, "Features"),
-    "Feature": _answer(GEOJSON, {"$ref": "#/components/schemas/featureGeoJSON"}, "A feature"),
+    "Features": _features("Features", "featureCollectionGeoJSON", formats.ITEMS),
+    "Feature": _features("A feature", "featureGeoJSON", formats.ITEM),
     "Schema": _answer("application/schema+json", {"type": "object"}, "A JSON Schema"),
     "Dossier": _answer("application/json", {"$ref": "#/components/schemas/dossier"}, "One document on one feature"),
     "Document": _answer("application/json", {"type": "object"}, "A document"),

@@ -1,15 +1,11 @@
-"""pygeoapi's provider of what our own routes have found, for its CSV and JSON-LD, queryables and OpenAPI."""
+"""pygeoapi's provider of what our own routes have found, for its JSON-LD, queryables and OpenAPI."""
 
 from __future__ import annotations
 
-import csv
-import io
-import json
 from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any
 
-from pygeoapi.formatter.base import BaseFormatter
 from pygeoapi.provider.base import BaseProvider, ProviderQueryError
 
 from sdi.access import Agency
@@ -78,47 +74,7 @@ class LayerProvider(BaseProvider):  # type: ignore[misc]
         return features[0]
 
 
-class digits(float):
-    """A number that keeps the digits it was written with, for CSV."""
-
-    def __new__(cls, text: str) -> digits:
-        number = super().__new__(cls, text)
-        number.text = text
-        return number
-
-    text: str
-
-    def __str__(self) -> str:
-        return self.text
-
-
-class CsvFormatter(BaseFormatter):  # type: ignore[misc]
-    """CSV for spreadsheets: UTF-8 with a byte order mark, lists as JSON, no geometry."""
-
-    def __init__(self, formatter_def: dict[str, Any]) -> None:
-        super().__init__({**formatter_def, "name": "CSV", "attachment": True})
-        self.f = "csv"
-        self.mimetype = "text/csv; charset=utf-8"
-        self.extension = "csv"
-
-    def write(self, options: dict[str, Any] | None = None, data: dict[str, Any] | None = None) -> bytes:
-        text = io.StringIO()
-        text.write("\ufeff")
-        writer = csv.writer(text)
-        names = QUERY.get().query.attributes
-        writer.writerow(["id", *names])
-        for feature in (data or {})["features"]:
-            writer.writerow([feature["id"], *(_cell(feature["properties"][name]) for name in names)])
-        return text.getvalue().encode()
-
-
 def field(attribute: Attribute) -> dict[str, Any]:
     """The attribute as pygeoapi describes a field: a JSON Schema type in OpenAPI 3.0."""
     shape: dict[str, Any] = {"title": attribute.title.vi, **_TYPES.get(attribute.type, {"type": "string"})}
     return shape | ({"x-ogc-unit": attribute.unit} if attribute.unit else {})
-
-
-def _cell(value: Any) -> Any:
-    if isinstance(value, list | dict):
-        return json.dumps(value, ensure_ascii=False)
-    return value

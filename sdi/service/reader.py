@@ -20,7 +20,8 @@ from sdi.service.cursors import Cursors
 from sdi.service.lanes import Lane, Lanes
 from sdi.service.page import Page, Part
 from sdi.settings import Settings
-from sdi.store import agency, engine, features, genealogy, ledger, order, quality, succession
+from sdi.store import agency, engine, features, forms, genealogy, ledger, order, quality, succession
+from sdi.store.forms import Form
 from sdi.store.ledger import Publication
 from sdi.store.quality import Rate
 from sdi.store.statement import Statement, as_bytes
@@ -55,38 +56,51 @@ class Reader:
         await self._rows.close()
         await run_in_threadpool(self._ledger.close)
 
-    async def page(self, layer: Layer, query: FeatureQuery, lane: Lane, count: int | None = None) -> Page:
-        """A page of GeoJSON Features, whole: its connection is free again before it is sent.
+    async def page(
+        self, layer: Layer, query: FeatureQuery, lane: Lane, count: int | None = None, form: Form = forms.geojson,
+        between: str = ",\n",
+    ) -> Page:  # fmt: skip
+        """A page of features in a form, whole: its connection is free again before it is sent.
 
-        `count`: if more lie beyond, the matches are counted with it, up to so many.
+        `count`: if more lie beyond, the matches are counted with it, up to so many. `between`: what joins features.
         """
-        select = partial(features.select_block, count=count)
+        select = partial(features.select_block, count=count, form=form, between=between)
         ((text, number, first, last, matched),) = await self._rows_of(select, layer, query, lane)
         assert query.limit is not None
         more = number > query.limit
         return Page(text or b"", min(number, query.limit), more, _place(first), _place(last), matched)
 
-    async def stream(self, layer: Layer, query: FeatureQuery) -> AsyncGenerator[Part]:
+    async def stream(
+        self, layer: Layer, query: FeatureQuery, form: Form = forms.geojson
+    ) -> AsyncGenerator[Part]:  # fmt: skip
         """The same in parts, as fast as they are taken, by a cursor: memory holds one part, whatever the limit.
 
         Closing it early ends the query and gives the connection back.
         """
-        statement = features.select_stream(layer, await self._with_codes(layer, query))
-        async with (
-            self._connection(Lane.LONG) as connection,
-            connection.transaction(),
-            connection.cursor("features", binary=True) as cursor,
-        ):
-            # The whole answer is wanted, not its first tenth soon.
-            await connection.execute("SET LOCAL cursor_tuple_fraction = 1")
-            as_bytes(cursor)
-            await cursor.execute(statement.sql, statement.params)
-            size = FIRST
-            while rows := await cursor.fetchmany(size):
+        statement = features.select_stream(layer, await self._with_codes(layer, query), form)
+        async with self._connection(Lane.LONG) as connection, connection.transaction():
+            async for rows in _taken(connection, statement):
                 texts = [text for text, _ in rows if text is not None]
                 places = [place for _, place in rows if place is not None]
                 yield Part(b",\n".join(texts), len(texts), len(texts) < len(rows), [*map(_position, places)])
-                size = PART
+
+    async def walk(self, layer: Layer, query: FeatureQuery, form: Form, between: str) -> AsyncGenerator[Page]:
+        """As `stream`, for formats that tell of the pages around before the first feature: the first page that comes
+        has no text and tells of the whole; the texts follow, of the same moment.
+        """
+        query = await self._with_codes(layer, query)
+        edges, statement = features.select_edges(layer, query), features.select_stream(layer, query, form)
+        async with self._connection(Lane.LONG) as connection, connection.transaction():
+            await connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
+            async with connection.cursor(binary=True) as cursor:
+                as_bytes(cursor)
+                await cursor.execute(edges.sql, edges.params)
+                ((number, first, last),) = await cursor.fetchall()
+            assert query.limit is not None
+            yield Page(b"", min(number, query.limit), number > query.limit, _place(first), _place(last))
+            async for rows in _taken(connection, statement):
+                texts = [text for text, _ in rows if text is not None]
+                yield Page(between.encode().join(texts), len(texts), False, None, None)
 
     async def tile(self, statement: Statement, lane: Lane) -> bytes:
         """The bytes of a vector tile (`tiles.select_tile`); none for an empty one."""
@@ -102,9 +116,9 @@ class Reader:
         rows = await self._rows_of(features.select_geojson, layer, query, lane)
         return [json.loads(text, parse_float=number) for (text,) in rows]
 
-    async def text(self, layer: Layer, query: FeatureQuery) -> str | None:
-        """The GeoJSON text of the first feature that is found."""
-        rows = await self._rows_of(features.select_geojson, layer, query, Lane.QUICK)
+    async def text(self, layer: Layer, query: FeatureQuery, form: Form = forms.geojson) -> str | None:
+        """The text of the first feature that is found, GeoJSON or in another form."""
+        rows = await self._rows_of(partial(features.select_text, form=form), layer, query, Lane.QUICK)
         return rows[0][0].decode() if rows else None
 
     async def count(
@@ -206,6 +220,19 @@ class Reader:
                 return question(connection)
         except Overloaded as error:
             raise StoreError("The database cannot be reached.", hint="Run 'sdi doctor'.") from error
+
+
+async def _taken(connection: Any, statement: Statement) -> AsyncGenerator[list[tuple[Any, ...]]]:
+    """The rows of a statement in parts, by a cursor; texts as bytes."""
+    async with connection.cursor("features", binary=True) as cursor:
+        # The whole answer is wanted, not its first tenth soon.
+        await connection.execute("SET LOCAL cursor_tuple_fraction = 1")
+        as_bytes(cursor)
+        await cursor.execute(statement.sql, statement.params)
+        size = FIRST
+        while rows := await cursor.fetchmany(size):
+            yield rows
+            size = PART
 
 
 def _place(text: bytes | None) -> Position | None:

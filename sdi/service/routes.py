@@ -22,6 +22,7 @@ from sdi.national import vn2000
 from sdi.service import coverage, crs, documents, dossier, fresh, items, kin, links, maps, ogc, problems, provider
 from sdi.service.agencies import CHALLENGE
 from sdi.service.asked import Asked, asked, checked_path
+from sdi.service.formats import ITEM, ITEMS, LABELS, lines
 from sdi.service.lanes import lane_of
 from sdi.service.page import begins
 from sdi.service.pages import Pages
@@ -130,7 +131,7 @@ async def sortables(request: Request, collection: str) -> Response:
 
 async def features(request: Request, collection: str) -> Response:
     service, snapshot, layer, publication = await _layer(request, collection, kind="features")
-    ask = asked(request, ("json", "html", "jsonld", "csv"), known(service.agency, layer))
+    ask = asked(request, ITEMS, known(service.agency, layer))
     rows = PAGE_ROWS if ask.format == "html" else None
     wanted = question(layer, publication, service.agency, service.settings, ask.parameters, rows)
     wanted = placed(wanted, service.agency, await service.cursors(), ask.parameters)
@@ -139,13 +140,15 @@ async def features(request: Request, collection: str) -> Response:
     if validator.holds(request):
         told = {"Content-Crs": f"<{wanted.crs.uri}>", "Content-Language": ask.language}
         return fresh.not_modified((headers | told).items())
-    if ask.format == "json":
+    if ask.format in ("json", "jsonfg"):
         return await items.feature_collection(request, ask, layer, wanted, snapshot, headers)
     if ask.format == "html":
         return await _page_of_features(request, ask, snapshot, layer, publication, wanted, headers)
+    if ask.format in ("geojsonseq", "csv"):
+        return await lines.page(request, ask, layer, wanted, snapshot, headers)
     found = await service.reader.features(
-        layer, wanted.query, provider.digits, lane_of(wanted.query, searched=wanted.searched)
-    )
+        layer, wanted.query, lane=lane_of(wanted.query, searched=wanted.searched)
+    )  # fmt: skip
     told, content = await ogc.call(
         snapshot.api,
         get_collection_items,
@@ -168,7 +171,8 @@ async def _page_of_features(
     answered = await items.page_links(service, ask, layer, wanted, page)
     shown = maps.of_features(service, layer, publication, ask, maps.page_source(layer, ask, wanted))
     response = _page(request, ask, "items.html", layer=layer, features=page.parsed(str), matched=matched,
-                     begins=begins(wanted, page), links=answered, question=wanted, map=shown)  # fmt: skip
+                     begins=begins(wanted, page), links=answered, question=wanted, map=shown,
+                     labels=LABELS)  # fmt: skip
     response.headers.update(headers if matched.settled else items.unsettled(headers))
     return response
 
@@ -176,20 +180,20 @@ async def _page_of_features(
 async def feature(request: Request, collection: str, feature: str) -> Response:
     service, snapshot, layer, publication = await _layer(request, collection, kind="features")
     of_past = [name for name in known(service.agency, layer) if name == "as-of"]  # a quality collection has none
-    ask = asked(request, ("json", "html", "jsonld"), ("crs", *of_past))
+    ask = asked(request, ITEM, ("crs", *of_past))
     feature_id = checked_path(feature)
     uri = ask.parameters.get("crs")
     answered = crs.resolve(uri, publication.grids, "crs") if uri is not None else crs.DEFAULT
     known_at = record_time(ask.parameters)
     related = await kin.told(service, snapshot, layer, feature_id, known_at) if ask.format != "jsonld" else {}
-    if ask.format == "json":
+    if ask.format in ("json", "jsonfg"):
         return await items.feature(request, ask, layer, feature_id, answered, snapshot, related)
     row = await items.one(service, layer, feature_id, answered, known_at)
     if ask.format == "html":
         found = json.loads(row, parse_float=str)
         shown = maps.of_features(service, layer, publication, ask, maps.item_source(layer, feature_id, ask))
         return _page(request, ask, "item.html", layer=layer, feature=found, map=shown, known_at=known_at, kin=related,
-                     links=items.item_links(service, ask, layer, feature_id, snapshot))  # fmt: skip
+                     links=items.item_links(service, ask, layer, feature_id, snapshot), labels=LABELS)  # fmt: skip
     query = items.by_ids(service, layer, (feature_id,), answered, known_at)
     found = provider.Found(query, [json.loads(row)])
     address = links.address("", feature_id).lstrip("/")
@@ -308,9 +312,7 @@ def _foreign(
     headers: dict[str, str], content: Any, answered: crs.Crs, more: Mapping[str, str] | None = None
 ) -> Response:  # fmt: skip
     """An answer that pygeoapi has written out."""
-    kept: dict[str, str] = {
-        name: headers[name] for name in ("Content-Disposition", "Content-Language") if name in headers
-    }
+    kept: dict[str, str] = {name: headers[name] for name in ("Content-Language",) if name in headers}
     return Response(
         content,
         headers={**kept, **(more or {}), "Content-Crs": f"<{answered.uri}>"},

@@ -16,6 +16,8 @@ from sdi.service.parameters import Question
 from sdi.service.publications import Publications, Snapshot
 from sdi.service.reader import Reader
 from sdi.settings import Settings
+from sdi.store import forms
+from sdi.store.forms import Form
 
 COUNTED = 50_000
 """Matches that are counted at most: a count that nobody reads to its end is not worth a search of the whole layer."""
@@ -46,11 +48,16 @@ class Service:
             self.reader.cursors = Cursors(await self.reader.cursor_key())
         return self.reader.cursors
 
-    async def page(self, layer: Layer, question: Question) -> Page:
-        """A page, held whole. What an index finds is counted with it, in one go; what may take long is not."""
+    async def page(
+        self, layer: Layer, question: Question, form: Form = forms.geojson, between: str = ",\n"
+    ) -> Page:  # fmt: skip
+        """A page, held whole, its features in a form and joined by `between`.
+
+        What an index finds is counted with it, in one go; what may take long is not.
+        """
         lane = lane_of(question.query, searched=question.searched)
         cheap = lane is Lane.QUICK and question.filtered
-        return await self.reader.page(layer, question.query, lane, COUNTED if cheap else None)
+        return await self.reader.page(layer, question.query, lane, COUNTED if cheap else None, form, between)
 
     async def matched(self, snapshot: Snapshot, layer: Layer, question: Question, page: Page) -> Matched:
         """How many features a question matches, and never later than that is worth.

@@ -36,6 +36,7 @@ __all__ = [
     "select_geojson",
     "select_rows",
     "select_stream",
+    "select_text",
 ]
 
 GATHERED = 20_000
@@ -76,7 +77,12 @@ def select_geojson(layer: Layer, query: FeatureQuery) -> Statement:
     milliseconds, decimals JSON numbers with all their digits; numbers and decimals have a decimal point even where they
     are whole (40.0), integers never. What is empty is null.
     """
-    return _page(layer, query, sql.SQL("{} AS feature").format(geojson(layer, query)), Parameters())
+    return select_text(layer, query, geojson)
+
+
+def select_text(layer: Layer, query: FeatureQuery, form: Form) -> Statement:
+    """One text a row: a feature in a form, in the query's order."""
+    return _page(layer, query, sql.SQL("{} AS feature").format(form(layer, query)), Parameters())
 
 
 def select_block(

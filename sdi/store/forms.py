@@ -36,6 +36,17 @@ _FEATURE = sql.SQL(
     """concat('{{"type":"Feature","id":', to_json(id),
     ',"geometry":', {geometry}, ',"properties":', {properties}, '}}')"""
 )
+_FG_FEATURE = sql.SQL(
+    """concat('{{"type":"Feature","id":', to_json(id), ',"time":', {time}, ',"place":', {place},
+    ',"geometry":', {geometry}, ',"properties":', {properties}, '}}')"""
+)
+# A cell that a spreadsheet would calculate begins with an apostrophe, as `sdi.ingest.guard` has it.
+_GUARDED = sql.SQL(
+    r"""CASE WHEN {0} ~ '^''*\s*[=+\-@\t\r\n]' AND {0} !~ '^[+-]?\d+([.,]\d+)*([eE][+-]?\d+)?$'
+    THEN '''' ELSE '' END || {0}"""
+)
+_PLAIN = sql.SQL(r"""'^[^\s",=+@''-][^",\r\n]*$'""")
+"""Text that stands in a cell as it is."""
 
 
 def geojson(layer: Layer, query: FeatureQuery) -> sql.Composable:
@@ -48,15 +59,118 @@ def geojson(layer: Layer, query: FeatureQuery) -> sql.Composable:
 @lru_cache(maxsize=1000)
 def _feature_text(types: tuple[tuple[str, str], ...], crs: int | None, north_first: bool) -> sql.SQL:
     """`geojson` written out: putting it together takes a millisecond, and only few are ever asked for."""
-    columns = [sql.SQL("{} AS {}").format(as_json(type_, name), sql.Identifier(name)) for name, type_ in types]
-    properties = (
-        sql.SQL('(SELECT row_to_json("P") FROM (SELECT {}) AS "P")').format(sql.SQL(", ").join(columns))
-        if columns
-        else sql.SQL("'{{}}'").format()
-    )
     place = sql.SQL("coalesce({}, 'null')").format(geometry_text(crs, north_first))
-    text = _FEATURE.format(geometry=place, properties=properties).as_string()
+    text = _FEATURE.format(geometry=place, properties=_properties(types)).as_string()
     return sql.SQL(text)
+
+
+def _properties(types: tuple[tuple[str, str], ...]) -> sql.Composable:
+    columns = [sql.SQL("{} AS {}").format(as_json(type_, name), sql.Identifier(name)) for name, type_ in types]
+    if not columns:
+        return sql.SQL("'{{}}'").format()
+    return sql.SQL('(SELECT row_to_json("P") FROM (SELECT {}) AS "P")').format(sql.SQL(", ").join(columns))
+
+
+def json_fg(layer: Layer, query: FeatureQuery) -> sql.Composable:
+    """A Feature of OGC Features and Geometries JSON: `place` in the query's CRS where that is not CRS84, `geometry` in
+    CRS84 always, `time` from the contract's.
+    """
+    types = tuple((name, layer[name].type) for name in query.attributes)
+    shaped = query.geometry and layer.geometry is not None
+    elsewhere = shaped and (query.crs != 4326 or query.north_first)
+    place = geometry_text(query.crs if elsewhere else None, query.north_first)
+    geometry = geometry_text(4326 if shaped else None, False)
+    text = _FG_FEATURE.format(
+        time=_time(layer, query),
+        place=sql.SQL("coalesce({}, 'null')").format(place),
+        geometry=sql.SQL("coalesce({}, 'null')").format(geometry),
+        properties=_properties(types),
+    )
+    return sql.SQL(text.as_string())
+
+
+def _time(layer: Layer, query: FeatureQuery) -> sql.Composable:
+    """The member `time`, from attributes that who asks may see. JSON-FG's intervals hold their end, ours end before it:
+    a day is taken off.
+    """
+    temporal = layer.temporal
+    named = [] if temporal is None else [temporal.instant, temporal.start, temporal.end]
+    used = [name for name in named if name is not None]
+    if temporal is None or any(name not in query.attributes and layer[name].privacy != "open" for name in used):
+        return sql.SQL("'null'")
+    if temporal.instant is not None:
+        kind = layer[temporal.instant].type
+        word = "date" if kind == "date" else "timestamp"
+        return sql.SQL("CASE WHEN {} IS NULL THEN 'null' ELSE json_build_object({}, {})::text END").format(
+            sql.Identifier(temporal.instant), sql.Literal(word), as_json(kind, temporal.instant)
+        )
+    ends = []
+    for name, last in ((temporal.start, ""), (temporal.end, " - 1")):
+        if name is None:
+            ends.append(sql.SQL("'..'").format())
+            continue
+        day = sql.SQL(last if layer[name].type == "date" else "")
+        ends.append(sql.SQL("coalesce(({}{})::text, '..')").format(as_json(layer[name].type, name), day))
+    return sql.SQL(
+        "CASE WHEN num_nonnulls({}) = 0 THEN 'null' ELSE json_build_object('interval', json_build_array({}))::text END"
+    ).format(sql.SQL(", ").join(map(sql.Identifier, used)), sql.SQL(", ").join(ends))
+
+
+def csv(layer: Layer, query: FeatureQuery) -> sql.Composable:
+    """A line of CSV (RFC 4180) without its end, for spreadsheets: `id`, the query's attributes and, if the query has
+    geometry, WKT. Text that would be calculated is guarded; lists are JSON text.
+    """
+    return _line(layer, query, guarded=True)
+
+
+def cells(layer: Layer, query: FeatureQuery) -> sql.Composable:
+    """As `csv`, for programs: text as it is, x = east or longitude, geometry as WKB in hexadecimal digits, exactly."""
+    return _line(layer, query, guarded=False)
+
+
+def _line(layer: Layer, query: FeatureQuery, *, guarded: bool) -> sql.Composable:
+    types = tuple((name, layer[name].type, layer[name].scale) for name in query.attributes)
+    shaped = query.geometry and layer.geometry is not None
+    return _line_text(types, query.crs if shaped else None, query.north_first and guarded, guarded)
+
+
+@lru_cache(maxsize=1000)
+def _line_text(
+    types: tuple[tuple[str, str, int | None], ...], crs: int | None, north_first: bool, guarded: bool
+) -> sql.SQL:  # fmt: skip
+    columns = [_text("id", guarded), *(_cell(name, kind, scale, guarded) for name, kind, scale in types)]
+    if crs is not None:
+        place = placed(crs, north_first)
+        binary, readable = "encode(ST_AsBinary({}), 'hex')", "ST_AsText({}, {})"
+        columns.append(
+            _quoted(sql.SQL(readable).format(place, decimals(crs))) if guarded else sql.SQL(binary).format(place)
+        )
+    filled = (sql.SQL("coalesce({}, '')").format(column) for column in columns)
+    return sql.SQL(sql.SQL(" || ',' || ").join(filled).as_string())
+
+
+def _cell(name: str, kind: str, scale: int | None, guarded: bool) -> sql.Composable:
+    column = sql.Identifier(name)
+    match kind:
+        case "text" | "code":
+            return _text(name, guarded)
+        case "list":
+            return _quoted(sql.SQL("{}::text").format(column))
+        case "decimal" if not guarded and scale is not None:
+            return sql.SQL("round({}, {})::text").format(_FINITE.format(column), sql.Literal(scale))
+        case _:
+            return sql.SQL("({})::text").format(as_json(kind, name))
+
+
+def _text(name: str, guarded: bool) -> sql.Composable:
+    """Text as a cell: quoted where it must be, and where it has no letter, so that it differs from what is empty."""
+    column = sql.Identifier(name)
+    inside = _GUARDED.format(column) if guarded else column
+    return sql.SQL("CASE WHEN {0} ~ {1} THEN {0} ELSE {2} END").format(column, _PLAIN, _quoted(inside))
+
+
+def _quoted(text: sql.Composable) -> sql.Composable:
+    return sql.SQL("""'"' || replace({}, '"', '""') || '"'""").format(text)
 
 
 def as_json(type_: str, name: str) -> sql.Composable:
