@@ -1,14 +1,14 @@
 # Everything needs only git, make, bash and a Python 3.12 or newer; .ci/setup.sh installs the rest.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint format lock secrets clean
+.PHONY: help setup demo test conformance lint format lock secrets clean
 
 # Fast ones first, so that a mistake shows early.
 FIRST := tests/test_architecture.py tests/contract tests/national tests/catalog tests/setup tests/ingest tests/store
 TESTS := $(filter $(wildcard $(FIRST)),$(FIRST)) $(filter-out $(FIRST),$(sort $(wildcard tests/test_*.py) $(patsubst %/,%,$(filter-out tests/__pycache__/,$(wildcard tests/*/)))))
 
 help: ## what can be made
-	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' Makefile | while IFS=$$'\t' read -r name what; do printf '  make %-8s %s\n' "$$name" "$$what"; done
+	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' Makefile | while IFS=$$'\t' read -r name what; do printf '  make %-12s %s\n' "$$name" "$$what"; done
 
 setup: ## install what the service needs: PostgreSQL with PostGIS, .venv
 	@.ci/setup.sh run
@@ -21,6 +21,11 @@ demo: ## the demo city, served on http://127.0.0.1:8000 until Ctrl-C
 test: ## all tests (TESTS=tests/store for one room)
 	@.ci/setup.sh dev
 	@.venv/bin/python -m pytest -n auto --maxprocesses 4 --dist loadscope $(TESTS)
+
+# IUT: the landing page of a service that runs; else a test town is served. ETS: OGC's own suite, which needs IUT and Java.
+conformance: ## the standards' abstract tests, with a report in build/conformance (IUT=http://… ETS=….jar)
+	@.ci/setup.sh dev
+	@.venv/bin/python tests/conformance/report.py $(if $(IUT),--iut $(IUT)) $(if $(ETS),--ets $(ETS))
 
 lint: ## style and types
 	@.ci/setup.sh dev

@@ -38,6 +38,8 @@ COMMON = [
         "ogcapi-features-3/1.0/conf/filter",
         "ogcapi-features-3/1.0/conf/features-filter",
         "ogcapi-features-5/1.0/conf/schemas",
+        "ogcapi-features-5/1.0/conf/advanced-property-roles",
+        # The name that the class had before the standard was final; clients look for it.
         "ogcapi-features-5/1.0/conf/core-roles-features",
         "ogcapi-features-5/1.0/conf/returnables-and-receivables",
         "ogcapi-features-5/1.0/conf/queryables",
@@ -46,7 +48,14 @@ COMMON = [
         "cql2/1.0/conf/cql2-json",
         "cql2/1.0/conf/basic-cql2",
         "cql2/1.0/conf/advanced-comparison-operators",
+        "cql2/1.0/conf/case-insensitive-comparison",
+        "cql2/1.0/conf/accent-insensitive-comparison",
         "cql2/1.0/conf/basic-spatial-functions",
+        "cql2/1.0/conf/basic-spatial-functions-plus",
+        "cql2/1.0/conf/spatial-functions",
+        "cql2/1.0/conf/temporal-functions",
+        "cql2/1.0/conf/property-property",
+        "cql2/1.0/conf/arithmetic",
         # QGIS looks for the name that the class had before CQL2 was final.
         "cql2/1.0/conf/basic-spatial-operators",
     )

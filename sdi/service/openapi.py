@@ -32,7 +32,9 @@ def document(
     for name, layer in layers.items():
         paths |= _of_layer(name, layer, agency)
     paths |= _of_service() | tiles.paths(layers.values())
-    for operation in (about["get"] for about in paths.values()):
+    for path, operation in ((path, about["get"]) for path, about in paths.items()):
+        if path.endswith("/coverage"):
+            operation["responses"] = {"200": {"$ref": "#/components/responses/Coverage"}}
         operation["responses"] = _responses(operation["responses"])
     for tag in oas["tags"]:
         if "externalDocs" in tag and not tag["externalDocs"].get("url"):
@@ -255,6 +257,13 @@ _COMMON: dict[str, Any] = {
     "Feature": _features("A feature", "featureGeoJSON", formats.ITEM),
     "Schema": _answer("application/schema+json", {"type": "object"}, "A JSON Schema"),
     "Dossier": _answer("application/json", {"$ref": "#/components/schemas/dossier"}, "One document on one feature"),
+    "Coverage": {
+        "description": "A coverage: its values as CoverageJSON, or as a GeoTIFF",
+        "content": {
+            "application/prs.coverage+json": {"schema": {"type": "object"}},
+            "image/tiff; application=geotiff": {"schema": {"type": "string", "format": "binary"}},
+        },
+    },
     "Document": _answer("application/json", {"type": "object"}, "A document"),
     "Tile": tiles.tile_response(),
     "Problem": {

@@ -154,9 +154,6 @@ class Checker:
 
     def _comparison(self, name: str, arguments: list[Any], depth: int) -> Typed:
         operands = self._alike(name, _count(name, arguments, 2), depth)
-        kinds = {kind for _, kind in operands}
-        if kinds == {"boolean"} and name not in ("=", "<>"):
-            raise BadRequest(f"Truth values have no order: '{name}' does not compare {_shown(operands[0][0])}.")
         return _call(name, [checked for checked, _ in operands]), "boolean"
 
     def _between(self, name: str, arguments: list[Any], depth: int) -> Typed:

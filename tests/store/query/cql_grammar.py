@@ -365,7 +365,7 @@ predicates = st.one_of(
     st.builds(lambda make, a, b: make(a, b), comparing, texts, texts),
     st.builds(compared, comparing, instants, instants),
     st.builds(lambda make, truth: make(column("lived_in"), Filter(str(truth), ATOM, lambda row: truth, truth)),
-              st.sampled_from(COMPARISONS[:2]), flags),
+              comparing, flags),
     st.builds(like, texts, st.sampled_from(PATTERNS), flags),
     st.builds(is_null, st.one_of(calculations, texts, instants, st.just(column("height"))), flags),
     st.builds(between, st.one_of(st.lists(calculations, min_size=3, max_size=3),
