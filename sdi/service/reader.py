@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager, contextmanager
 from dataclasses import replace
 from datetime import datetime
 from functools import partial
-from typing import Any, cast
+from typing import Any
 
 from starlette.concurrency import run_in_threadpool
 
@@ -24,7 +24,7 @@ from sdi.store import agency, engine, features, forms, genealogy, ledger, order,
 from sdi.store.forms import Form
 from sdi.store.ledger import Publication
 from sdi.store.quality import Rate
-from sdi.store.statement import Statement, as_bytes
+from sdi.store.statement import Statement, fetched
 
 PATIENCE = 2.0
 """Seconds that a look at the ledger waits for its connection, of which there is one."""
@@ -92,10 +92,7 @@ class Reader:
         edges, statement = features.select_edges(layer, query), features.select_stream(layer, query, form)
         async with self._connection(Lane.LONG) as connection, connection.transaction():
             await connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
-            async with connection.cursor(binary=True) as cursor:
-                as_bytes(cursor)
-                await cursor.execute(edges.sql, edges.params)
-                ((number, first, last),) = await cursor.fetchall()
+            ((number, first, last),) = await fetched(connection, edges, binary=True)
             assert query.limit is not None
             yield Page(b"", min(number, query.limit), number > query.limit, _place(first), _place(last))
             async for rows in _taken(connection, statement):
@@ -131,8 +128,7 @@ class Reader:
         statement = features.select_count(layer, await self._with_codes(layer, query), at_most)
         try:
             async with asyncio.timeout(within), self._connection(lane) as connection:
-                cursor = await connection.execute(statement.sql, statement.params)
-                ((count,),) = await cursor.fetchall()
+                ((count,),) = await fetched(connection, statement)
                 return int(count)
         except (TimeoutError, Overloaded):
             return None
@@ -142,10 +138,8 @@ class Reader:
     ) -> list[tuple[Any, ...]]:
         """All rows of a statement, its texts as bytes."""
         statement = select(layer, await self._with_codes(layer, query))
-        async with self._connection(lane) as connection, connection.cursor(binary=True) as cursor:
-            as_bytes(cursor)
-            await cursor.execute(statement.sql, statement.params)
-            return cast("list[tuple[Any, ...]]", await cursor.fetchall())
+        async with self._connection(lane) as connection:
+            return await fetched(connection, statement, binary=True)
 
     @asynccontextmanager
     async def _connection(self, lane: Lane = Lane.QUICK) -> AsyncIterator[Any]:
@@ -162,8 +156,7 @@ class Reader:
         """The rows of `genealogy.select_near`."""
         statement = genealogy.select_near(layer, feature, known_at)
         async with self._connection() as connection:
-            cursor = await connection.execute(statement.sql, statement.params)
-            return cast("list[tuple[Any, ...]]", await cursor.fetchall())
+            return await fetched(connection, statement)
 
     async def measured(
         self, layer: Layer, filters: tuple[dict[str, Any], ...]
@@ -180,16 +173,14 @@ class Reader:
         if statement is None:
             return query
         async with self._connection() as connection:
-            cursor = await connection.execute(statement.sql, statement.params)
-            return replace(query, meant=tuple((row[0], row[1], row[2]) for row in await cursor.fetchall()))
+            rows = await fetched(connection, statement)
+            return replace(query, meant=tuple((row[0], row[1], row[2]) for row in rows))
 
     async def _one(self, statement: Statement) -> tuple[Any, ...]:
         """The only row of an answer."""
         async with self._connection() as connection:
-            cursor = await connection.execute(statement.sql, statement.params)
-            row = await cursor.fetchone()
-        assert row is not None
-        return tuple(row)
+            (row,) = await fetched(connection, statement)
+            return row
 
     async def version(self) -> int:
         """The ledger's version; it grows whenever something is published, withdrawn or loaded."""
@@ -227,7 +218,6 @@ async def _taken(connection: Any, statement: Statement) -> AsyncGenerator[list[t
     async with connection.cursor("features", binary=True) as cursor:
         # The whole answer is wanted, not its first tenth soon.
         await connection.execute("SET LOCAL cursor_tuple_fraction = 1")
-        as_bytes(cursor)
         await cursor.execute(statement.sql, statement.params)
         size = FIRST
         while rows := await cursor.fetchmany(size):

@@ -18,6 +18,7 @@ from psycopg.conninfo import conninfo_to_dict
 from sdi.errors import Overloaded, SdiError, StoreError
 from sdi.settings import Settings
 from sdi.store import cluster
+from sdi.store.statement import as_bytes
 
 OWNER, LOADER, READER, STEWARD = "sdi_owner", "sdi_loader", "sdi_reader", "sdi_steward"
 """Group roles: makes and changes tables; writes rows; reads what may be shown; reads also what only stewards see."""
@@ -106,10 +107,10 @@ def async_pool(
     url: str, *, size: int, statement_timeout: float, application: str = "sdi-service", role: str = READER,
     at_hand: int = 1,
 ) -> psycopg_pool.AsyncConnectionPool:  # fmt: skip
-    """`pool` for an event loop."""
+    """`pool` for an event loop; its connections give text in binary results as bytes."""
     return psycopg_pool.AsyncConnectionPool(
         url, kwargs=_reading(url, statement_timeout, application, role), min_size=at_hand, max_size=size, open=False,
-        timeout=10.0, max_idle=300.0, check=_stands_async, name=application,
+        timeout=10.0, max_idle=300.0, check=_stands_async, configure=_give_bytes, name=application,
     )  # fmt: skip
 
 
@@ -126,6 +127,10 @@ async def _stands_async(connection: psycopg.AsyncConnection[tuple[Any, ...]]) ->
     """`_stands` for an event loop."""
     if _spoke(connection.fileno()):
         await psycopg_pool.AsyncConnectionPool.check_connection(connection)
+
+
+async def _give_bytes(connection: psycopg.AsyncConnection[tuple[Any, ...]]) -> None:
+    as_bytes(connection)
 
 
 def _spoke(socket: int) -> bool:

@@ -12,6 +12,7 @@ import unicodedata
 from dataclasses import replace
 from datetime import datetime
 from decimal import Decimal
+from functools import lru_cache
 from typing import Any
 
 from psycopg import sql
@@ -19,12 +20,12 @@ from psycopg import sql
 from sdi.contract.layer import Layer
 from sdi.contract.query import Area, FeatureQuery, Interval
 from sdi.errors import BadRequest
-from sdi.store import history, order, tables
+from sdi.store import history, order, shapes, tables
 from sdi.store.cql_check import KINDS, Checker, column_kind
 from sdi.store.cql_place import FilterCrs
 from sdi.store.cql_sql import GEOMETRY, condition, has_place, names_value
 from sdi.store.forms import Form, finite, geojson, geometry_text
-from sdi.store.statement import Parameters, Statement
+from sdi.store.statement import Parameters, Source, Statement
 
 __all__ = [
     "Statement",
@@ -41,8 +42,6 @@ __all__ = [
 
 GATHERED = 20_000
 """So many matches of an attribute are gathered and sorted; where there are more, walking the order meets them soon."""
-MARGIN = 2e-5
-"""Degrees by which a box inside the searched one is smaller: more than PostGIS rounds a box by (float32: 1.5e-5)."""
 
 _ID = sql.Identifier("id")
 _ROWS = sql.Identifier("R")
@@ -82,6 +81,10 @@ def select_geojson(layer: Layer, query: FeatureQuery) -> Statement:
 
 def select_text(layer: Layer, query: FeatureQuery, form: Form) -> Statement:
     """One text a row: a feature in a form, in the query's order."""
+    return shapes.filled(_text, layer, query, form)
+
+
+def _text(layer: Layer, query: FeatureQuery, form: Form) -> Statement:
     return _page(layer, query, sql.SQL("{} AS feature").format(form(layer, query)), Parameters())
 
 
@@ -95,34 +98,43 @@ def select_block(
     beyond; the places of the first and of the last one in the direction that is asked for, for `Position.keys`; where
     more lie beyond, how many match in all, if they are to be counted up to `count`, and one more for still more.
     """
-    numbered, values = _numbered(layer, query, form)
+    return shapes.filled(_block, layer, query, count, form, between)
+
+
+def _block(layer: Layer, query: FeatureQuery, count: int | None, form: Form, between: str) -> Statement:
+    parameters = Parameters()
+    numbered, limit = _numbered(layer, query, parameters, form)
     last = sql.SQL(" ORDER BY number DESC") if query.place is not None and query.place.backward else sql.SQL("")
     statement = sql.SQL(
         "SELECT string_agg(feature, {between}{last}) FILTER (WHERE number <= {limit}), count(*),"
         " min({place}) FILTER (WHERE number = 1), min({place}) FILTER (WHERE number = {limit})"
         ", CASE WHEN count(*) > {limit} THEN ({matched}) END FROM ({numbered}) AS page"
     ).format(
-        between=sql.Literal(between), last=last, limit=sql.Literal(query.limit), numbered=numbered,
-        place=order.place(query),
-        matched=sql.SQL("NULL::bigint") if count is None else _matched(layer, query, values, count),
+        between=sql.Literal(between), last=last, limit=limit, numbered=numbered, place=order.place(query),
+        matched=sql.SQL("NULL::bigint") if count is None else _matched(layer, query, parameters, count),
     )  # fmt: skip
-    return Statement(statement, values)
+    return parameters.statement(statement)
 
 
 def select_stream(layer: Layer, query: FeatureQuery, form: Form = geojson) -> Statement:
     """A row for each feature, for a cursor: its text, and of the first and the last one the place; NULL, NULL: more
     lie beyond. The rows come in the order of the layer, backward too.
     """
-    numbered, values = _numbered(layer, query, form)
+    return shapes.filled(_stream, layer, query, form)
+
+
+def _stream(layer: Layer, query: FeatureQuery, form: Form) -> Statement:
+    parameters = Parameters()
+    numbered, limit = _numbered(layer, query, parameters, form)
     turned = query.place is not None and query.place.backward
     statement = sql.SQL(
         "SELECT CASE WHEN number <= {limit} THEN feature END, CASE WHEN number IN (1, {limit}) THEN {place} END"
         " FROM ({numbered}) AS page{order}"
     ).format(
-        limit=sql.Literal(query.limit), place=order.place(query), numbered=numbered,
+        limit=limit, place=order.place(query), numbered=numbered,
         order=sql.SQL(" ORDER BY number DESC" if turned else ""),
     )  # fmt: skip
-    return Statement(statement, values)
+    return parameters.statement(statement)
 
 
 def select_edges(layer: Layer, query: FeatureQuery) -> Statement:
@@ -131,12 +143,17 @@ def select_edges(layer: Layer, query: FeatureQuery) -> Statement:
     Columns: the number of features, one more than the limit where more lie beyond; the places of the first and of the
     last one in the direction that is asked for.
     """
-    numbered, values = _numbered(layer, query, _nothing)
+    return shapes.filled(_edges, layer, query)
+
+
+def _edges(layer: Layer, query: FeatureQuery) -> Statement:
+    parameters = Parameters()
+    numbered, limit = _numbered(layer, query, parameters, _nothing)
     statement = sql.SQL(
         "SELECT count(*), min({place}) FILTER (WHERE number = 1), min({place}) FILTER (WHERE number = {limit})"
         " FROM ({numbered}) AS page"
-    ).format(limit=sql.Literal(query.limit), numbered=numbered, place=order.place(query))
-    return Statement(statement, values)
+    ).format(limit=limit, numbered=numbered, place=order.place(query))
+    return parameters.statement(statement)
 
 
 def _nothing(layer: Layer, query: FeatureQuery) -> sql.Composable:
@@ -144,13 +161,14 @@ def _nothing(layer: Layer, query: FeatureQuery) -> sql.Composable:
 
 
 def _numbered(
-    layer: Layer, query: FeatureQuery, form: Form = geojson
-) -> tuple[sql.Composed, dict[str, Any]]:  # fmt: skip
-    """The page and one feature beyond it: feature, what its place is told by, and its number in the direction asked."""
-    assert query.limit is not None
+    layer: Layer, query: FeatureQuery, parameters: Parameters, form: Form
+) -> tuple[sql.Composed, sql.Composed]:  # fmt: skip
+    """The page and one feature beyond it: feature, what its place is told by, and its number in the direction asked;
+    and the limit."""
     columns = sql.SQL("{} AS feature, {}").format(form(layer, query), order.kept(query))
-    page = _page(layer, replace(query, limit=query.limit + 1), columns, Parameters())
-    return sql.SQL("SELECT page.*, row_number() OVER () AS number FROM ({}) AS page").format(page.sql), page.params
+    page = _page(layer, query, columns, parameters, beyond=1)
+    numbered = sql.SQL("SELECT page.*, row_number() OVER () AS number FROM ({}) AS page").format(page.sql)
+    return numbered, parameters.draw(_most(0), query, "bigint")
 
 
 def select_rows(layer: Layer, query: FeatureQuery) -> Statement:
@@ -166,12 +184,18 @@ def select_rows(layer: Layer, query: FeatureQuery) -> Statement:
 
 def select_count(layer: Layer, query: FeatureQuery, at_most: int | None = None) -> Statement:
     """How many features match, on whatever page. One more than `at_most` means: more than `at_most`."""
-    values: dict[str, Any] = {}
-    return Statement(_matched(layer, query, values, at_most), values)
+    return shapes.filled(
+        _count, layer, replace(query, place=None, sort=(), attributes=(), limit=None, offset=0), at_most
+    )
 
 
-def _matched(layer: Layer, query: FeatureQuery, values: dict[str, Any], at_most: int | None) -> sql.Composed:
-    query, parameters = replace(query, place=None), Parameters(values)
+def _count(layer: Layer, query: FeatureQuery, at_most: int | None) -> Statement:
+    parameters = Parameters()
+    return parameters.statement(_matched(layer, query, parameters, at_most))
+
+
+def _matched(layer: Layer, query: FeatureQuery, parameters: Parameters, at_most: int | None) -> sql.Composed:
+    query = replace(query, place=None)
     bound = sql.SQL("") if at_most is None else sql.SQL(" LIMIT {}").format(parameters.bind(at_most + 1, "bigint"))
     return sql.SQL("SELECT count(*) FROM (SELECT FROM {} WHERE {}{}) AS matched").format(
         _rows(layer, query, parameters), _where(layer, query, parameters), bound
@@ -214,8 +238,10 @@ def _rows(layer: Layer, query: FeatureQuery, parameters: Parameters) -> sql.Comp
     return sql.SQL("({}) AS {}").format(history.as_of(layer, moment, tables.grants(layer).columns), _ROWS)
 
 
-def _page(layer: Layer, query: FeatureQuery, answer: sql.Composable, parameters: Parameters) -> Statement:
-    """The rows of one page, only these rendered.
+def _page(
+    layer: Layer, query: FeatureQuery, answer: sql.Composable, parameters: Parameters, *, beyond: int = 0
+) -> Statement:  # fmt: skip
+    """The rows of one page and so many `beyond` it, only these rendered.
 
     `ORDER BY id LIMIT n` tempts PostgreSQL to walk the primary key, as if the matches lay evenly along it; ids follow
     communes and so places, and the last commune's lie behind all others. Two things keep it from that. Beside a place,
@@ -227,7 +253,7 @@ def _page(layer: Layer, query: FeatureQuery, answer: sql.Composable, parameters:
     turned = query.place is not None and query.place.backward
     gathered = query.limit is not None and _is_picked(query)
     shape = _GATHERING if gathered else _SKIPPING if query.offset else _WHOLE
-    limit = sql.SQL("ALL") if query.limit is None else parameters.bind(_bounded(query.limit), "bigint")
+    limit = sql.SQL("ALL") if query.limit is None else parameters.draw(_most(beyond), query, "bigint")
     statement = shape.format(
         answer=answer,
         rows=_rows(layer, query, parameters),
@@ -238,9 +264,18 @@ def _page(layer: Layer, query: FeatureQuery, answer: sql.Composable, parameters:
         page_order=order.terms(query, "page.", turned=turned),
         gathered=sql.Literal(GATHERED),
         limit=limit,
-        offset=parameters.bind(_bounded(query.offset), "bigint"),
+        offset=parameters.draw(_passed, query, "bigint"),
     )
-    return Statement(statement, parameters.values)
+    return parameters.statement(statement)
+
+
+@lru_cache(maxsize=10)
+def _most(beyond: int) -> Source:
+    return lambda query: _bounded((query.limit or 0) + beyond)
+
+
+def _passed(query: FeatureQuery) -> int:
+    return _bounded(query.offset)
 
 
 def _is_picked(query: FeatureQuery) -> bool:
@@ -261,9 +296,9 @@ def _where(layer: Layer, query: FeatureQuery, parameters: Parameters) -> sql.Com
         parameters.day = query.interval.end.date()
     parameters.meant = query.meant
     if query.ids is not None:
-        conditions.append(sql.SQL("id = ANY({})").format(parameters.bind(_storable(query.ids), "text[]")))
+        conditions.append(sql.SQL("id = ANY({})").format(parameters.draw(_named, query, "text[]")))
     if query.area is not None:
-        conditions.append(_inside(query.area, parameters))
+        conditions.append(_inside(query.area, query, parameters))
     if query.interval is not None:
         conditions.append(_valid(layer, query.interval, parameters))
     for name, value in query.equals:
@@ -290,33 +325,50 @@ def _still(layer: Layer, expressions: tuple[dict[str, Any], ...], parameters: Pa
     )  # fmt: skip
 
 
-def _inside(area: Area, parameters: Parameters) -> sql.Composable:
+def _inside(area: Area, query: FeatureQuery, parameters: Parameters) -> sql.Composable:
     if area.rectangle:
-        boxes = [_in_box(box, parameters) for box in area.boxes]
+        boxes = [_in_box(box, number, query, parameters) for number, box in enumerate(area.boxes)]
         return sql.SQL("({})").format(sql.SQL(" OR ").join(boxes))
-    polygon = json.dumps({"type": "Polygon", "coordinates": [area.ring]})
     # A box without width or height is no valid polygon, but a line or a point once it is mended.
     mended = sql.SQL("ST_MakeValid(ST_SetSRID(ST_GeomFromGeoJSON({}), 4326))")
-    literal = mended.format(parameters.bind(polygon, "text"))
+    literal = mended.format(parameters.draw(_polygon, query, "text"))
     return sql.SQL("({0} && {1} AND ST_Intersects({0}, {1}))").format(GEOMETRY, literal)
 
 
-def _in_box(box: tuple[float, float, float, float], parameters: Parameters) -> sql.Composable:
+def _polygon(query: FeatureQuery) -> str:
+    assert query.area is not None
+    return json.dumps({"type": "Polygon", "coordinates": [query.area.ring]})
+
+
+def _in_box(
+    box: tuple[float, float, float, float], number: int, query: FeatureQuery, parameters: Parameters
+) -> sql.Composable:  # fmt: skip
     """Exact for rectangles, and cheap: what lies wholly inside by its own box needs no look at its geometry."""
-    west, south, east, north = box
-    envelope = _envelope((west, south, east, north), parameters)
-    inner = (west + MARGIN, south + MARGIN, east - MARGIN, north - MARGIN)
-    if inner[0] >= inner[2] or inner[1] >= inner[3]:
+    outer = [parameters.draw(_side(number, side, 0.0), query, "double precision") for side in range(4)]
+    envelope = _envelope(outer, flat=box[0] == box[2] or box[1] == box[3])
+    if not shapes.is_wide(box):
         return sql.SQL("({0} && {1} AND ST_Intersects({0}, {1}))").format(GEOMETRY, envelope)
+    inner = [parameters.draw(_side(number, side, shapes.MARGIN), query, "double precision") for side in range(4)]
     return sql.SQL("({0} && {1} AND ({0} @ {2} OR ST_Intersects({0}, {1})))").format(
-        GEOMETRY, envelope, _envelope(inner, parameters)
+        GEOMETRY, envelope, _envelope(inner, flat=False)
     )
 
 
-def _envelope(box: tuple[float, float, float, float], parameters: Parameters) -> sql.Composable:
+@lru_cache(maxsize=100)
+def _side(number: int, side: int, inset: float) -> Source:
+    """West, south, east or north of a box, so far inside."""
+    moved = inset if side < 2 else -inset
+
+    def side_of(query: FeatureQuery) -> float:
+        assert query.area is not None
+        return query.area.boxes[number][side] + moved
+
+    return side_of
+
+
+def _envelope(corners: list[sql.Composed], *, flat: bool) -> sql.Composable:
     """A box without width or height becomes a line or a point, as ST_Envelope makes it."""
-    corners = [parameters.bind(corner, "double precision") for corner in box]
-    if box[0] == box[2] or box[1] == box[3]:
+    if flat:
         line = sql.SQL("ST_MakeLine(ST_MakePoint({}, {}), ST_MakePoint({}, {}))").format(*corners)
         return sql.SQL("ST_Envelope(ST_SetSRID({}, 4326))").format(line)
     return sql.SQL("ST_MakeEnvelope({}, {}, {}, {}, 4326)").format(*corners)
@@ -376,6 +428,6 @@ def _numeral(name: str, text: str) -> Decimal:
     return Decimal(text.strip())
 
 
-def _storable(ids: tuple[str, ...]) -> list[str]:
+def _named(query: FeatureQuery) -> list[str]:
     """The ids that a text column can hold; no feature has another."""
-    return [unicodedata.normalize("NFC", id) for id in ids if id.isprintable()]
+    return [unicodedata.normalize("NFC", id) for id in query.ids or () if id.isprintable()]

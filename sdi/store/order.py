@@ -7,13 +7,15 @@ did, so who walks from place to place meets every such feature once.
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 from psycopg import sql
 
 from sdi.contract.layer import Layer
 from sdi.contract.query import FeatureQuery
 from sdi.errors import BadRequest, StoreError
 from sdi.store.engine import Connection
-from sdi.store.statement import Parameters, Type
+from sdi.store.statement import Parameters, Source, Type
 
 _TYPES: dict[str, Type] = {
     "integer": "bigint", "decimal": "numeric", "number": "double precision", "boolean": "boolean", "date": "date",
@@ -63,9 +65,9 @@ def beyond(layer: Layer, query: FeatureQuery, parameters: Parameters) -> sql.Com
         raise BadRequest("The place does not belong to this order.")
     alike: list[sql.Composable] = []
     ways: list[sql.Composable] = []
-    for (name, descending), key in zip(query.keys, where.keys, strict=True):
+    for number, ((name, descending), key) in enumerate(zip(query.keys, where.keys, strict=True)):
         column = sql.Identifier(name)
-        value = None if key is None else parameters.bind(key, _type(layer, name))
+        value = None if key is None else parameters.draw(_key_of(number), query, _type(layer, name))
         decided = _further(column, value, descending != where.backward, where.backward, name == "id")
         if decided is not None:
             ways.append(sql.SQL("({})").format(sql.SQL(" AND ").join([*alike, decided])))
@@ -82,6 +84,15 @@ def _further(
         return sql.SQL("{} IS NOT NULL").format(column) if backward else None
     beside = sql.SQL("{} < {}" if falling else "{} > {}").format(column, value)
     return beside if backward or never_empty else sql.SQL("({} OR {} IS NULL)").format(beside, column)
+
+
+@lru_cache(maxsize=100)
+def _key_of(number: int) -> Source:
+    def key_of(query: FeatureQuery) -> str | None:
+        assert query.place is not None
+        return query.place.keys[number]
+
+    return key_of
 
 
 def _type(layer: Layer, name: str) -> Type:

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import date
+from types import MappingProxyType
 from typing import Any, Literal
 
-from psycopg import AsyncCursor, AsyncServerCursor, sql
+from psycopg import AsyncConnection, AsyncRawCursor, sql
+from psycopg.abc import AdaptContext
 from psycopg.types.string import ByteaBinaryLoader
+
+from sdi.contract.query import FeatureQuery
 
 Type = Literal[
     "text",
@@ -36,17 +42,64 @@ _TYPES = {
 }
 
 
+Source = Callable[[FeatureQuery], Any]
+"""Where a value of a statement comes from that is another at each query of the same shape."""
+_NOTHING: Mapping[str, Source] = MappingProxyType({})
+_PLACEHOLDER = re.compile(r"%\((p\d+)\)s|%%")
+
+
 @dataclass(frozen=True)
 class Statement:
     """A statement for `cursor.execute(statement.sql, statement.params)`."""
 
-    sql: sql.Composed
+    sql: sql.SQL | sql.Composed
     params: dict[str, Any]
+    drawn: Mapping[str, Source] = field(default=_NOTHING, compare=False)
+    """The parameters that are drawn from the query; the others are part of what was asked for by value."""
+    written: Written | None = field(default=None, compare=False)
+    """The text for a raw cursor, where it is known."""
+
+    @property
+    def numbered(self) -> tuple[bytes, list[Any]]:
+        """The same for a raw cursor, for which psycopg reads no text: `$1` instead of names, the values in order."""
+        written = self.written or write(self.sql)
+        return written.text, [self.params[name] for name in written.names]
 
 
-def as_bytes(cursor: AsyncCursor[Any] | AsyncServerCursor[Any]) -> None:
-    """Let a cursor of binary results give text as its bytes in UTF-8: what is sent on needs no Python string."""
-    cursor.adapters.register_loader("text", ByteaBinaryLoader)
+@dataclass(frozen=True)
+class Written:
+    """A statement's text with `$1`, `$2`, … and the names of the parameters that these are."""
+
+    text: bytes
+    names: tuple[str, ...]
+
+
+def write(statement: sql.SQL | sql.Composed) -> Written:
+    """The text of a statement with named parameters, for a raw cursor."""
+    numbers: dict[str, int] = {}
+
+    def number(found: re.Match[str]) -> str:
+        name = found[1]
+        return "%" if name is None else f"${numbers.setdefault(name, len(numbers) + 1)}"
+
+    text = _PLACEHOLDER.sub(number, statement.as_string())
+    return Written(text.encode(), tuple(numbers))
+
+
+async def fetched(
+    connection: AsyncConnection[Any], statement: Statement, *, binary: bool = False
+) -> list[tuple[Any, ...]]:  # fmt: skip
+    """All rows of a statement."""
+    text, values = statement.numbered
+    cursor = AsyncRawCursor(connection)
+    await cursor.execute(text, values, binary=binary)
+    return await cursor.fetchall()
+
+
+def as_bytes(context: AdaptContext) -> None:
+    """Let binary results of a cursor or a connection give text as its bytes in UTF-8: what is sent on needs no Python
+    string."""
+    context.adapters.register_loader("text", ByteaBinaryLoader)
 
 
 @dataclass
@@ -58,9 +111,22 @@ class Parameters:
     """On which codes of administrative units are to be read; None: today."""
     meant: tuple[tuple[str, str, str], ...] | None = None
     """(asked, role, code) of what they mean then, where that is known."""
+    drawn: dict[str, Source] = field(default_factory=dict)
 
     def bind(self, value: Any, kind: Type) -> sql.Composed:
         """Keep a value and return its place in the text, cast: `%(p0)s::bigint`."""
         name = f"p{len(self.values)}"
         self.values[name] = value
         return sql.SQL("{}::{}").format(sql.Placeholder(name), _TYPES[kind])
+
+    def draw(self, source: Source, query: FeatureQuery, kind: Type) -> sql.Composed:
+        """`bind` what a source finds in the query; the same source again is the same place."""
+        for name, known in self.drawn.items():
+            if known is source:
+                return sql.SQL("{}::{}").format(sql.Placeholder(name), _TYPES[kind])
+        self.drawn[f"p{len(self.values)}"] = source
+        return self.bind(source(query), kind)
+
+    def statement(self, text: sql.SQL | sql.Composed) -> Statement:
+        """The statement that a text and these values are."""
+        return Statement(text, self.values, self.drawn)
