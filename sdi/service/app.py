@@ -62,7 +62,7 @@ def create_app(settings: Settings, registry: Registry, *, url: str | None = None
     app.state.pages = Pages(settings)
     app.state.metrics = metrics
     app.mount("/static", StaticFiles(directory=STATIC), name="static")
-    app.include_router(routes.router())
+    app.router.routes.extend(routes.addresses())
     app.add_exception_handler(SdiError, problems.of_error)
     app.add_exception_handler(HTTPException, problems.of_error)
     return app

@@ -25,6 +25,8 @@ RESERVED = (
 )  # fmt: skip
 """Parameters of `items` besides f, lang and the queryables."""
 FILTER_LANGUAGES = ("cql2-text", "cql2-json")
+REPEATED = 1000
+"""Characters of a filter up to which it is kept as it was read."""
 LARGEST = 2**63 - 1
 
 
@@ -44,14 +46,19 @@ class Question:
 
 def known(agency: Agency, layer: Layer) -> tuple[str, ...]:
     """The parameters that `items` of this layer takes, besides f and lang."""
+    return _known(agency, _Itself(layer))
+
+
+@lru_cache(maxsize=500)
+def _known(agency: Agency, of: _Itself) -> tuple[str, ...]:
+    layer = of.layer
     reserved = RESERVED if layer.sharing.level != "steward" else [name for name in RESERVED if name != "as-of"]
     return (*reserved, "id", *(a.name for a in comparable(agency, layer) if a.name not in RESERVED))
 
 
-def comparable(agency: Agency, layer: Layer) -> list[Attribute]:
+def comparable(agency: Agency, layer: Layer) -> tuple[Attribute, ...]:
     """The attributes that may be compared as `attribute=value`."""
-    shown = [layer[name] for name in visible(agency, layer)]
-    return [attribute for attribute in shown if attribute.queryable and attribute.type != "list"]
+    return _comparable(agency, _Itself(layer))
 
 
 def question(
@@ -124,6 +131,12 @@ class _Itself:
 
 
 @lru_cache(maxsize=500)
+def _comparable(agency: Agency, of: _Itself) -> tuple[Attribute, ...]:
+    names = visible(agency, of.layer)
+    return tuple(a for a in of.layer.stored if a.name in names and a.queryable and a.type != "list")
+
+
+@lru_cache(maxsize=500)
 def _rule(text: str, of: _Itself) -> dict[str, Any]:
     """A rule is read once, not with every request: that takes half a millisecond."""
     names = tuple(attribute.name for attribute in of.layer.stored)
@@ -152,9 +165,18 @@ def _filter(
     literals = crs.resolve(uri, publication.grids, "filter-crs") if uri is not None else crs.DEFAULT
     if "filter" not in parameters:
         return ()
-    names = tuple(name for name in visible(agency, layer) if layer[name].queryable)
     literal_crs = cql.FilterCrs(literals.epsg, literals.north_first)
-    return (cql.parse_filter(parameters["filter"], cast("cql.Language", language), layer, names, literal_crs),)
+    parse = _parsed if len(parameters["filter"]) <= REPEATED else _parsed.__wrapped__
+    return (parse(parameters["filter"], cast("cql.Language", language), _Itself(layer), agency, literal_crs),)
+
+
+@lru_cache(maxsize=200)
+def _parsed(
+    text: str, language: cql.Language, of: _Itself, agency: Agency, literal_crs: cql.FilterCrs
+) -> dict[str, Any]:  # fmt: skip
+    """A filter is asked with every box of a map that is moved; the same one is the same object each time."""
+    names = tuple(name for name in visible(agency, of.layer) if of.layer[name].queryable)
+    return cql.parse_filter(text, language, of.layer, names, literal_crs)
 
 
 def _equals(layer: Layer, agency: Agency, parameters: Mapping[str, str]) -> tuple[tuple[str, Any], ...]:

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
-from fastapi import APIRouter
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from pygeoapi.api.coverages import get_collection_coverage
 from pygeoapi.api.itemtypes import get_collection_item, get_collection_items
 from starlette.requests import Request
 from starlette.responses import FileResponse, HTMLResponse, JSONResponse, RedirectResponse, Response
+from starlette.routing import BaseRoute, Match, Route
+from starlette.types import Scope
 
 from sdi.access import PUBLIC
 from sdi.contract.elements import element
@@ -44,9 +45,21 @@ PAGE_ROWS = 100
 """Features on an HTML page where no limit is asked."""
 
 
-def router() -> APIRouter:
+class Address(Route):
+    """A route that says which one it is, for logs and metrics.
+
+    Starlette's own: every endpoint here checks its parameters itself, and what FastAPI does for those that do not costs
+    as much as finding a feature.
+    """
+
+    def matches(self, scope: Scope) -> tuple[Match, Scope]:
+        match, found = super().matches(scope)
+        return match, {**found, "route": self} if match is not Match.NONE else found
+
+
+def addresses() -> list[BaseRoute]:
     """Every address but the static files."""
-    routes = APIRouter()
+    routes: list[BaseRoute] = []
     own: list[tuple[str, tile_routes.Endpoint]] = [
         ("/", landing), ("/conformance", conformance), ("/openapi", openapi),
         ("/collections", collections), ("/collections/{collection}", collection),
@@ -60,8 +73,15 @@ def router() -> APIRouter:
     for path, endpoint in own:
         # What is another at each moment has no tag.
         answer = endpoint if endpoint in (sign_in, health, metrics) else fresh.validated(endpoint)
-        routes.add_api_route(path, answer, methods=["GET", "HEAD"], include_in_schema=False, response_model=None)
+        routes.append(Address(path, _called(answer), methods=["GET", "HEAD"], include_in_schema=False))
     return routes
+
+
+def _called(endpoint: Callable[..., Awaitable[Response]]) -> Callable[[Request], Awaitable[Response]]:
+    async def called(request: Request) -> Response:
+        return await endpoint(request, **request.path_params)
+
+    return called
 
 
 async def landing(request: Request) -> Response:

@@ -178,7 +178,7 @@ def test_a_wrong_parameter_is_a_problem_that_names_it(town: Town, query: str) ->
         "/stac",
         "/TileMatrixSets",
         "/admin/config",
-        "/collections/plots/tiles",
+        "/collections/plots/map",
         "/collections/plots/items/",
         "/static/../app.py",
         "/static/nope.js",
