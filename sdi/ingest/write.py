@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import threading
 import unicodedata
 from collections.abc import Iterable
+from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
@@ -55,6 +57,59 @@ def write_features(
     options = _options(suffix, attributes, shapes)
     crs = _mapinfo_crs(srid) if DRIVERS[suffix] == "MapInfo File" else f"EPSG:{srid}"
     _write(path, DRIVERS[suffix], layer_name, attributes, shapes, crs, geometry_type, options)
+
+
+def write_stream(
+    path: Path, layer_name: str, reader: pa.RecordBatchReader, srid: int, geometry_type: str | None,
+    changed_at: datetime, *, indexed: bool,
+) -> None:  # fmt: skip
+    """Write batches as they come to a new FlatGeobuf or GeoPackage (by the suffix); memory holds one of them.
+
+    Columns: attributes and, unless `geometry_type` is None, `geom` as WKB in `srid` (EPSG code, x = E or lon). Decimals
+    become doubles, which both formats have; FlatGeobuf makes days times of their midnight, for it has no days.
+    `indexed`: with a spatial index; FlatGeobuf then orders the features by place. `changed_at`: what a GeoPackage says
+    of when its content changed, so that equal features are equal bytes.
+    """
+    driver = DRIVERS[path.suffix.lower()]
+    plain = pa.schema([_doubled(field) for field in reader.schema])
+    batches = (batch.cast(plain) for batch in reader)
+    moment = changed_at.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    with _ALONE:
+        pyogrio.set_gdal_config_options({"OGR_CURRENT_DATE": moment})
+        try:
+            pyogrio.write_arrow(
+                pa.RecordBatchReader.from_batches(plain, batches),
+                path,
+                layer=layer_name,
+                driver=driver,
+                geometry_name=GEOMETRY if geometry_type else None,
+                geometry_type=geometry_type,
+                crs=f"EPSG:{srid}" if geometry_type else None,
+                layer_options={"SPATIAL_INDEX": "YES" if indexed and geometry_type else "NO"},
+            )
+        finally:
+            pyogrio.set_gdal_config_options({"OGR_CURRENT_DATE": None})
+    if driver == "GPKG":
+        _settled(path)
+
+
+_ALONE = threading.Lock()
+"""GDAL's settings are the whole process's."""
+
+
+def _settled(path: Path) -> None:
+    """Make SQLite's count of changes one: GDAL writes now in one transaction more, now in one fewer.
+
+    It stands twice in the file's header (SQLite, "Database File Format", 1.3.7 and 1.3.18).
+    """
+    with path.open("r+b") as file:
+        for place in (24, 92):
+            file.seek(place)
+            file.write((1).to_bytes(4, "big"))
+
+
+def _doubled(field: pa.Field) -> pa.Field:
+    return field.with_type(pa.float64()) if pa.types.is_decimal(field.type) else field
 
 
 def _to_crs84(shapes: Shapes, srid: int) -> Shapes:

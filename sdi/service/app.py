@@ -53,7 +53,8 @@ def create_app(settings: Settings, registry: Registry, *, url: str | None = None
             Middleware(observe.Observe, metrics=metrics),
             Middleware(Compressed),
             Middleware(CORSMiddleware, allow_origins=["*"], allow_methods=["GET", "HEAD", "OPTIONS"],
-                       expose_headers=["Link", "Content-Crs", "Content-Language", "ETag", "X-Request-Id"]),
+                       expose_headers=["Link", "Content-Crs", "Content-Language", "ETag", "X-Request-Id",
+                                       "OGC-NumberReturned", "OGC-NumberMatched", "Repr-Digest"]),
             Middleware(agencies.Doorkeeper),
         ],
     )  # fmt: skip

@@ -23,7 +23,7 @@ from sdi.national import vn2000
 from sdi.service import coverage, crs, documents, dossier, fresh, items, kin, links, maps, ogc, problems, provider
 from sdi.service.agencies import CHALLENGE
 from sdi.service.asked import Asked, asked, checked_path
-from sdi.service.formats import ITEM, ITEMS, LABELS, lines
+from sdi.service.formats import ITEM, ITEMS, LABELS, lines, packed
 from sdi.service.lanes import lane_of
 from sdi.service.page import begins
 from sdi.service.pages import Pages
@@ -166,6 +166,8 @@ async def features(request: Request, collection: str) -> Response:
         return await _page_of_features(request, ask, snapshot, layer, publication, wanted, headers)
     if ask.format in ("geojsonseq", "csv"):
         return await lines.page(request, ask, layer, wanted, snapshot, headers)
+    if ask.format in ("fgb", "gpkg", "parquet"):
+        return await packed.page(request, ask, layer, wanted, snapshot, headers)
     found = await service.reader.features(
         layer, wanted.query, lane=lane_of(wanted.query, searched=wanted.searched)
     )  # fmt: skip

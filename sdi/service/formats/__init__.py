@@ -37,6 +37,9 @@ ITEMS = {
         Format("jsonfg", "application/vnd.ogc.fg+json", "JSON-FG"),
         Format("geojsonseq", "application/geo+json-seq", "GeoJSONSeq"),
         Format("csv", "text/csv", "CSV", "csv"),
+        Format("fgb", "application/flatgeobuf", "FlatGeobuf", "fgb"),
+        Format("gpkg", "application/geopackage+sqlite3", "GeoPackage", "gpkg"),
+        Format("parquet", "application/vnd.apache.parquet", "GeoParquet", "parquet"),
     )
 }
 """Of pages of features, in the order of their links; the first is the default."""
