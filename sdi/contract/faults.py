@@ -185,6 +185,10 @@ def _of_names(layer: Layer) -> Found:
             yield from _unknown([name], stored, ("temporal", role), "stored attribute")
             if name in stored and stored[name].type not in ("date", "datetime"):
                 yield ("temporal", role), f"'{name}' is of type '{stored[name].type}', not a date or datetime"
+    yield from _unknown(layer.search, stored, ("search",), "stored attribute")
+    for name in layer.search:
+        if name in stored and (stored[name].type != "text" or not stored[name].queryable):
+            yield ("search",), f"'{name}' is no queryable text"
     yield from _unknown([layer.load.scope], stored, ("load", "scope"), "stored attribute")
     if layer.load.mode == "partial" and layer.load.scope is not None:
         yield ("load", "scope"), "a partial delivery ends nothing, so it has no scope"

@@ -315,6 +315,8 @@ class Layer(Part):
     update_cycle: Literal["continual", "daily", "weekly", "monthly", "quarterly", "annually", "asNeeded"]
     """ISO 19115 MD_MaintenanceFrequencyCode."""
     style: Style = Style()
+    search: list[Word] = []
+    """The text attributes that name a feature: `q` looks for words in them. Each has an index of its own."""
     frame: Word | None = None
     """The attribute by which `--area` finds a feature of this layer: its extent is where a delivery must lie."""
     derived: Derived | None = None

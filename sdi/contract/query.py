@@ -122,6 +122,10 @@ class FeatureQuery:
     interval: Interval | None = None
     equals: tuple[tuple[str, Any], ...] = ()
     """(attribute, value): a value of the attribute's type or its text; None: the attribute is empty."""
+    search: tuple[tuple[str, ...], ...] = ()
+    """Groups of words: one group must stand, in its order and with nothing but blanks between, in one of `searched`."""
+    searched: tuple[str, ...] = ()
+    """The attributes that are searched; the layer's own, as far as the asker sees them."""
     filters: tuple[dict[str, Any], ...] = field(default=(), hash=False)
     """CQL2-JSON expressions, all of which must hold; coordinates in CRS84."""
     as_of: datetime | None = None

@@ -59,6 +59,18 @@ class Cursors:
 
     def _seal(self, payload: bytes, query: FeatureQuery, agency: Agency) -> bytes:
         q = query
-        asked = [agency.id, q.layer, q.ids, q.area, q.interval, q.equals, q.filters, q.as_of, q.latest, q.keys]
+        asked = [
+            agency.id,
+            q.layer,
+            q.ids,
+            q.area,
+            q.interval,
+            q.equals,
+            q.search,
+            q.filters,
+            q.as_of,
+            q.latest,
+            q.keys,
+        ]
         bound = hashlib.sha256(repr(asked).encode()).digest()
         return hmac.digest(self._key, bound + payload, "sha256")[:_SEAL]

@@ -13,7 +13,7 @@ from sdi.access import Agency
 from sdi.contract.layer import Layer
 from sdi.service import formats
 from sdi.service.links import GEOJSON
-from sdi.service.parameters import FILTER_LANGUAGES, comparable
+from sdi.service.parameters import FILTER_LANGUAGES, comparable, searched
 from sdi.service.provider import field
 from sdi.service.tiles import openapi as tiles
 from sdi.settings import Settings
@@ -66,6 +66,10 @@ def _components(pygeoapi: dict[str, Any], settings: Settings) -> dict[str, Any]:
         "description": "Where the page begins, as the links 'next' and 'prev' of a page give it; not beside 'offset'."
     }
     parameters["sortby"] = _parameter("sortby", {"type": "array", "minItems": 1, "items": {"type": "string"}})
+    parameters["q"] = _parameter("q", {"type": "array", "items": {"type": "string"}}) | {
+        "description": "Text search in the attributes that name a feature, without case and marks. Words parted by "
+        "blanks must stand one after the other in one attribute; of what commas part, one is enough."
+    }
     parameters["filter"] = _parameter("filter", {"type": "string"})
     parameters["filter-lang"] = _parameter(
         "filter-lang", {"type": "string", "enum": list(FILTER_LANGUAGES), "default": FILTER_LANGUAGES[0]}
@@ -95,7 +99,8 @@ def _of_layer(name: str, layer: Layer, agency: Agency) -> dict[str, Any]:
         told = attribute.title.vi if attribute.description is None else attribute.description.vi
         compared.append(_parameter(attribute.name, schema) | {"description": told})
     time = ["datetime"] if layer.temporal else []
-    items = _refs("items-f", "lang", "limit", "offset", "cursor", "bbox", "bbox-crs", "crs", *time, "as-of",
+    text = ["q"] if searched(agency, layer) else []
+    items = _refs("items-f", "lang", "limit", "offset", "cursor", "bbox", "bbox-crs", "crs", *time, *text, "as-of",
                   "properties", "sortby", "skipGeometry", "filter", "filter-lang", "filter-crs")  # fmt: skip
     item = _refs("featureId", "item-f", "lang", "crs", "as-of")
     word = "".join(part.capitalize() for part in name.split("_"))

@@ -16,12 +16,12 @@ from sdi.errors import BadRequest, nearest
 from sdi.service import crs
 from sdi.service.cursors import Cursors
 from sdi.settings import Settings
-from sdi.store import cql
+from sdi.store import cql, search
 from sdi.store.ledger import Publication
 
 RESERVED = (
     "limit", "offset", "bbox", "bbox-crs", "crs", "datetime", "as-of", "properties", "sortby", "filter", "filter-lang",
-    "filter-crs", "skipGeometry", "cursor",
+    "filter-crs", "skipGeometry", "cursor", "q",
 )  # fmt: skip
 """Parameters of `items` besides f, lang and the queryables."""
 FILTER_LANGUAGES = ("cql2-text", "cql2-json")
@@ -52,13 +52,21 @@ def known(agency: Agency, layer: Layer) -> tuple[str, ...]:
 @lru_cache(maxsize=500)
 def _known(agency: Agency, of: _Itself) -> tuple[str, ...]:
     layer = of.layer
-    reserved = RESERVED if layer.sharing.level != "steward" else [name for name in RESERVED if name != "as-of"]
+    absent = {name for name, there in (("as-of", layer.sharing.level != "steward"), ("q", searched(agency, layer)))
+              if not there}  # fmt: skip
+    reserved = [name for name in RESERVED if name not in absent]
     return (*reserved, "id", *(a.name for a in comparable(agency, layer) if a.name not in RESERVED))
 
 
 def comparable(agency: Agency, layer: Layer) -> tuple[Attribute, ...]:
     """The attributes that may be compared as `attribute=value`."""
     return _comparable(agency, _Itself(layer))
+
+
+def searched(agency: Agency, layer: Layer) -> tuple[str, ...]:
+    """The attributes that `q` looks into; none: it is no parameter of this layer."""
+    shown = visible(agency, layer)
+    return tuple(name for name in layer.search if name in shown)
 
 
 def question(
@@ -71,6 +79,7 @@ def question(
     area = _place(parameters, publication)
     filters = _filter(layer, agency, publication, parameters)
     equals = _equals(layer, agency, parameters)
+    words = search.groups(parameters["q"]) if "q" in parameters else ()
     ids = (parameters["id"],) if "id" in parameters else None
     interval = _interval(layer, parameters)
     known_at = record_time(parameters)
@@ -81,6 +90,8 @@ def question(
         area=area,
         interval=interval,
         equals=equals,
+        search=words,
+        searched=searched(agency, layer) if words else (),
         filters=(*row_filters(agency, layer), *filters),
         as_of=known_at,
         latest=row_filters(agency, layer) if known_at else (),
@@ -91,9 +102,9 @@ def question(
         limit=_limit(parameters, default_limit or settings.default_limit, settings.max_limit),
         offset=_whole(parameters, "offset", 0, minimum=0),
     )
-    searched = bool(interval or equals or filters or known_at)
-    filtered = bool(ids or area or searched)
-    return Question(query, answered, filtered=filtered, searched=searched, passed=query.offset)
+    looked = bool(interval or equals or words or filters or known_at)
+    filtered = bool(ids or area or looked)
+    return Question(query, answered, filtered=filtered, searched=looked, passed=query.offset)
 
 
 def placed(asked: Question, agency: Agency, cursors: Cursors, parameters: Mapping[str, str]) -> Question:

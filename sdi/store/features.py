@@ -20,7 +20,7 @@ from psycopg import sql
 from sdi.contract.layer import Layer
 from sdi.contract.query import Area, FeatureQuery, Interval
 from sdi.errors import BadRequest
-from sdi.store import history, order, shapes, tables
+from sdi.store import history, order, search, shapes, tables
 from sdi.store.cql_check import KINDS, Checker, column_kind
 from sdi.store.cql_place import FilterCrs
 from sdi.store.cql_sql import GEOMETRY, condition, has_place, names_value
@@ -282,7 +282,7 @@ def _is_picked(query: FeatureQuery) -> bool:
     """Whether the matches are chosen by an attribute's value and by no place."""
     if query.area is not None or any(map(has_place, query.filters)):
         return False
-    return bool(query.equals) or any(map(names_value, query.filters))
+    return bool(query.equals or query.search) or any(map(names_value, query.filters))
 
 
 def _bounded(number: int) -> int:
@@ -303,6 +303,8 @@ def _where(layer: Layer, query: FeatureQuery, parameters: Parameters) -> sql.Com
         conditions.append(_valid(layer, query.interval, parameters))
     for name, value in query.equals:
         conditions.append(condition(_equality(layer, name, value), layer, parameters))
+    if query.search:
+        conditions.append(search.named(query.searched, query.search, parameters))
     conditions += [condition(expression, layer, parameters) for expression in query.filters]
     if query.place is not None:
         conditions.append(order.beyond(layer, query, parameters))

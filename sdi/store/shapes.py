@@ -47,7 +47,7 @@ def is_wide(box: tuple[float, float, float, float]) -> bool:
 def _key(layer: Layer, query: FeatureQuery) -> tuple[Any, ...] | None:
     """What a statement's text follows from; None: from too much. Filters are the same when they are the same object:
     1, 1.0 and true are equal, but not what is compared with them."""
-    if query.as_of is not None or query.interval is not None or query.meant is not None:
+    if query.as_of is not None or query.interval is not None or query.meant is not None or query.search:
         return None
     if any(not isinstance(value, str | None) for _, value in query.equals):
         return None

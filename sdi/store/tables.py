@@ -31,6 +31,7 @@ from sqlalchemy import (
     Numeric,
     Table,
     Text,
+    func,
 )
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.dialects.postgresql import JSONB
@@ -55,6 +56,8 @@ _SEARCHED = ("code", "date", "datetime")
 """Attribute types that queries pick a small share of rows by; free text and measures are rarely asked exactly."""
 INDEX = "ix"
 """Last part of the name of every index made here."""
+SEARCH = "search"
+"""In the name of an index of trigrams; and what its expression is called."""
 KNOWN = "known"
 """Part of the name of an index that leaves out what is NULL."""
 _NAME_LIMIT = 63
@@ -206,6 +209,12 @@ def _now(layer: Layer, metadata: MetaData) -> None:
     for name in _indexed(layer):
         # Many columns are empty in a delivery, and "attribute = value" is never asked of an empty one.
         Index(_name(layer.id, name, KNOWN, INDEX), table.c[name], postgresql_where=table.c[name].is_not(None))
+    for name in layer.search:
+        # Finds a part of a text, without case and marks, by its trigrams.
+        Index(
+            _name(layer.id, name, SEARCH, INDEX), func.sdi.fold(table.c[name]).label(SEARCH),
+            postgresql_using="gin", postgresql_ops={SEARCH: "gin_trgm_ops"},
+        )  # fmt: skip
     for attribute in layer.stored:
         if attribute.type == "list" and attribute.refers_to is not None:
             # Finds the features that name one, by containment: attribute @> '[{"id": "…"}]'.
