@@ -6,7 +6,8 @@ import os
 import subprocess
 import sys
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from time import perf_counter
@@ -27,7 +28,7 @@ class Ran:
 
 def run(command: Sequence[str], postmaster: int | None, environment: Mapping[str, str] | None = None) -> Ran:
     """Run a program to its end. Ends the measurement with what it said when it fails."""
-    before = _server_cpu(postmaster)
+    before = server_cpu(postmaster)
     begun = perf_counter()
     with subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env={**os.environ, **(environment or {})}
@@ -42,16 +43,43 @@ def run(command: Sequence[str], postmaster: int | None, environment: Mapping[str
         watch.join()
     if program.returncode:
         sys.exit(f"{command[0]} failed:\n{errors[-3000:]}")
-    after = _server_cpu(postmaster)
+    after = server_cpu(postmaster)
     return Ran(seconds, peak[0], None if before is None or after is None else after - before, output)
+
+
+@contextmanager
+def watched(peaks: Mapping[str, Sequence[int]], seconds: float = 0.25) -> Iterator[dict[str, float]]:
+    """By name the greatest sum of anonymous memory (MiB) of the trees of these processes while the block runs."""
+    found = dict.fromkeys(peaks, 0.0)
+    done = threading.Event()
+
+    def watch() -> None:
+        while not done.wait(seconds):
+            for name, pids in peaks.items():
+                trees = {each for pid in pids for each in tree(pid)}
+                found[name] = max(found[name], sum(map(_anonymous, trees)) / 1024)
+
+    thread = threading.Thread(target=watch, daemon=True)
+    thread.start()
+    try:
+        yield found
+    finally:
+        done.set()
+        thread.join()
+
+
+def cpu(pids: Sequence[int]) -> float:
+    """CPU seconds of the trees of these processes, with those of children that have ended."""
+    return sum(server_cpu(pid) or 0.0 for pid in pids)
 
 
 def _watch(pid: int, peak: list[float], done: threading.Event) -> None:
     while not done.wait(0.1):
-        peak[0] = max(peak[0], sum(map(_anonymous, _tree(pid))) / 1024)
+        peak[0] = max(peak[0], sum(map(_anonymous, tree(pid))) / 1024)
 
 
-def _tree(pid: int) -> list[int]:
+def tree(pid: int) -> list[int]:
+    """The process and what it started, as far as that still runs."""
     found = [pid]
     for each in found:
         for task in Path(f"/proc/{each}/task").glob("*/children"):
@@ -71,12 +99,12 @@ def _anonymous(pid: int) -> int:
     return next((int(line.split()[1]) for line in lines if line.startswith("RssAnon")), 0)
 
 
-def _server_cpu(postmaster: int | None) -> float | None:
+def server_cpu(postmaster: int | None) -> float | None:
     """CPU seconds of a server, of its processes that live and of those that have ended."""
     if postmaster is None:
         return None
     ticks = 0
-    for pid in _tree(postmaster):
+    for pid in tree(postmaster):
         try:
             fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
         except OSError:

@@ -1,90 +1,119 @@
-"""GeoJSON over HTTP: our service beside a bare route over the same SQL (the ceiling) and stock pygeoapi.
+"""Features and tiles over HTTP: our service beside a bare route over the same table (the ceiling), stock pygeoapi and
+other servers.
 
-The same table, the same questions, the same number of worker processes and of clients; everybody is asked in turn, and
-the whole body is read. What each answers is compared once for every case, feature by feature.
+The same database, the same questions, the same number of worker processes and of clients; everybody is asked in turn,
+and the whole body is read. What each answers is compared with the bare route's, feature by feature, before anything is
+timed; ours must be equal, of others it is told. Who is not on this machine is named and left out.
 """
 
 from __future__ import annotations
 
+import argparse
 import json
+import signal
 import sys
-import time
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field, replace
-from http.client import HTTPConnection
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, closing, contextmanager, suppress
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from statistics import median, quantiles
-from typing import Any
-from urllib.parse import quote
+from time import perf_counter
 
-import numpy as np
-from land import LAYER, arguments, deployment, show, write
-from servers import bare, ours, stock
+import peers
+import readers
+import servers
+from alone import pgbench
+from asking import Asked, ask, request
+from bare import statements
+from cases import PLACES, Case, Contender, cases, differences, following, get
+from land import LAYER, arguments, deployment, write
+from process import cpu, watched
+from psycopg import sql
+from shown import Results, tables
 
-from sdi.access import PUBLIC
 from sdi.contract.delivery import Request
 from sdi.contract.layer import Layer
-from sdi.contract.query import Position
 from sdi.contract.registry import Registry
 from sdi.ingest.deliver import receive
-from sdi.service.parameters import question
 from sdi.settings import Settings
-from sdi.store import engine, features, ledger, loader
+from sdi.store import cluster, engine, ledger, loader
 from sdi.store.ledger import Publication
 
-MOST = 1_000_000
-ITEMS = f"/collections/{LAYER}/items"
-ODD = "land_use_code='ODT'"
-PLACES = 200
-"""Questions of a case that are asked in turn."""
+MOST = 3_000_000
+DEEP = 0.9
+"""Share of the features that lie before a deep page."""
+TOO_SLOW = 15.0
+"""Seconds of one answer, above which a server is not asked by many at once."""
 
 
-@dataclass
-class Case:
-    """`parameters` of the items' address by question. `deep`: the page behind that many features."""
+@dataclass(frozen=True)
+class Row:
+    """What a contender did in a case: medians of the rounds; milliseconds, but `rate` 1/s, `kib` and `own`, the share
+    of one core that the client took. server, postgres: CPU milliseconds a request; None: another machine's."""
 
-    name: str
-    parameters: list[dict[str, str]]
-    deep: int = 0
-    item: bool = False
-    statement: str = ""
-    values: list[dict[str, Any]] = field(default_factory=list)
-    following: str = ""
-    """The address of a deep page as our service gives it."""
+    case: str
+    contender: str
+    clients: int
+    rate: float
+    p50: float
+    p95: float
+    p99: float
+    first: float
+    kib: float
+    server: float
+    postgres: float | None
+    own: float
+    errors: int
 
 
 def main() -> None:
-    parser = arguments(__doc__, MOST)
-    parser.add_argument("--clients", default="1,8,32", help="how many ask at a time, one after another")
-    parser.add_argument("--seconds", type=float, default=3.0, help="of each measurement")
-    parser.add_argument("--workers", type=int, default=2, help="processes of each server")
-    asked = parser.parse_args()
+    asked = _arguments()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("ended"))  # servers and databases end with us
+    begun = perf_counter()
     with deployment(asked.server) as (settings, registry, folder):
         publication = load(settings, registry, write(folder, asked.parcels))
         layer = registry[LAYER]
-        cases = list(questions(settings, layer, publication))
-        with (
-            ours(settings, asked.workers) as port,
-            bare(settings, [case.statement for case in cases], folder, asked.workers) as ceiling,
-            stock(settings, layer, 10_000, folder, asked.workers) as other,
-        ):
-            contenders: dict[str, tuple[int, Callable[[Case, int], str]]] = {
-                "bare": (ceiling, at_bare(cases)), "sdi": (port, at_sdi), "sdi, 304": (port, at_sdi)
-            }  # fmt: skip
-            if other is not None:
-                contenders["pygeoapi"] = (other, at_pygeoapi)
-            for case in cases:
-                case.following = following(port, case)
-                agree(contenders, case)
-            for clients in map(int, asked.clients.split(",")):
-                rows = [row(contenders, case, clients, asked.seconds) for case in cases]
-                headings = ["case", *(f"{name}, 1/s (p50, p95 ms)" for name in contenders), "sdi / bare",
-                            *(["sdi / pygeoapi"] if other is not None else [])]  # fmt: skip
-                show(f"{asked.parcels:,} parcels, {clients} clients, {asked.workers} workers", headings, rows)
+        ids, deep = known(settings, layer, publication)
+        chosen = [case for case in cases(publication, ids, deep) if asked.only in case.name]
+        postmaster = None if asked.server else cluster.status(folder / "cluster").pid
+        with contenders(asked, settings, layer, folder, [at for at, _ in deep]) as (found, absent):
+            results = Results(asked.parcels, asked.workers, publication.count, absent)
+            with watched({each.name: each.pids for each in found}) as results.memory:
+                for case in chosen:
+                    compared(found, case, results)
+                    for clients in map(int, asked.clients.split(",")):
+                        several = rounds(found, case, clients, asked, results, postmaster)
+                        results.rows += [asdict(row) for row in several]
+                        alone(settings, layer, case, clients, asked.seconds, folder, results)
+                        print(f"{perf_counter() - begun:6.0f} s  {case.name}, {clients}", file=sys.stderr)
+                if not asked.only:
+                    programs(found, asked, folder, results)
+    text = tables(results)
+    if asked.markdown:
+        asked.markdown.write_text(text, encoding="utf-8")
+    if asked.json:
+        asked.json.write_text(json.dumps(asdict(results), indent=1, ensure_ascii=False), encoding="utf-8")
+    print(text)
+
+
+def _arguments() -> argparse.Namespace:
+    parser = arguments(__doc__, MOST, 1_000_000)
+    parser.add_argument("--clients", default="1,8,32", help="how many ask at a time, one number after another")
+    parser.add_argument("--seconds", type=float, default=2.0, help="of each measurement")
+    parser.add_argument("--rounds", type=int, default=3, help="measurements of everybody, in turn; medians are shown")
+    parser.add_argument("--workers", type=int, default=2, help="processes of each server")
+    parser.add_argument("--patience", type=float, default=120.0, help="seconds that GDAL and QGIS read from one server")
+    parser.add_argument("--opened", type=int, default=200_000, help="features that QGIS takes")
+    parser.add_argument("--only", default="", help="cases whose name has this in it, without GDAL and QGIS")
+    parser.add_argument("--without", default="", help="servers that are left out, comma between")
+    parser.add_argument("--tipg", help="a Python that has tipg; left out: one is made for the run, by pip")
+    parser.add_argument("--markdown", type=Path, help="file for the tables; they are printed too")
+    parser.add_argument("--json", type=Path, help="file for all figures")
+    return parser.parse_args()
 
 
 def load(settings: Settings, registry: Registry, path: Path) -> Publication:
+    """The parcels as a delivery loads them, without the checks between layers and what is derived."""
     layer = registry[LAYER]
     received = receive(Request(path, steward="bench"), layer, registry, grid=settings.grid)
     with engine.connect(engine.database_url(settings), engine.LOADER) as connection:
@@ -94,147 +123,150 @@ def load(settings: Settings, registry: Registry, path: Path) -> Publication:
         return ledger.published(connection)[LAYER]
 
 
-def questions(settings: Settings, layer: Layer, publication: Publication) -> Iterator[Case]:
-    """Each case with our SQL for it and the values of every question."""
-    with engine.connect(engine.database_url(settings), engine.READER) as connection:
-        query = question(layer, publication, PUBLIC, settings, {"limit": "10000"}).query
-        rows = connection.execute(*_executed(features.select_rows(layer, replace(query, attributes=())))).fetchall()
-    deep = int(publication.count * 0.9)
-    wider = boxes(publication, 1700)
-    cases = [
-        Case("bbox, 100 features", [{"bbox": box, "limit": "100"} for box in boxes(publication, 100)]),
-        Case("bbox, 1,000 features", [{"bbox": box, "limit": "1000"} for box in boxes(publication, 1000)]),
-        Case("filter + bbox, 1,000", [{"bbox": box, "filter": ODD, "limit": "1000"} for box in wider]),
-        Case("item by id", [{"id": row[0]} for row in rows[:: len(rows) // PLACES]], item=True),
-        Case("first page of 1,000", [{"limit": "1000"}]),
-        Case(f"1,000 behind {deep:,}", [{"limit": "1000"}], deep=deep),
-        Case("page of 10,000", [{"limit": "10000"}]),
-    ]
-    for case in cases:
-        for parameters in case.parameters:
-            query = question(layer, publication, PUBLIC, settings, parameters).query
-            if case.deep:
-                with engine.connect(engine.database_url(settings), engine.READER) as connection:
-                    last = replace(query, attributes=(), offset=case.deep - 1, limit=1)
-                    ((place, *_),) = connection.execute(*_executed(features.select_rows(layer, last))).fetchall()
-                query = replace(query, place=Position((place,)))
-            statement = features.select_block(layer, query)
-            case.statement = statement.sql.as_string()
-            case.values.append(statement.params)
-        yield case
+def known(
+    settings: Settings, layer: Layer, publication: Publication
+) -> tuple[list[str], list[tuple[int, str]]]:  # fmt: skip
+    """Ids of features from all over the layer, and deep offsets with the id of the feature before each."""
+    table = sql.Identifier(*layer.table)
+    with closing(engine.connect(engine.database_url(settings))) as connection:
+        every = sql.SQL(
+            "SELECT id FROM {} TABLESAMPLE BERNOULLI (%s) REPEATABLE (1) ORDER BY sha256(id::bytea) LIMIT %s"
+        )
+        share = min(100.0, 300.0 * PLACES / publication.count)
+        ids = [row[0] for row in connection.execute(every.format(table), [share, PLACES])]
+        deep = []
+        for step in range(10):
+            offset = int(publication.count * (DEEP + step / 150))
+            before = sql.SQL("SELECT id FROM {} ORDER BY id LIMIT 1 OFFSET %s").format(table)
+            deep += [(offset, connection.execute(before, [offset - 1]).fetchall()[0][0])]
+    return ids, deep
 
 
-def _executed(statement: features.Statement) -> tuple[Any, dict[str, Any]]:
-    return statement.sql, statement.params
+@contextmanager
+def contenders(
+    asked: argparse.Namespace, settings: Settings, layer: Layer, folder: Path, deep: Sequence[int]
+) -> Iterator[tuple[list[Contender], list[str]]]:
+    """Everybody who runs, the bare route first, and the names of those who do not."""
+    url, workers, without = engine.database_url(settings), asked.workers, asked.without.split(",")
+    peers.prepare(url, layer)
+    python = asked.tipg or ("tipg" not in without and peers.python_with_tipg(folder / "tipg")) or None
+    offered = {
+        "bare": lambda: servers.bare(settings, layer, folder, workers),
+        "sdi": lambda: servers.ours(settings, workers),
+        "pygeoapi": lambda: servers.stock(settings, layer, folder, workers),
+        "tipg": lambda: peers.tipg(url, python, workers),
+        "MapServer": lambda: peers.mapserver(url, folder, workers),
+        "pg_featureserv": lambda: peers.featureserv(url, workers),
+        "pg_tileserv": lambda: peers.tileserv(url, workers),
+    }
+    with ExitStack() as stack:
+        started = {name: stack.enter_context(start()) for name, start in offered.items() if name not in without}
+        found = [each for each in started.values() if each is not None]
+        ours = started["sdi"]
+        cursors = following(ours.port, deep, 1000)
+        plain = ours.address
+        ours.address = lambda case, one: cursors[one["offset"]] if case.kind == "deep" else plain(case, one)
+        found.insert(2, Contender("sdi, 304", ours.port, ours.address, [], held=True))
+        yield found, [name for name in offered if started.get(name) is None]
 
 
-def boxes(publication: Publication, limit: int) -> list[str]:
-    """Boxes that hold about twice as many parcels as are asked for, as far as there are so many."""
-    assert publication.extent is not None
-    west, south, east, north = publication.extent
-    share = min(0.95, (2 * limit / publication.count) ** 0.5)
-    dx, dy = (east - west) * share, (north - south) * share
-    chance = np.random.default_rng(limit)
-    starts = chance.uniform((west, south), (east - dx, north - dy), (PLACES, 2)).tolist()
-    return [f"{x!r},{y!r},{x + dx!r},{y + dy!r}" for x, y in starts]
+def compared(found: list[Contender], case: Case, results: Results) -> None:
+    """What everybody answers, held against the bare route. Ends the measurement where ours is not equal."""
+    for question in (case.questions[0], case.questions[-1]):
+        wrong = differences((each for each in found if not each.held), case, question)
+        if "sdi" in wrong and not wrong["sdi"].startswith("answers 404"):
+            sys.exit(f"'{case.name}': ours {wrong['sdi']}; asked {question}")
+        results.differences.update({f"{case.name}, {name}": told for name, told in wrong.items()})
 
 
-def _address(parameters: dict[str, str]) -> str:
-    return "&".join(f"{name}={quote(value, safe=',')}" for name, value in parameters.items())
+def alone(
+    settings: Settings, layer: Layer, case: Case, clients: int, seconds: float, folder: Path, results: Results
+) -> None:  # fmt: skip
+    """What pgbench says of the same SQL, beside the row of the bare route."""
+    rate = pgbench(engine.database_url(settings), statements(layer), case, clients, seconds, folder)
+    if rate is not None:
+        results.alone[f"{case.name}, {clients}"] = rate
 
 
-def at_sdi(case: Case, turn: int) -> str:
-    if case.deep:
-        return case.following
-    parameters = case.parameters[turn % len(case.parameters)]
-    if case.item:
-        return f"{ITEMS}/{quote(parameters['id'])}?f=json"
-    return f"{ITEMS}?f=json&{_address(parameters)}"
+def programs(found: list[Contender], asked: argparse.Namespace, folder: Path, results: Results) -> None:
+    """What GDAL and QGIS make of everybody."""
+    served = [each for each in found if not each.held]
+    title = f"GDAL's OAPIF driver, the whole layer, pages of 10,000, stopped after {asked.patience:.0f} s"
+    results.more.append((title, readers.HEADINGS, readers.gdal(served, asked.patience)))
+    most = min(asked.opened, results.served)
+    lines = readers.qgis(served, most, asked.patience, folder)
+    title = f"QGIS opens the layer and takes {most:,} features, stopped after {asked.patience:.0f} s"
+    if lines:
+        results.more.append((title, readers.HEADINGS, lines))
+    else:
+        results.absent.append("QGIS (python3-qgis)")
 
 
-def at_pygeoapi(case: Case, turn: int) -> str:
-    return f"{ITEMS}?f=json&limit=1000&offset={case.deep}" if case.deep else at_sdi(case, turn)
+def rounds(
+    found: list[Contender], case: Case, clients: int, asked: argparse.Namespace, results: Results,
+    postmaster: int | None,
+) -> Iterator[Row]:  # fmt: skip
+    """Everybody in turn, as often as there are rounds; who takes too long once is not asked again."""
+    seen: dict[str, list[tuple[Asked, float, float]]] = {}
+    for _ in range(asked.rounds):
+        for each in found:
+            runs = seen.setdefault(each.name, [])
+            if runs and runs[-1][0].lasted > 5 * asked.seconds + 5:
+                continue
+            requests = list(asked_of(each, case, results))
+            if requests:
+                runs.append(measured(each, requests, clients, asked.seconds, postmaster))
+    for name, runs in seen.items():
+        if runs:
+            yield row(case, name, clients, runs, postmaster is not None)
 
 
-def at_bare(cases: Sequence[Case]) -> Callable[[Case, int], str]:
-    numbers = {case.name: number for number, case in enumerate(cases)}
-
-    def at(case: Case, turn: int) -> str:
-        values = case.values[turn % len(case.values)]
-        return f"/?n={numbers[case.name]}&v={quote(json.dumps(values, default=str))}"
-
-    return at
-
-
-def following(port: int, case: Case) -> str:
-    """Our own address of a deep page: the `next` of the page before it."""
-    if not case.deep:
-        return ""
-    body = json.loads(_asked(HTTPConnection("127.0.0.1", port), f"{ITEMS}?f=json&limit=1&offset={case.deep - 1}")[1])
-    href = next(each["href"] for each in body["links"] if each["rel"] == "next").replace("limit=1&", "limit=1000&")
-    return str(href[href.index("/collections") :])
-
-
-def agree(contenders: dict[str, tuple[int, Callable[[Case, int], str]]], case: Case) -> None:
-    """Everybody answers the same features. pygeoapi filters by a language of its own and withholds nothing."""
-    answers = {}
-    for name, (port, at) in contenders.items():
-        page = json.loads(_asked(HTTPConnection("127.0.0.1", port), at(case, 0))[1])
-        found = page.get("features", [page])
-        answers[name] = [feature["id"] for feature in found] if name != "pygeoapi" else len(found)
-    expected: list[str] = answers["bare"]  # type: ignore[assignment]
-    if answers["sdi"] != expected or answers.get("pygeoapi", len(expected)) != len(expected):
-        told = {name: ids if isinstance(ids, int) else len(ids) for name, ids in answers.items()}
-        sys.exit(f"They do not agree about '{case.name}': {told}")
-
-
-def row(
-    contenders: dict[str, tuple[int, Callable[[Case, int], str]]], case: Case, clients: int, seconds: float
-) -> list[str]:
-    rates: dict[str, float] = {}
-    shown = []
-    for name, (port, at) in contenders.items():
-        taken, lasted = measured(port, lambda turn, at=at: at(case, turn), clients, seconds, held="304" in name)
-        rates[name] = len(taken) / lasted
-        p95 = quantiles(taken, n=20)[-1] if len(taken) > 1 else taken[0]
-        shown.append(f"{rates[name]:,.1f} ({median(taken) * 1000:.1f}, {p95 * 1000:.1f})")
-    against = [f"{rates['sdi'] / rates['bare']:.2f}"]
-    return [case.name, *shown, *against, *([f"{rates['sdi'] / rates['pygeoapi']:.1f}"] if "pygeoapi" in rates else [])]
+def asked_of(each: Contender, case: Case, results: Results) -> Iterator[bytes]:
+    """Its requests, in the order of the questions; none where it has no such thing, failed or is too slow for it."""
+    noted = f"{case.name}, {'sdi' if each.held else each.name}"
+    paths = [each.address(case, question) for question in case.questions]
+    if paths[0] is None or results.differences.get(noted, "").startswith("answers "):
+        return
+    if noted not in results.once and not each.held:
+        begun = perf_counter()
+        with suppress(TimeoutError):
+            get(each.port, str(paths[-1]))
+        results.once[noted] = perf_counter() - begun
+        if results.once[noted] > TOO_SLOW:
+            results.differences[noted] = f"answers too slowly: once, after {results.once[noted]:.0f} s"
+            return
+    for path in map(str, paths):
+        if each.held and path not in each.tags:
+            each.tags[path] = get(each.port, path)[2].get("etag", '""')
+        yield request(path, each.tags.get(path))
 
 
 def measured(
-    port: int, at: Callable[[int], str], clients: int, seconds: float, *, held: bool
-) -> tuple[list[float], float]:  # fmt: skip
-    """Seconds of each request, and how long it all lasted. `held`: asked again with the tag of what was answered."""
-
-    def client(number: int) -> list[float]:
-        connection = HTTPConnection("127.0.0.1", port, timeout=300)
-        taken: list[float] = []
-        turn, tags = number * 7, dict[str, str]()
-        ends = time.perf_counter() + seconds
-        while not taken or time.perf_counter() < ends:
-            path = at(turn)
-            if held and path not in tags:
-                tags[path] = _asked(connection, path)[2]
-            begun = time.perf_counter()
-            status, _, _ = _asked(connection, path, tags.get(path))
-            taken.append(time.perf_counter() - begun)
-            if status != (304 if held else 200):
-                sys.exit(f"{path} answered {status}")
-            turn += 1
-        return taken
-
-    client(0)  # connections, caches and prepared statements
-    with ThreadPoolExecutor(clients) as pool:
-        taken = [each for one in pool.map(client, range(clients)) for each in one]
-    # A client's requests follow each other; what lies between them is the client's own.
-    return taken, sum(taken) / clients
+    each: Contender, requests: Sequence[bytes], clients: int, seconds: float, postmaster: int | None
+) -> tuple[Asked, float, float]:
+    """What was seen, and the CPU seconds of the server and of PostgreSQL meanwhile."""
+    ask(each.port, requests, clients, min(0.2, seconds))  # connections, caches, prepared statements
+    before = cpu(each.pids), cpu([postmaster] if postmaster else [])
+    seen = ask(each.port, requests, clients, seconds, (304,) if each.held else (200, 204))
+    return seen, cpu(each.pids) - before[0], cpu([postmaster] if postmaster else []) - before[1]
 
 
-def _asked(connection: HTTPConnection, path: str, tag: str | None = None) -> tuple[int, bytes, str]:
-    connection.request("GET", path, headers={"If-None-Match": tag} if tag else {})
-    answer = connection.getresponse()
-    return answer.status, answer.read(), answer.headers.get("ETag", "")
+def row(
+    case: Case, name: str, clients: int, runs: list[tuple[Asked, float, float]], known: bool
+) -> Row:  # fmt: skip
+    taken = [second * 1000 for seen, _, _ in runs for second in seen.taken] or [float("nan")]
+    cuts = quantiles(taken, n=100) if len(taken) > 1 else taken * 99
+    first = [second * 1000 for seen, _, _ in runs for second in seen.first]
+    answered = [max(1, len(seen.taken)) for seen, _, _ in runs]
+    return Row(
+        case.name, name, clients, median(len(seen.taken) / seen.lasted for seen, _, _ in runs),
+        cuts[49], cuts[94], cuts[98], median(first) if first else 0.0,
+        sum(seen.size for seen, _, _ in runs) / sum(answered) / 1024,
+        median(spent * 1000 / count for (_, spent, _), count in zip(runs, answered, strict=True)),
+        median(spent * 1000 / count for (_, _, spent), count in zip(runs, answered, strict=True)) if known else None,
+        median(seen.own / seen.lasted for seen, _, _ in runs),
+        sum(seen.errors + seen.abandoned for seen, _, _ in runs),
+    )  # fmt: skip
 
 
 if __name__ == "__main__":
