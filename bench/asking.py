@@ -42,12 +42,17 @@ def request(path: str, tag: str | None = None) -> bytes:
 
 
 def ask(
-    port: int, requests: Sequence[bytes], clients: int, seconds: float, statuses: Sequence[int] = (200, 204)
-) -> Asked:
-    """Let clients ask in turn for so long, each at least once; `statuses`: what is no error."""
+    port: int, requests: Sequence[bytes], clients: int, seconds: float, statuses: Sequence[int] = (200, 204),
+    times: int | None = None,
+) -> Asked:  # fmt: skip
+    """Let clients ask in turn for so long, each at least once, or together so many `times`, however long that takes.
+
+    `statuses`: what is no error.
+    """
     asked, before = Asked(), time.thread_time()
     begun = time.perf_counter()
-    ends = begun + seconds
+    ends = begun + (seconds if times is None else float("inf"))
+    left = float("inf") if times is None else times - clients
     with selectors.DefaultSelector() as ready:
         connections = [_Connection(port, requests, number * 7, asked, statuses) for number in range(clients)]
         for each in connections:
@@ -57,7 +62,8 @@ def ask(
             for key, _ in ready.select(1.0):
                 connection: _Connection = key.data
                 if connection.read(ready):
-                    if time.perf_counter() < ends:
+                    if time.perf_counter() < ends and left > 0:
+                        left -= 1
                         connection.send(ready)
                     else:
                         busy.discard(connection)

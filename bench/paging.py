@@ -71,6 +71,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=15, help="times that each page is asked for")
     parser.add_argument("--server", help="postgresql://… of a superuser; left out: an embedded cluster")
     parser.add_argument("--markdown", type=Path, help="file for the table; it is printed too")
+    parser.add_argument("--json", type=Path, help="file for its lines")
     asked = parser.parse_args()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit("ended"))
     with deployment(asked.server) as (settings, registry, folder):
@@ -85,8 +86,10 @@ def main() -> None:
                 pages = pages_of(settings, registry[LAYER], publication, order)
                 lines += list(compared(order, pages, service.port, asked.rounds, [*service.pids, postmaster or 0]))
                 print(f"{perf_counter() - begun:6.0f} s  {order or 'id'}", file=sys.stderr)
-    headings = ["order", "page", "median ms", "× first", "CPU ms", "× first", "buffers", "× first", "plan"]
+    headings = ["order", "page", "median ms", "× first", "CPU ms", "CPU × first", "buffers", "buffers × first", "plan"]
     text = f"**{publication.count:,} rows, pages of {PAGE:,}**\n\n" + "\n".join(table(headings, lines))
+    if asked.json:
+        asked.json.write_text(json.dumps([dict(zip(headings, line, strict=True)) for line in lines]), encoding="utf-8")
     if asked.markdown:
         asked.markdown.write_text(text, encoding="utf-8")
     print(text)

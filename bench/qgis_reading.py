@@ -2,8 +2,8 @@
 
     python3 qgis_reading.py URL COLLECTION FEATURES SECONDS
 
-Ends after so many features or seconds, and prints one line of JSON: features, seconds, `first` (seconds until the first
-feature, with opening the layer), and whether it came to its end.
+Ends after so many features or seconds. Prints on the way lines of JSON: features, seconds, `first` (seconds until the
+first feature, with opening the layer), and whether all came.
 """
 
 from __future__ import annotations
@@ -19,16 +19,15 @@ from qgis.core import QgsApplication, QgsVectorLayer
 def main(url: str, name: str, most: int, seconds: float) -> None:
     begun = perf_counter()
     layer = QgsVectorLayer(f"url='{url}' typename='{name}'", name, "OAPIF")
-    features, first, whole = 0, 0.0, layer.isValid()
-    if layer.isValid():
-        for _ in layer.getFeatures():
-            features += 1
-            first = first or perf_counter() - begun
-            if features == most or perf_counter() - begun > seconds:
-                whole = features == most
-                break
-    print(json.dumps({"features": features, "seconds": perf_counter() - begun, "first": first, "whole": whole}))
-    sys.stdout.flush()
+    first = 0.0
+    for features, _ in enumerate(layer.getFeatures() if layer.isValid() else (), 1):
+        taken = perf_counter() - begun
+        first = first or taken
+        if features == most or features % 1000 == 0 or taken > seconds:
+            told = {"features": features, "seconds": taken, "first": first, "whole": features == most}
+            print(json.dumps(told), flush=True)
+        if features == most or taken > seconds:
+            break
     os._exit(0)  # its download is not waited for
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from time import perf_counter
 
 from cases import Contender
-from process import Ran, run
+from process import watched
 
 SYSTEM_PYTHON = "/usr/bin/python3"
 """QGIS lives in the distribution's Python."""
@@ -25,7 +25,7 @@ def gdal(contenders: Sequence[Contender], seconds: float) -> list[list[str]]:
         if each.prefix:
             root, _, name = each.prefix.partition("/collections/")
             url = f"OAPIF:http://127.0.0.1:{each.port}{root}"
-            lines.append(_line(each, run([sys.executable, __file__, url, name, str(seconds)], None)))
+            lines.append(_line(each.name, [sys.executable, __file__, url, name, str(seconds)], seconds))
     return lines
 
 
@@ -41,44 +41,48 @@ def qgis(contenders: Sequence[Contender], features: int, seconds: float, home: P
             root, _, name = each.prefix.partition("/collections/")
             address = f"http://127.0.0.1:{each.port}{root}"
             command = ["env", "-i", *(f"{key}={value}" for key, value in plain.items()), SYSTEM_PYTHON, str(QGIS)]
-            lines.append(_line(each, run([*command, address, name, str(features), str(seconds)], None)))
+            lines.append(_line(each.name, [*command, address, name, str(features), str(seconds)], seconds))
     return lines
 
 
-def _line(each: Contender, ran: Ran) -> list[str]:
-    told = json.loads(ran.output.splitlines()[-1])
+def _line(name: str, command: Sequence[str], seconds: float) -> list[str]:
+    """Run a reader and say how far it came; one that does not end by itself, waiting for an answer, is ended."""
+    with (
+        subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as program,
+        watched({name: [program.pid]}) as peak,
+    ):
+        try:
+            output, _ = program.communicate(timeout=seconds + 20)
+        except subprocess.TimeoutExpired:
+            program.kill()
+            output, _ = program.communicate()
+    said = [line for line in output.splitlines() if line.startswith("{") and line.endswith("}")]
+    if not said:
+        return [name, "0", "", "", "", f"{peak[name]:,.0f}", "nothing came" if program.returncode < 0 else "failed"]
+    told = json.loads(said[-1])
     rate = told["features"] / max(told["seconds"], 1e-9)
-    ended = "" if told["whole"] else "stopped"
-    first = f"{told['first']:.2f}" if told["features"] else "–"
-    return [
-        each.name,
-        f"{told['features']:,}",
-        f"{told['seconds']:.1f}",
-        f"{rate:,.0f}",
-        first,
-        f"{ran.peak:,.0f}",
-        ended,
-    ]
+    return [name, f"{told['features']:,}", f"{told['seconds']:.1f}", f"{rate:,.0f}", f"{told['first']:.2f}",
+            f"{peak[name]:,.0f}", "" if told["whole"] else "stopped"]  # fmt: skip
 
 
 HEADINGS = ["", "features", "s", "features/s", "first after s", "client MiB", ""]
 
 
 def read(url: str, name: str, seconds: float) -> None:
-    """Read a collection with GDAL, in Arrow batches, and print how far that went."""
+    """Read a collection with GDAL, in Arrow batches, and print how far that went, again and again."""
     import pyogrio
 
-    begun, features, first, whole = perf_counter(), 0, 0.0, True
+    begun, features, first = perf_counter(), 0, 0.0
     with pyogrio.open_arrow(url, layer=name, PAGE_SIZE=10_000, use_pyarrow=True, batch_size=10_000) as (_, reader):
         for batch in reader:
             features += len(batch)
-            first = first or perf_counter() - begun
-            if perf_counter() - begun > seconds:
-                whole = False
-                break
-        print(json.dumps({"features": features, "seconds": perf_counter() - begun, "first": first, "whole": whole}))
-        sys.stdout.flush()
-        os._exit(0)  # what is under way is not waited for
+            taken = perf_counter() - begun
+            first = first or taken
+            told = {"features": features, "seconds": taken, "first": first}
+            print(json.dumps({**told, "whole": False}), flush=True)
+            if taken > seconds:
+                os._exit(0)  # what is under way is not waited for
+    print(json.dumps({"features": features, "seconds": perf_counter() - begun, "first": first, "whole": True}))
 
 
 if __name__ == "__main__":

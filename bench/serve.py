@@ -42,6 +42,8 @@ from sdi.store.ledger import Publication
 MOST = 3_000_000
 DEEP = 0.9
 """Share of the features that lie before a deep page."""
+PROGRAMS = "GDAL, QGIS"
+"""The name by which `--only` has them."""
 TOO_SLOW = 15.0
 """Seconds of one answer, above which a server is not asked by many at once."""
 
@@ -86,7 +88,7 @@ def main() -> None:
                         results.rows += [asdict(row) for row in several]
                         alone(settings, layer, case, clients, asked.seconds, folder, results)
                         print(f"{perf_counter() - begun:6.0f} s  {case.name}, {clients}", file=sys.stderr)
-                if not asked.only:
+                if asked.only in PROGRAMS:
                     programs(found, asked, folder, results)
     text = tables(results)
     if asked.markdown:
@@ -100,11 +102,12 @@ def _arguments() -> argparse.Namespace:
     parser = arguments(__doc__, MOST, 1_000_000)
     parser.add_argument("--clients", default="1,8,32", help="how many ask at a time, one number after another")
     parser.add_argument("--seconds", type=float, default=2.0, help="of each measurement")
+    parser.add_argument("--times", type=int, help="requests of each measurement, however long they take")
     parser.add_argument("--rounds", type=int, default=3, help="measurements of everybody, in turn; medians are shown")
     parser.add_argument("--workers", type=int, default=2, help="processes of each server")
     parser.add_argument("--patience", type=float, default=120.0, help="seconds that GDAL and QGIS read from one server")
     parser.add_argument("--opened", type=int, default=200_000, help="features that QGIS takes")
-    parser.add_argument("--only", default="", help="cases whose name has this in it, without GDAL and QGIS")
+    parser.add_argument("--only", default="", help=f"cases whose name has this in it; there is also '{PROGRAMS}'")
     parser.add_argument("--without", default="", help="servers that are left out, comma between")
     parser.add_argument("--tipg", help="a Python that has tipg; left out: one is made for the run, by pip")
     parser.add_argument("--markdown", type=Path, help="file for the tables; they are printed too")
@@ -193,6 +196,7 @@ def programs(found: list[Contender], asked: argparse.Namespace, folder: Path, re
     served = [each for each in found if not each.held]
     title = f"GDAL's OAPIF driver, the whole layer, pages of 10,000, stopped after {asked.patience:.0f} s"
     results.more.append((title, readers.HEADINGS, readers.gdal(served, asked.patience)))
+    print("  GDAL has read", file=sys.stderr)
     most = min(asked.opened, results.served)
     lines = readers.qgis(served, most, asked.patience, folder)
     title = f"QGIS opens the layer and takes {most:,} features, stopped after {asked.patience:.0f} s"
@@ -215,7 +219,7 @@ def rounds(
                 continue
             requests = list(asked_of(each, case, results))
             if requests:
-                runs.append(measured(each, requests, clients, asked.seconds, postmaster))
+                runs.append(measured(each, requests, clients, asked, postmaster))
     for name, runs in seen.items():
         if runs:
             yield row(case, name, clients, runs, postmaster is not None)
@@ -242,12 +246,12 @@ def asked_of(each: Contender, case: Case, results: Results) -> Iterator[bytes]:
 
 
 def measured(
-    each: Contender, requests: Sequence[bytes], clients: int, seconds: float, postmaster: int | None
+    each: Contender, requests: Sequence[bytes], clients: int, asked: argparse.Namespace, postmaster: int | None
 ) -> tuple[Asked, float, float]:
     """What was seen, and the CPU seconds of the server and of PostgreSQL meanwhile."""
-    ask(each.port, requests, clients, min(0.2, seconds))  # connections, caches, prepared statements
+    ask(each.port, requests, clients, min(0.2, asked.seconds))  # connections, caches, prepared statements
     before = cpu(each.pids), cpu([postmaster] if postmaster else [])
-    seen = ask(each.port, requests, clients, seconds, (304,) if each.held else (200, 204))
+    seen = ask(each.port, requests, clients, asked.seconds, (304,) if each.held else (200, 204), asked.times)
     return seen, cpu(each.pids) - before[0], cpu([postmaster] if postmaster else []) - before[1]
 
 

@@ -175,7 +175,7 @@ def wait(name: str, port: int, path: str, process: subprocess.Popen[bytes]) -> N
     """Until the server answers; ends the measurement when it does not."""
     begun = time.monotonic()
     while not _answers(port, path):
-        if process.poll() is not None or time.monotonic() - begun > 120:
+        if process.poll() is not None or time.monotonic() - begun > 300:
             sys.exit(f"{name} did not start")
         time.sleep(0.1)
 
