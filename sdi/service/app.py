@@ -21,6 +21,8 @@ from sdi.service.pages import Pages
 from sdi.service.publications import Publications
 from sdi.service.reader import Reader
 from sdi.service.state import Service
+from sdi.service.tiles.cache import Tiles
+from sdi.service.tiles.changes import Known
 from sdi.settings import Settings, read_settings
 from sdi.store import engine
 
@@ -62,6 +64,7 @@ def create_app(settings: Settings, registry: Registry, *, url: str | None = None
     app.state.agencies = agencies.Agencies(app.state.service, stewards)
     app.state.pages = Pages(settings)
     app.state.metrics = metrics
+    app.state.tiles, app.state.changes = Tiles(), Known(reader)
     app.mount("/static", StaticFiles(directory=STATIC), name="static")
     app.router.routes.extend(routes.addresses())
     app.add_exception_handler(SdiError, problems.of_error)

@@ -75,6 +75,11 @@ class Validator:
         return _next_second(self.modified) <= (moment if moment.tzinfo else moment.replace(tzinfo=UTC))
 
 
+def tag_of(*about: Any) -> str:
+    """The tag of an answer that is made of nothing else than this, JSON values and tuples."""
+    return _digest(json.dumps(about, ensure_ascii=False).encode())
+
+
 def of_page(
     service: Service, snapshot: Snapshot, layer: Layer, publication: Publication, asked: Asked, question: Question
 ) -> Validator:  # fmt: skip

@@ -20,7 +20,7 @@ from sdi.service.cursors import Cursors
 from sdi.service.lanes import Lane, Lanes
 from sdi.service.page import Page, Part
 from sdi.settings import Settings
-from sdi.store import agency, engine, features, forms, genealogy, ledger, order, quality, succession
+from sdi.store import agency, engine, features, forms, genealogy, ledger, order, quality, succession, touched
 from sdi.store.forms import Form
 from sdi.store.ledger import Publication
 from sdi.store.quality import Rate
@@ -192,6 +192,10 @@ class Reader:
     async def cursor_key(self) -> bytes:
         """What cursors are sealed with."""
         return await run_in_threadpool(self._ask, order.key)
+
+    async def touched(self, layers: list[str]) -> list[touched.Row]:
+        """Which places of layers each of their generations changed."""
+        return await run_in_threadpool(self._ask, lambda connection: touched.read(connection, layers))
 
     async def rates(self) -> Mapping[str, list[Rate]]:
         """How good each layer is, by data quality element."""

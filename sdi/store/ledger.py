@@ -21,7 +21,7 @@ from sdi.contract.delivery import Delivery
 from sdi.contract.layer import Layer
 from sdi.contract.report import Report
 from sdi.errors import NotFound, StoreError
-from sdi.store import engine, findings, quarantine, tables
+from sdi.store import engine, findings, quarantine, tables, touched
 from sdi.store.engine import Connection
 
 CHANNEL = "sdi"
@@ -372,6 +372,7 @@ def renew(connection: Connection, layer: Layer, load_id: int, *, changed: bool) 
             " time_start = %(time_start)s, time_end = %(time_end)s WHERE layer = %(layer)s",
             {**known, "layer": layer.id},
         )
+        touched.record(connection, layer)
     bump(connection, layer.id)
 
 

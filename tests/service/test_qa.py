@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from sdi.store import agency, engine
+from sdi.store.tiles import column_of, row_of
 from tests.deployment import Deployment, serving
 from tests.service.conftest import Answer, Town
 
@@ -174,6 +175,25 @@ def test_what_an_agency_is_answered_stays_out_of_shared_caches(office: Office, o
         assert "private" not in office.ask(path).headers["Cache-Control"]
         assert office.ask(path, If_None_Match=answer.headers["ETag"]).status == 200
         assert any("Authorization" in each for each in office.ask(path).headers.get_all("Vary", []))
+
+
+def test_tiles_of_a_quality_collection_are_the_stewards_alone_and_nobody_keeps_them(
+    office: Office, own: dict[str, str]
+) -> None:
+    place = f"10/{row_of(21.0287, 10)}/{column_of(105.85, 10)}"
+    for collection in QA:
+        path = f"/collections/{collection}/tiles/WebMercatorQuad/{place}"
+        assert office.ask(path).status == 404
+        answer = office.ask(path, **own)
+        assert answer.status in (200, 204), answer.text
+        assert answer.headers["Cache-Control"] == "no-store"
+        assert answer.headers["ETag"] is None
+    choice = f"/tiles/WebMercatorQuad/{place}?collections={','.join(QA)}"
+    assert office.ask(choice).status == 400
+    assert office.ask(choice, **own).headers["Cache-Control"] == "no-store"
+    mine, everybodys = (office.ask(f"/tiles/WebMercatorQuad/{place}", **headers) for headers in (own, {}))
+    assert mine.body == everybodys.body
+    assert mine.headers["Cache-Control"] == "private, no-cache"
 
 
 def test_an_agency_sees_of_public_layers_what_the_public_sees(office: Office, own: dict[str, str]) -> None:

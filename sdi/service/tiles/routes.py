@@ -9,6 +9,7 @@ from typing import Any
 from starlette.requests import Request
 from starlette.responses import Response
 
+from sdi.access import row_filter
 from sdi.contract.layer import Layer
 from sdi.errors import BadRequest, NotFound, nearest
 from sdi.service import fresh, links
@@ -17,6 +18,8 @@ from sdi.service.lanes import Lane
 from sdi.service.publications import Snapshot
 from sdi.service.state import Service, service_of
 from sdi.service.tiles import documents, matrix, tileset
+from sdi.service.tiles.cache import Tiles
+from sdi.service.tiles.changes import Known
 from sdi.service.tiles.tileset import Shown, is_tiled
 from sdi.store.tiles import Tile, select_tile
 
@@ -75,18 +78,49 @@ async def tile(
     service, _, shown = await _shown(request, collection, ask.parameters.get("collections"))
     matrix.known(checked_path(matrix_set))
     place = matrix.tile_of(zoom, row, column)
-    body = await _rendered(service, place, shown)
+    shown = tileset.within(shown, place)
     headers = {"Cache-Control": _kept(service, shown)}
+    settled = all(each.is_settled(service.agency) for each in shown)
+    if headers["Cache-Control"] == fresh.SECRET or not settled:
+        return _answer(await _rendered(service, place, shown), headers)
+    validator = fresh.Validator(await _tag(request, service, place, shown))
+    headers |= validator.headers
+    if validator.holds(request):
+        return fresh.not_modified(headers.items())
+    tiles: Tiles = request.app.state.tiles
+    return _answer(await tiles.of(validator.tag, lambda: _rendered(service, place, shown)), headers)
+
+
+def _answer(body: bytes, headers: dict[str, str]) -> Response:
     if not body:
         return Response(status_code=204, headers=headers)
     return Response(body, headers=headers, media_type=matrix.MVT)
 
 
+async def _tag(request: Request, service: Service, place: Tile, shown: Sequence[Shown]) -> str:
+    """What a tile is made of: the place, what who asks sees of which layers, and their versions there.
+
+    Costs no query once the changes of the layers' generations are known. Read before the tile is made, so that what is
+    made is never older than its tag says.
+    """
+    known: Known = request.app.state.changes
+    changes = await known.of(each.publication for each in shown)
+    about: list[Any] = []
+    for each in shown:
+        publication, found = each.publication, changes[each.layer.id]
+        # Where nothing is known of the places, the whole layer's generation is the version of each.
+        version = found.at(place.searched) if found else (publication.generation, publication.changed_at.isoformat())
+        seen = each.attributes(service.agency, place.zoom), row_filter(service.agency, each.layer)
+        about.append((each.layer.id, *seen, version))
+    edition = service.publications.latest.edition
+    return fresh.tag_of("tile", edition, place.zoom, place.row, place.column, about)
+
+
 async def _rendered(service: Service, place: Tile, shown: Sequence[Shown]) -> bytes:
-    parts = tileset.parts(shown, service.agency, place)
-    if not parts:
+    if not shown:
         return b""
-    expected = sum(each.expected(place.zoom) for each in shown if each.first <= place.zoom)
+    parts = [each.part(service.agency, place.zoom) for each in shown]
+    expected = sum(each.expected(place.zoom) for each in shown)
     lane = Lane.SLOW if expected > HEAVY else Lane.QUICK
     return await service.reader.tile(select_tile(place, parts), lane)
 

@@ -13,9 +13,11 @@ from dataclasses import dataclass
 
 from sdi.access import Agency, visible
 from sdi.contract.layer import Layer
+from sdi.contract.query import FeatureQuery
 from sdi.errors import NotFound
 from sdi.service.parameters import row_filters
 from sdi.service.tiles.matrix import LAST
+from sdi.store import succession
 from sdi.store.ledger import Publication
 from sdi.store.tiles import Part, Tile, column_of, height_of, row_of
 
@@ -59,6 +61,15 @@ class Shown:
         style = self.layer.style
         return tuple(name for name in names if name in (style.classify, style.label))
 
+    def is_settled(self, agency: Agency) -> bool:
+        """Whether a tile stays the same while the layer's rows in it do. The rule by which features are withheld may
+        name codes of administrative units, and what these mean is told by another layer, and by the day."""
+        rules = FeatureQuery(self.layer.id, (), filters=row_filters(agency, self.layer))
+        return succession.select_meant(self.layer, rules) is None
+
+    def part(self, agency: Agency, zoom: int) -> Part:
+        return Part(self.layer, self.attributes(agency, zoom), row_filters(agency, self.layer))
+
     def limits(self, zoom: int) -> Limits | None:
         """The tiles of a zoom in which the layer lies; None: none."""
         extent = self.publication.extent
@@ -96,9 +107,9 @@ def limits(shown: Iterable[Shown], zoom: int) -> Limits | None:
     return min(low), max(high), min(left), max(right)
 
 
-def parts(shown: Sequence[Shown], agency: Agency, tile: Tile) -> list[Part]:
-    """What a tile is made of. Raises NotFound for one outside the limits that the metadata tell (/req/core/tc-error A);
-    where nothing was loaded yet there are none, and every tile is empty."""
+def within(shown: Sequence[Shown], tile: Tile) -> list[Shown]:
+    """The layers that a tile shows. Raises NotFound for one outside the limits that the metadata tell
+    (/req/core/tc-error A); where nothing was loaded yet there are none, and every tile is empty."""
     if extent(shown) is None:
         return []
     inside = limits(shown, tile.zoom)
@@ -107,8 +118,4 @@ def parts(shown: Sequence[Shown], agency: Agency, tile: Tile) -> list[Part]:
             f"Tile {tile.zoom}/{tile.row}/{tile.column} lies outside this tileset.",
             hint="Its tileMatrixSetLimits say which tiles there are.",
         )
-    return [
-        Part(each.layer, each.attributes(agency, tile.zoom), row_filters(agency, each.layer))
-        for each in shown
-        if each.first <= tile.zoom
-    ]
+    return [each for each in shown if each.publication.extent is not None and each.first <= tile.zoom]

@@ -9,7 +9,7 @@ import psycopg
 import pytest
 
 from sdi.contract.query import Area, FeatureQuery
-from sdi.store import cql, features
+from sdi.store import cql, features, tiles
 
 ROWS = 60_000
 
@@ -162,3 +162,14 @@ def test_a_prepared_statement_keeps_the_index(district: Any) -> None:
         for _ in range(7):
             lines = connection.execute(text, asked.params, prepare=True).fetchall()
     assert "places__geom_wgs84__ix" in "\n".join(line for (line,) in lines)
+
+
+@pytest.mark.parametrize("zoom", [14, 16, 18])
+def test_a_tile_is_found_by_place(district: Any, zoom: int) -> None:
+    tile = tiles.Tile(zoom, tiles.row_of(16.019, zoom), tiles.column_of(108.0075, zoom))
+    part = tiles.Part(district.layer, ("name", "floors"))
+    other = tiles.Part(district.layer, (), (cql.parse_filter("floors > 3", "cql2-text", district.layer, ("floors",)),))
+    assert len(district.run(tiles.select_tile(tile, [part]))[0][0]) > 0
+    plan = district.explain(tiles.select_tile(tile, [part, other]))
+    gist(district, plan)
+    assert "places_pkey" not in plan
