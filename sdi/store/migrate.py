@@ -82,7 +82,7 @@ def prepare(connection: Connection) -> None:
     text = (PACKAGE / "0001_foundation.sql").read_text(encoding="utf-8")
     connection.execute(text.partition("CREATE SCHEMA sdi ")[0].encode())
     engine.require_postgis(connection)
-    connection.execute("CREATE EXTENSION IF NOT EXISTS pg_trgm")
+    connection.execute("CREATE EXTENSION IF NOT EXISTS pg_trgm SCHEMA public")
     for change in _reference_systems(connection):
         connection.execute(change.statement.encode())
 

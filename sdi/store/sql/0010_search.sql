@@ -1,7 +1,8 @@
 -- Text search (`q`): trigrams find a part of a name without a look at every row.
 
 -- In PostgreSQL's contrib since long, and trusted since 13: the owner of the database may create it.
-CREATE EXTENSION IF NOT EXISTS pg_trgm;
+-- Named, for a login called sdi would have it in the schema of that name, which the owner's role does not search.
+CREATE EXTENSION IF NOT EXISTS pg_trgm SCHEMA public;
 
 SET LOCAL ROLE sdi_owner;
 
