@@ -96,18 +96,18 @@ def main() -> None:
 
 
 def copy(settings: Settings, registry: Registry, times: int) -> Publication:
-    """Copies of the layer's rows, published as they would be by a load; all its indexes are kept but those of places,
-    which no page of these orders asks."""
+    """Copies of the layer's rows, published as they would be by a load. Of its indexes stay the key's and those of what
+    is sorted by: no page of these orders asks another, and each would be filled with every row."""
     layer = registry[LAYER]
     with closing(engine.connect(engine.database_url(settings))) as connection:
         schema, name = layer.table
         found = "SELECT column_name FROM information_schema.columns WHERE table_schema = %s AND table_name = %s"
         columns = [row[0] for row in connection.execute(found, [schema, name])]
-        places = (
-            "SELECT indexname FROM pg_indexes WHERE schemaname = %s AND tablename = %s AND indexdef LIKE '%%gist%%'"
-        )
-        for (index,) in connection.execute(places, [schema, name]).fetchall():
-            connection.execute(sql.SQL("DROP INDEX {}").format(sql.Identifier(schema, index)))
+        indexes = "SELECT indexname, indexdef FROM pg_indexes WHERE schemaname = %s AND tablename = %s"
+        kept = ["UNIQUE", *(f"({order.strip('-')}" for order in ORDERS if order)]
+        for index, definition in connection.execute(indexes, [schema, name]).fetchall():
+            if not any(mark in definition for mark in kept):
+                connection.execute(sql.SQL("DROP INDEX {}").format(sql.Identifier(schema, index)))
         statement = sql.SQL("INSERT INTO {} ({}) SELECT {} FROM {}, generate_series(1, {}) AS copy").format(
             sql.Identifier(schema, name), sql.SQL(", ").join(map(sql.Identifier, columns)),
             sql.SQL(", ").join(sql.SQL(CHANGED[c]) if c in CHANGED else sql.Identifier(c) for c in columns),
