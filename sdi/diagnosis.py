@@ -16,7 +16,7 @@ from sdi.contract.registry import Registry, read_registry
 from sdi.errors import ContractError, SdiError
 from sdi.national import vn2000
 from sdi.settings import Settings
-from sdi.store import check, engine, migrate
+from sdi.store import check, engine, indexes, migrate
 from sdi.store.check import Found
 
 LEAST_FREE = 2 * 1024**3
@@ -67,6 +67,7 @@ def _database(settings: Settings, registry: Registry | None) -> Iterator[Found]:
             yield from check.examine(connection)
             if registry is None:
                 return
+            yield indexes.examine(connection, registry)
             pending = migrate.status(connection, registry).pending
             cure = "Run 'sdi db migrate'." if pending else None
             finding = f"{len(pending)} changes pending" if pending else "the tables are what the contracts say"

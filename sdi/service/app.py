@@ -41,6 +41,7 @@ def create_app(settings: Settings, registry: Registry, *, url: str | None = None
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         await reader.open()
         await stewards.open()
+        await observe.warn_of_indexes(reader, registry)
         try:
             yield
         finally:

@@ -14,7 +14,11 @@ from prometheus_client import CollectorRegistry, Counter, Histogram
 from starlette.requests import ClientDisconnect, Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from sdi.contract.registry import Registry
+from sdi.errors import SdiError
 from sdi.service import problems
+from sdi.service.reader import Reader
+from sdi.store import indexes
 
 _VARY = [(b"vary", b"Accept, Accept-Language, Authorization"), (b"vary", b"Accept-Encoding")]
 """A cache in front keeps a page and its JSON, the two languages, who asks, and what is compressed, apart."""
@@ -40,6 +44,19 @@ def set_up_logs(level: int = logging.INFO) -> None:
         logger_factory=lambda *_: structlog.WriteLogger(sys.stderr),
         cache_logger_on_first_use=False,
     )
+
+
+async def warn_of_indexes(reader: Reader, registry: Registry) -> None:
+    """Warn, at the start, of indexes that the queries need and the database lacks.
+
+    A service that refused to start would serve nothing at all where it could serve slowly; `sdi doctor` tells the cure.
+    """
+    try:
+        absent = await reader.missing_indexes(registry)
+    except SdiError:
+        return  # the store is away; the service starts all the same, and says so
+    if absent:
+        log.warning("indexes are missing", indexes=absent, cure=indexes.CURE)
 
 
 class Metrics:

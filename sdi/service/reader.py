@@ -15,12 +15,13 @@ from starlette.concurrency import run_in_threadpool
 
 from sdi.contract.layer import Layer
 from sdi.contract.query import FeatureQuery, Position
+from sdi.contract.registry import Registry
 from sdi.errors import BadRequest, Overloaded, SdiError, StoreError
 from sdi.service.cursors import Cursors
 from sdi.service.lanes import Lane, Lanes
 from sdi.service.page import Page, Part
 from sdi.settings import Settings
-from sdi.store import agency, engine, features, forms, genealogy, ledger, order, quality, succession, touched
+from sdi.store import agency, engine, features, forms, genealogy, indexes, ledger, order, quality, succession, touched
 from sdi.store.forms import Form
 from sdi.store.ledger import Publication
 from sdi.store.quality import Rate
@@ -181,6 +182,10 @@ class Reader:
         async with self._connection() as connection:
             (row,) = await fetched(connection, statement)
             return row
+
+    async def missing_indexes(self, registry: Registry) -> list[str]:
+        """The indexes that queries need and the database lacks. Raises SdiError when it is away."""
+        return await run_in_threadpool(self._ask, lambda connection: indexes.missing(connection, registry))
 
     async def version(self) -> int:
         """The ledger's version; it grows whenever something is published, withdrawn or loaded."""
