@@ -17,6 +17,7 @@ from sdi.contract.registry import Registry, read_registry
 from sdi.errors import SdiError
 from sdi.service import agencies, observe, ogc, problems, routes
 from sdi.service.compression import Compressed
+from sdi.service.formats.export import Exports
 from sdi.service.pages import Pages
 from sdi.service.publications import Publications
 from sdi.service.reader import Reader
@@ -45,6 +46,7 @@ def create_app(settings: Settings, registry: Registry, *, url: str | None = None
         try:
             yield
         finally:
+            app.state.exports.close()
             await reader.close()
             await stewards.close()
 
@@ -66,6 +68,7 @@ def create_app(settings: Settings, registry: Registry, *, url: str | None = None
     app.state.pages = Pages(settings)
     app.state.metrics = metrics
     app.state.tiles, app.state.changes = Tiles(), Known(reader)
+    app.state.exports = Exports()
     app.mount("/static", StaticFiles(directory=STATIC), name="static")
     app.router.routes.extend(routes.addresses())
     app.add_exception_handler(SdiError, problems.of_error)

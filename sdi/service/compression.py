@@ -95,6 +95,7 @@ class _Answer:
         if (
             start["status"] in (204, 206, 304)
             or "content-encoding" in headers
+            or "repr-digest" in headers  # it is of the bytes as they are
             or not _TYPES.match(headers.get("content-type", ""))
             or (not more and known < LEAST)
         ):

@@ -159,6 +159,11 @@ def _complete(document: dict[str, Any], service: Service, snapshot: Snapshot, la
                                               parameters={"f": each.name}),
                        each.media_type, _("Items as {format}").format(format=each.label))
             for each in formats.ITEMS.values() if each.name not in ("json", "html", "jsonld")
+        ] + [
+            links.link("enclosure", links.address(service.url, "collections", layer.id, "export",
+                                                  parameters={"f": each.name}),
+                       each.media_type, _("The whole layer as {format}").format(format=each.label))
+            for each in formats.EXPORTS.values() if layer.sharing.level != "steward"
         ]  # fmt: skip
         document["links"].append(links.link(
             f"{REL}/sortables", links.address(service.url, "collections", layer.id, "sortables"),

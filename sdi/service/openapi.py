@@ -55,8 +55,8 @@ def _components(pygeoapi: dict[str, Any], settings: Settings) -> dict[str, Any]:
     parameters["limit"] = _parameter(
         "limit", {"type": "integer", "minimum": 1, "maximum": settings.max_limit, "default": settings.default_limit}
     )
-    for name, offered in (("items-f", formats.ITEMS), ("item-f", formats.ITEM)):
-        parameters[name] = _parameter("f", {"type": "string", "enum": [*offered], "default": "json"})
+    for name, offered in (("items-f", formats.ITEMS), ("item-f", formats.ITEM), ("export-f", formats.EXPORTS)):
+        parameters[name] = _parameter("f", {"type": "string", "enum": [*offered], "default": next(iter(offered))})
     parameters["datetime"] = _parameter("datetime", {"type": "string"})
     parameters["as-of"] = _parameter("as-of", {"type": "string"}) | {
         "description": "Record time: the features as the store knew them at this instant (RFC 3339), or at the end of "
@@ -109,6 +109,10 @@ def _of_layer(name: str, layer: Layer, agency: Agency) -> dict[str, Any]:
         f"{collection}/items/{{featureId}}": _get(f"get{word}Feature", layer.title.vi, "Feature", item, common),
         f"{collection}/sortables": _get(f"get{word}Sortables", layer.title.vi, "Schema", _refs("f", "lang"), common),
     }
+    if layer.sharing.level != "steward":
+        whole = _refs("export-f", "lang", "crs")
+        paths[f"{collection}/export"] = _get(f"get{word}Export", layer.title.vi, "Export", whole, common)
+        paths[f"{collection}/export/sha256"] = _get(f"get{word}Checksum", layer.title.vi, "Checksum", whole, common)
     if layer.dossier is not None:
         path = f"/{layer.dossier.path}/{{featureId}}/dossier"
         paths[path] = _get(f"get{word}Dossier", layer.title.vi, "Dossier", _refs("featureId", "f", "lang"), common)
@@ -259,6 +263,15 @@ def _features(description: str, schema: str, offered: Mapping[str, formats.Forma
 
 _COMMON: dict[str, Any] = {
     "Features": _features("Features", "featureCollectionGeoJSON", formats.ITEMS),
+    "Export": {
+        "description": "The whole layer as one file; 503 with Retry-After while it is being made. Repr-Digest "
+        "(RFC 9530) has its SHA-256; Range is understood.",
+        "content": {each.media_type: {"schema": each.schema} for each in formats.EXPORTS.values()},
+    },
+    "Checksum": {
+        "description": "The file's SHA-256, as sha256sum --check reads it",
+        "content": {"text/plain": {"schema": {"type": "string"}}},
+    },
     "Feature": _features("A feature", "featureGeoJSON", formats.ITEM),
     "Schema": _answer("application/schema+json", {"type": "object"}, "A JSON Schema"),
     "Dossier": _answer("application/json", {"$ref": "#/components/schemas/dossier"}, "One document on one feature"),

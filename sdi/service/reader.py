@@ -38,6 +38,7 @@ class Reader:
 
     def __init__(self, url: str, settings: Settings, *, role: str = engine.READER, at_hand: int = 1) -> None:
         """`role`: the public's or the stewards'. `at_hand`: connections that are open even when nobody asks."""
+        self.url = url
         self._rows = engine.async_pool(
             url, size=settings.pool_size, statement_timeout=settings.statement_timeout, role=role, at_hand=at_hand
         )

@@ -23,7 +23,7 @@ from sdi.national import vn2000
 from sdi.service import coverage, crs, documents, dossier, fresh, items, kin, links, maps, ogc, problems, provider
 from sdi.service.agencies import CHALLENGE
 from sdi.service.asked import Asked, asked, checked_path
-from sdi.service.formats import ITEM, ITEMS, LABELS, lines, packed
+from sdi.service.formats import EXPORTS, ITEM, ITEMS, LABELS, export, lines, packed
 from sdi.service.lanes import lane_of
 from sdi.service.page import begins
 from sdi.service.pages import Pages
@@ -66,6 +66,8 @@ def addresses() -> list[BaseRoute]:
         ("/collections/{collection}/schema", schema), ("/collections/{collection}/queryables", queryables),
         ("/collections/{collection}/sortables", sortables), ("/collections/{collection}/items", features),
         ("/collections/{collection}/items/{feature:path}", feature),
+        ("/collections/{collection}/export", export_whole),
+        ("/collections/{collection}/export/sha256", export_checksum),
         ("/collections/{collection}/coverage", coverage_data), ("/code-lists/{code_list}", code_list),
         ("/agency", sign_in), ("/health", health), ("/metrics", metrics), *tile_routes.addresses(),
         ("/{path}/{feature:path}/dossier", dossier_of),
@@ -223,6 +225,16 @@ async def feature(request: Request, collection: str, feature: str) -> Response:
         snapshot.api, get_collection_item, ask.language, "jsonld", layer.id, address, query=found
     )
     return _foreign(headers, content, answered)
+
+
+async def export_whole(request: Request, collection: str, checksum: bool = False) -> Response:
+    _, snapshot, layer, publication = await _layer(request, collection, kind="features")
+    ask = asked(request, EXPORTS, ("crs",))
+    return await export.file(request, ask, layer, publication, snapshot, checksum=checksum)
+
+
+async def export_checksum(request: Request, collection: str) -> Response:
+    return await export_whole(request, collection, checksum=True)
 
 
 async def coverage_data(request: Request, collection: str) -> Response:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import binascii
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -59,6 +60,11 @@ def read(lines: bytes, wanted: pa.Schema) -> pa.Table:
     if GEOMETRY in types:
         table = table.set_column(len(types) - 1, GEOMETRY, pa.chunked_array(map(_bytes, table[GEOMETRY].chunks)))
     return table.cast(wanted)
+
+
+def reader(wanted: pa.Schema, tables: Iterable[pa.Table]) -> pa.RecordBatchReader:
+    """Tables as they come, one after another."""
+    return pa.RecordBatchReader.from_batches(wanted, (batch for table in tables for batch in table.to_batches()))
 
 
 def _bytes(digits: pa.Array) -> pa.Array:

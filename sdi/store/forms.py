@@ -123,6 +123,12 @@ def csv(layer: Layer, query: FeatureQuery) -> sql.Composable:
     return _line(layer, query, guarded=True)
 
 
+def csv_head(layer: Layer, query: FeatureQuery) -> str:
+    """What stands before the lines of `csv`: a byte order mark, by which spreadsheets know UTF-8, and the names."""
+    shaped = query.geometry and layer.geometry is not None
+    return "\ufeff" + ",".join(["id", *query.attributes, *(["wkt"] if shaped else [])]) + "\r\n"
+
+
 def cells(layer: Layer, query: FeatureQuery) -> sql.Composable:
     """As `csv`, for programs: text as it is, x = east or longitude, geometry as WKB in hexadecimal digits, exactly."""
     return _line(layer, query, guarded=False)

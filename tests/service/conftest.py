@@ -216,7 +216,7 @@ def town(new_database: Callable[[], str], tmp_path_factory: pytest.TempPathFacto
     secret = pa.table({"id": ["a"], "name": ["a"]})
     deliver(database, registry, registry["secrets"], secret, [shapely.Point(*CORNER)], [5897])
     enter_ground(database, registry, tmp_path_factory.mktemp("ground"))
-    with served(database, registry) as found:
+    with served(database, registry, data=tmp_path_factory.mktemp("data")) as found:
         yield found
 
 

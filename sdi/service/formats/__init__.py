@@ -46,6 +46,14 @@ ITEMS = {
 ITEM = {name: ITEMS[name] for name in ("json", "html", "jsonld", "jsonfg")}
 """Of a single feature."""
 
+EXPORTS = {
+    each.name: each
+    for each in (
+        ITEMS["gpkg"], ITEMS["parquet"], ITEMS["fgb"], ITEMS["csv"],
+        Format("json", "application/geo+json", "GeoJSON", "geojson"),
+    )
+}  # fmt: skip
+"""Of whole layers; the first is the default."""
 LABELS = {each.media_type: each.label for each in ITEMS.values()}
 
 

@@ -6,8 +6,6 @@ the page (`OGC-NumberReturned`), and of all that match where that is known anywa
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from dataclasses import dataclass, replace
@@ -46,10 +44,7 @@ def writing(format_: str, layer: Layer, query: FeatureQuery) -> Writing:
     """Of GeoJSONSeq or CSV. CSV is for spreadsheets: UTF-8 with a byte order mark."""
     if format_ == "geojsonseq":
         return Writing(forms.geojson, between="\n\x1e", last="\n", first="\x1e")
-    text = io.StringIO()
-    shaped = query.geometry and layer.geometry is not None
-    csv.writer(text).writerow(["id", *query.attributes, *(["wkt"] if shaped else [])])
-    head = "\ufeff" + text.getvalue()
+    head = forms.csv_head(layer, query)
     return Writing(forms.csv, between="\r\n", last="\r\n", first=head, empty=head)
 
 

@@ -1,0 +1,51 @@
+"""A whole layer as somebody may see it, out of the store in parts of one moment."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from datetime import datetime
+
+import psycopg
+from psycopg import sql
+from psycopg.types.string import ByteaBinaryLoader
+
+from sdi.contract.layer import Layer
+from sdi.contract.query import FeatureQuery
+from sdi.store import engine, features, ledger, succession, tables
+from sdi.store.engine import Connection
+from sdi.store.forms import Form
+
+PART = 10_000
+"""Features in memory at a time."""
+
+
+@contextmanager
+def standing(connection: Connection, layer: Layer, generation: int, changed_at: datetime) -> Iterator[bool]:
+    """One moment, in which it is known whether the layer is still of this generation; a load may end meanwhile."""
+    with engine.translated(), connection.transaction():
+        connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
+        now = ledger.published(connection).get(layer.id)
+        yield now is not None and (now.generation, now.changed_at) == (generation, changed_at)
+
+
+def everywhere(connection: Connection, layer: Layer) -> bool:
+    """Whether every feature of the layer has a place; FlatGeobuf's index takes no other."""
+    statement = sql.SQL("SELECT NOT EXISTS (SELECT FROM {} WHERE geom IS NULL OR ST_IsEmpty(geom))")
+    row = connection.execute(statement.format(tables.now(layer))).fetchone()
+    return row is not None and bool(row[0])
+
+
+def texts(connection: Connection, layer: Layer, query: FeatureQuery, form: Form) -> Iterator[list[bytes]]:
+    """The features in a form, in parts, ordered as the query says."""
+    statement = succession.select_meant(layer, query)
+    if statement is not None:
+        rows = connection.execute(statement.sql, statement.params).fetchall()
+        query = replace(query, meant=tuple((row[0], row[1], row[2]) for row in rows))
+    made = features.select_text(layer, query, form)
+    with psycopg.ServerCursor(connection, "sdi_whole") as cursor:
+        cursor.adapters.register_loader("text", ByteaBinaryLoader)
+        cursor.execute(made.sql, made.params, binary=True)
+        while rows := cursor.fetchmany(PART):
+            yield [row[0] for row in rows]
