@@ -249,7 +249,7 @@ print(json.dumps([rows, len(received.report.findings), peak]))
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="the kernel tells of memory in /proc")
 def test_memory_does_not_grow_with_the_features(tmp_path: Path) -> None:
     """Every feature has a finding besides. A feature may cost its box, place, hash and finding, not the 1,600 bytes
-    that its geometry and texts are; of 1,100 half is room for what the allocator keeps, which is another in each run."""
+    that its geometry and texts are; of 1,100 half is room for what the allocator keeps."""
     text = KEYED.partition("checks:")[0].replace("required: true", "required: true, max_length: 3")
     text += "checks: [{rule: attribute.length, action: warn}]"
     layer = contract(text).model_dump_json()
