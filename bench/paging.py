@@ -36,7 +36,7 @@ from sdi.contract.registry import Registry
 from sdi.service.cursors import Cursor, Cursors
 from sdi.service.parameters import question
 from sdi.settings import Settings
-from sdi.store import cluster, engine, features, ledger
+from sdi.store import cluster, delta, engine, features, ledger
 from sdi.store import order as ordering
 from sdi.store.ledger import Publication
 
@@ -116,7 +116,10 @@ def copy(settings: Settings, registry: Registry, times: int) -> Publication:
         with connection.transaction():
             connection.execute("SET LOCAL synchronous_commit = off")
             connection.execute(statement)
-            ledger.renew(connection, layer, ledger.published(connection)[LAYER].load_id, changed=True)
+            load_id = ledger.published(connection)[LAYER].load_id
+            delta.prepare(connection)
+            delta.note_all(connection, layer, load_id)
+            ledger.renew(connection, layer, load_id, changed=True)
         connection.execute("VACUUM ANALYZE")
         return ledger.published(connection)[LAYER]
 

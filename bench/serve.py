@@ -76,7 +76,7 @@ def main() -> None:
         publication = load(settings, registry, write(folder, asked.parcels))
         layer = registry[LAYER]
         ids, deep = known(settings, layer, publication)
-        chosen = [case for case in cases(publication, ids, deep) if asked.only in case.name]
+        chosen = [case for case in cases(publication, ids, deep) if _wanted(asked, case.name)]
         postmaster = None if asked.server else cluster.status(folder / "cluster").pid
         with contenders(asked, settings, layer, folder, [at for at, _ in deep]) as (found, absent):
             results = Results(asked.parcels, asked.workers, publication.count, absent)
@@ -88,7 +88,7 @@ def main() -> None:
                         results.rows += [asdict(row) for row in several]
                         alone(settings, layer, case, clients, asked.seconds, folder, results)
                         print(f"{perf_counter() - begun:6.0f} s  {case.name}, {clients}", file=sys.stderr)
-                if asked.only in PROGRAMS:
+                if _wanted(asked, PROGRAMS):
                     programs(found, asked, folder, results)
     text = tables(results)
     if asked.markdown:
@@ -107,12 +107,16 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--workers", type=int, default=2, help="processes of each server")
     parser.add_argument("--patience", type=float, default=120.0, help="seconds that GDAL and QGIS read from one server")
     parser.add_argument("--opened", type=int, default=200_000, help="features that QGIS takes")
-    parser.add_argument("--only", default="", help=f"cases whose name has this in it; there is also '{PROGRAMS}'")
+    parser.add_argument("--only", action="append", help=f"cases whose name has this in it; there is also '{PROGRAMS}'")
     parser.add_argument("--without", default="", help="servers that are left out, comma between")
     parser.add_argument("--tipg", help="a Python that has tipg; left out: one is made for the run, by pip")
     parser.add_argument("--markdown", type=Path, help="file for the tables; they are printed too")
     parser.add_argument("--json", type=Path, help="file for all figures")
     return parser.parse_args()
+
+
+def _wanted(asked: argparse.Namespace, name: str) -> bool:
+    return not asked.only or any(part in name for part in asked.only)
 
 
 def load(settings: Settings, registry: Registry, path: Path) -> Publication:
