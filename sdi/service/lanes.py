@@ -40,6 +40,12 @@ def lane_of(query: FeatureQuery, *, searched: bool) -> Lane:
     return Lane.QUICK
 
 
+def seconds(lane: Lane, statement_timeout: float) -> float:
+    """How long a query may take on a lane: what an index finds half of the setting, what is sent while it is found
+    three times as long for each of its parts."""
+    return statement_timeout * {Lane.QUICK: 0.5, Lane.SLOW: 1.0, Lane.LONG: 3.0}[lane]
+
+
 class Lanes:
     """The lanes of one pool of `size` connections. `running`, `most`, `waiting`: queries by lane, now and at most."""
 

@@ -18,7 +18,7 @@ from sdi.contract.query import FeatureQuery, Position
 from sdi.contract.registry import Registry
 from sdi.errors import BadRequest, Overloaded, SdiError, StoreError
 from sdi.service.cursors import Cursors
-from sdi.service.lanes import Lane, Lanes
+from sdi.service.lanes import Lane, Lanes, seconds
 from sdi.service.page import Page, Part
 from sdi.settings import Settings
 from sdi.store import agency, engine, features, forms, genealogy, indexes, ledger, order, quality, succession, touched
@@ -42,6 +42,7 @@ class Reader:
         self._rows = engine.async_pool(
             url, size=settings.pool_size, statement_timeout=settings.statement_timeout, role=role, at_hand=at_hand
         )
+        self._statement_timeout = settings.statement_timeout
         self.lanes = Lanes(settings.pool_size)
         self.cursors: Cursors | None = None
         # The ledger has its own connection, so that slow filters never delay a look at what is published.
@@ -81,7 +82,7 @@ class Reader:
         """
         statement = features.select_stream(layer, await self._with_codes(layer, query), form)
         async with self._connection(Lane.LONG) as connection, connection.transaction():
-            async for rows in _taken(connection, statement):
+            async for rows in _taken(connection, statement, seconds(Lane.LONG, self._statement_timeout)):
                 texts = [text for text, _ in rows if text is not None]
                 places = [place for _, place in rows if place is not None]
                 yield Part(b",\n".join(texts), len(texts), len(texts) < len(rows), [*map(_position, places)])
@@ -97,7 +98,7 @@ class Reader:
             ((number, first, last),) = await fetched(connection, edges, binary=True)
             assert query.limit is not None
             yield Page(b"", min(number, query.limit), number > query.limit, _place(first), _place(last))
-            async for rows in _taken(connection, statement):
+            async for rows in _taken(connection, statement, seconds(Lane.LONG, self._statement_timeout)):
                 texts = [text for text, _ in rows if text is not None]
                 yield Page(between.encode().join(texts), len(texts), False, None, None)
 
@@ -141,7 +142,12 @@ class Reader:
         """All rows of a statement, its texts as bytes."""
         statement = select(layer, await self._with_codes(layer, query))
         async with self._connection(lane) as connection:
-            return await fetched(connection, statement, binary=True)
+            try:
+                # The server's own limit is the slow lane's; to set another would cost the quick one a round trip.
+                async with asyncio.timeout(seconds(lane, self._statement_timeout)):
+                    return await fetched(connection, statement, binary=True)
+            except TimeoutError:
+                raise engine.too_long() from None
 
     @asynccontextmanager
     async def _connection(self, lane: Lane = Lane.QUICK) -> AsyncIterator[Any]:
@@ -223,11 +229,16 @@ class Reader:
             raise StoreError("The database cannot be reached.", hint="Run 'sdi doctor'.") from error
 
 
-async def _taken(connection: Any, statement: Statement) -> AsyncGenerator[list[tuple[Any, ...]]]:
-    """The rows of a statement in parts, by a cursor; texts as bytes."""
+async def _taken(
+    connection: Any, statement: Statement, within: float
+) -> AsyncGenerator[list[tuple[Any, ...]]]:  # fmt: skip
+    """The rows of a statement in parts, by a cursor; texts as bytes. `within`: seconds that each part may take."""
     async with connection.cursor("features", binary=True) as cursor:
         # The whole answer is wanted, not its first tenth soon.
-        await connection.execute("SET LOCAL cursor_tuple_fraction = 1")
+        await connection.execute(
+            "SELECT set_config('cursor_tuple_fraction', '1', true), set_config('statement_timeout', %s, true)",
+            [str(int(within * 1000))],
+        )
         await cursor.execute(statement.sql, statement.params)
         size = FIRST
         while rows := await cursor.fetchmany(size):

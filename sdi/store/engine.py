@@ -165,9 +165,7 @@ def translated() -> Iterator[None]:
 def translate(error: Exception) -> SdiError:
     """The house's error for one of psycopg's, without its text."""
     if isinstance(error, psycopg.errors.QueryCanceled):
-        return Overloaded(
-            "The query took too long and was cancelled.", hint="Ask for less: a smaller area or fewer features."
-        )
+        return too_long()
     if isinstance(error, psycopg_pool.PoolTimeout | psycopg_pool.TooManyRequests | psycopg.errors.TooManyConnections):
         return Overloaded("All connections to the store are busy.", hint="Try again in a moment.")
     if isinstance(
@@ -189,6 +187,13 @@ def translate(error: Exception) -> SdiError:
     if isinstance(error, psycopg.OperationalError | psycopg_pool.PoolClosed):
         return StoreError("The database cannot be reached, or the connection was lost.", hint="Run 'sdi doctor'.")
     return StoreError(f"The database refused a statement{_state(error)}.", hint="This is a fault of sdi: report it.")
+
+
+def too_long() -> Overloaded:
+    """What is told of a query that was cancelled for the time it took."""
+    return Overloaded(
+        "The query took too long and was cancelled.", hint="Ask for less: a smaller area or fewer features."
+    )
 
 
 def _state(error: Exception) -> str:
