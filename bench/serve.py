@@ -181,7 +181,8 @@ def compared(found: list[Contender], case: Case, results: Results) -> None:
     """What everybody answers, held against the bare route. Ends the measurement where ours is not equal."""
     for question in (case.questions[0], case.questions[-1]):
         wrong = differences((each for each in found if not each.held), case, question)
-        if "sdi" in wrong and not wrong["sdi"].startswith("answers 404"):
+        # A tile may leave out what is too small to be seen; how much, stands below the table.
+        if "sdi" in wrong and case.kind != "tile":
             sys.exit(f"'{case.name}': ours {wrong['sdi']}; asked {question}")
         results.differences.update({f"{case.name}, {name}": told for name, told in wrong.items()})
 
