@@ -45,6 +45,8 @@ class Settings(BaseSettings):
     """Connections a worker process holds at most."""
     statement_timeout: float = Field(20.0, gt=0)
     """Seconds after which a query of the service is cancelled."""
+    kept_text: int = Field(64, ge=0)
+    """Megabytes of rendered features that a worker process keeps; 0: every answer is rendered anew."""
     default_limit: int = Field(1000, ge=1)
     max_limit: int = Field(10_000, ge=1)
     read_timeout: float = Field(900.0, gt=0)

@@ -45,7 +45,7 @@ def asked(request: Request, formats: Iterable[str], known: Iterable[str] = ()) -
     for name in parameters:
         if name not in known:
             raise BadRequest(f"There is no parameter '{name}' here.{nearest(name, known)}")
-    return Asked(parameters, language(request), format_(request, parameters, list(formats)))
+    return Asked(parameters, _language(request, parameters.get("lang")), format_(request, parameters, list(formats)))
 
 
 def read_parameters(request: Request) -> dict[str, str]:
@@ -70,7 +70,10 @@ def checked_path(value: str) -> str:
 
 def language(request: Request) -> str:
     """`lang`, else Accept-Language, else Vietnamese. Raises BadRequest for a `lang` that is not spoken here."""
-    wanted = request.query_params.get("lang")
+    return _language(request, request.query_params.get("lang"))
+
+
+def _language(request: Request, wanted: str | None) -> str:
     if wanted is not None:
         found = wanted.strip().lower().replace("_", "-").split("-")[0]
         if found not in LANGUAGES:

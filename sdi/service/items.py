@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from datetime import UTC, datetime
 from typing import Any
@@ -178,12 +178,14 @@ async def page_links(
 ) -> list[dict[str, Any]]:  # fmt: skip
     """self, alternate, next, prev, collection; with every parameter that was asked."""
     _ = words.translator(asked.language)
-    place = {name: value for name, value in asked.parameters.items() if name in ("offset", "cursor")}
-    rest = {name: value for name, value in asked.parameters.items() if name not in ("f", "offset", "cursor")}
+    path = links.address(service.url, "collections", layer.id, "items")
+    place = links.query({name: value for name, value in asked.parameters.items() if name in ("offset", "cursor")})
+    rest = links.query(
+        {name: value for name, value in asked.parameters.items() if name not in ("f", "offset", "cursor")}
+    )
 
-    def at(format_: str, place: Mapping[str, Any]) -> str:
-        parameters = {"f": format_, **rest, **place}
-        return links.address(service.url, "collections", layer.id, "items", parameters=parameters)
+    def at(format_: str, place: str) -> str:
+        return links.in_format(path, format_, rest, place)
 
     answered = [
         links.link("self" if asked.format == each.name else "alternate", at(each.name, place), each.media_type,
@@ -200,7 +202,7 @@ async def page_links(
         there["prev"] = {"offset": max(0, question.query.offset - (question.query.limit or 0))}
     for rel, title in (("next", "Next page"), ("prev", "Previous page")):
         if rel in there:
-            answered.append(links.link(rel, at(asked.format, there[rel]), own, _(title)))
+            answered.append(links.link(rel, at(asked.format, links.query(there[rel])), own, _(title)))
     collection = links.address(service.url, "collections", layer.id)
     answered.append(links.link("collection", collection, "application/json", layer.title.in_language(asked.language)))
     return answered
@@ -214,13 +216,11 @@ def item_links(service: Any, asked: Asked, layer: Layer, feature_id: str, snapsh
     """self, alternate, collection, and the dossiers in which the feature is the subject."""
     _ = words.translator(asked.language)
     base = service.settings.url
-    rest = {name: value for name, value in asked.parameters.items() if name != "f"}
-
-    def here(format_: str) -> str:
-        return links.address(base, "collections", layer.id, "items", feature_id, parameters={"f": format_, **rest})
-
+    path = links.address(base, "collections", layer.id, "items", feature_id)
+    rest = links.query({name: value for name, value in asked.parameters.items() if name != "f"})
     answered = [
-        links.link("self" if asked.format == each.name else "alternate", here(each.name), each.media_type,
+        links.link("self" if asked.format == each.name else "alternate", links.in_format(path, each.name, rest),
+                   each.media_type,
                    _("This document as {format}").format(format=each.label))
         for each in ITEM.values()
     ]  # fmt: skip

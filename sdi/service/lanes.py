@@ -60,19 +60,23 @@ class Lanes:
     async def turn(self, lane: Lane) -> AsyncIterator[None]:
         """Wait for a place on a lane, and hold it. Raises Overloaded after PATIENCE."""
         async with AsyncExitStack() as held:
-            self.waiting[lane] += 1
-            try:
-                async with asyncio.timeout(PATIENCE):
-                    # The narrower lane first: who waits there holds no place on the other.
-                    for passed in {Lane.LONG: (Lane.LONG, Lane.SLOW), Lane.SLOW: (Lane.SLOW,)}.get(lane, ()):
-                        await held.enter_async_context(self._free[passed])
-            except TimeoutError:
-                raise Overloaded("Too many slow requests are under way.", hint="Try again in a moment.") from None
-            finally:
-                self.waiting[lane] -= 1
+            if lane is not Lane.QUICK:
+                await self._entered(lane, held)
             self.running[lane] += 1
             self.most[lane] = max(self.most[lane], self.running[lane])
             try:
                 yield
             finally:
                 self.running[lane] -= 1
+
+    async def _entered(self, lane: Lane, held: AsyncExitStack) -> None:
+        self.waiting[lane] += 1
+        try:
+            async with asyncio.timeout(PATIENCE):
+                # The narrower lane first: who waits there holds no place on the other.
+                for passed in (Lane.LONG, Lane.SLOW) if lane is Lane.LONG else (Lane.SLOW,):
+                    await held.enter_async_context(self._free[passed])
+        except TimeoutError:
+            raise Overloaded("Too many slow requests are under way.", hint="Try again in a moment.") from None
+        finally:
+            self.waiting[lane] -= 1

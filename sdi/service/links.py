@@ -18,8 +18,17 @@ def link(rel: str, href: str, type_: str, title: str, **more: Any) -> dict[str, 
 def address(base: str, *steps: str, parameters: Mapping[str, Any] | None = None) -> str:
     """A URL below `base`; each step is one path segment, so a '/' in an id is escaped."""
     path = "/".join([base.rstrip("/"), *(quote(step, safe="") for step in steps)])
-    query = urlencode(parameters or {}, quote_via=quote, safe=",:")
-    return f"{path}?{query}" if query else path
+    return f"{path}?{query(parameters)}" if parameters else path
+
+
+def query(parameters: Mapping[str, Any]) -> str:
+    """Parameters as they stand behind the question mark."""
+    return urlencode(parameters, quote_via=quote, safe=",:") if parameters else ""
+
+
+def in_format(path: str, format_: str, *queries: str) -> str:
+    """The address of a resource in a format, with other parameters that are written out: once for all formats."""
+    return "&".join(filter(None, (f"{path}?f={format_}", *queries)))
 
 
 def header(links: Iterable[Mapping[str, Any]]) -> str:

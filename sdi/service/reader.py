@@ -20,8 +20,22 @@ from sdi.errors import BadRequest, Overloaded, SdiError, StoreError
 from sdi.service.cursors import Cursors
 from sdi.service.lanes import Lane, Lanes, seconds
 from sdi.service.page import Page, Part
+from sdi.service.texts import Texts
 from sdi.settings import Settings
-from sdi.store import agency, engine, features, forms, genealogy, indexes, ledger, order, quality, succession, touched
+from sdi.store import (
+    agency,
+    engine,
+    features,
+    forms,
+    genealogy,
+    indexes,
+    ledger,
+    order,
+    quality,
+    succession,
+    touched,
+    versions,
+)
 from sdi.store.forms import Form
 from sdi.store.ledger import Publication
 from sdi.store.quality import Rate
@@ -45,6 +59,7 @@ class Reader:
         self._statement_timeout = settings.statement_timeout
         self.lanes = Lanes(settings.pool_size)
         self.cursors: Cursors | None = None
+        self._texts = Texts(settings.kept_text * 2**20) if settings.kept_text else None
         # The ledger has its own connection, so that slow filters never delay a look at what is published.
         self._ledger = engine.pool(
             url, size=1, statement_timeout=5.0, application="sdi-service-ledger", role=role, at_hand=at_hand
@@ -67,11 +82,38 @@ class Reader:
 
         `count`: if more lie beyond, the matches are counted with it, up to so many. `between`: what joins features.
         """
+        if self._texts is not None and form is forms.geojson and _has_versions(layer, query):
+            page = await self._put_together(self._texts, layer, query, lane, count, between)
+            if page is not None:
+                return page
         select = partial(features.select_block, count=count, form=form, between=between)
         ((text, number, first, last, matched),) = await self._rows_of(select, layer, query, lane)
         assert query.limit is not None
         more = number > query.limit
         return Page(text or b"", min(number, query.limit), more, _place(first), _place(last), matched)
+
+    async def _put_together(
+        self, texts: Texts, layer: Layer, query: FeatureQuery, lane: Lane, count: int | None, between: str
+    ) -> Page | None:  # fmt: skip
+        """A page of GeoJSON from texts that are kept; None: a load came between, or ids cannot be told apart."""
+        select = partial(versions.select_versions, count=count)
+        ((lines, number, first, last, matched, table),) = await self._rows_of(select, layer, query, lane)
+        assert query.limit is not None
+        asked = lines.split(b"\n") if lines else []
+        kind = (layer.table, table, forms.written(layer, query))
+        found = texts.found(kind, asked)
+        missing = tuple(version.partition(b" ")[2].decode() for version in asked if version not in found)
+        if missing:
+            # Whose versions were found exists for who asks.
+            of_these = _by_ids(query, missing)
+            rendered = await self._rows_of(versions.select_rendered, layer, of_these, lane)
+            texts.keep(kind, rendered)
+            found.update(rendered)
+        returned = min(number, query.limit)
+        if len(asked) != returned or not all(version in found for version in asked):
+            return None
+        text = between.encode().join([found[version] for version in asked])
+        return Page(text, returned, number > query.limit, _place(first), _place(last), matched)
 
     async def stream(
         self, layer: Layer, query: FeatureQuery, form: Form = forms.geojson
@@ -244,6 +286,17 @@ async def _taken(
         while rows := await cursor.fetchmany(size):
             yield rows
             size = PART
+
+
+def _by_ids(query: FeatureQuery, ids: tuple[str, ...]) -> FeatureQuery:
+    """These features as the query answers them, however it chose and sorted them."""
+    whole = replace(query, area=None, equals=(), filters=(), search=(), sort=(), place=None)
+    return replace(whole, ids=ids, limit=None, offset=0)
+
+
+def _has_versions(layer: Layer, query: FeatureQuery) -> bool:
+    """Whether load and id tell what a feature is: not of the past, and not of a quality collection, which is a view."""
+    return query.as_of is None and query.interval is None and layer.sharing.level != "steward"
 
 
 def _place(text: bytes | None) -> Position | None:

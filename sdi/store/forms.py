@@ -56,6 +56,11 @@ def geojson(layer: Layer, query: FeatureQuery) -> sql.Composable:
     return _feature_text(types, query.crs if shaped else None, query.north_first)
 
 
+def written(layer: Layer, query: FeatureQuery) -> str:
+    """The SQL of `geojson`: texts of the same version that it makes are the same."""
+    return geojson(layer, query).as_string()
+
+
 @lru_cache(maxsize=1000)
 def _feature_text(types: tuple[tuple[str, str], ...], crs: int | None, north_first: bool) -> sql.SQL:
     """`geojson` written out: putting it together takes a millisecond, and only few are ever asked for."""

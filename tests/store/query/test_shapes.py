@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sdi.contract.query import Area, FeatureQuery, Position
-from sdi.store import cql, features, forms, shapes
+from sdi.store import cql, features, forms, shapes, versions
 from sdi.store.statement import write
 from tests.store.query.conftest import OPEN, make_layer
 
@@ -57,7 +57,7 @@ def test_a_statement_that_is_filled_is_the_one_that_is_put_together_anew(
 ) -> None:
     for select, how in (
         (features._block, (count, forms.geojson, ",\n")), (features._stream, (forms.geojson,)), (features._edges, ()),
-        (features._text, (forms.geojson,)),
+        (features._text, (forms.geojson,)), (versions._versions, (count,)),
         (features._count, (count,)),
     ):  # fmt: skip
         kept, anew = shapes.filled(select, LAYER, query, *how), select(LAYER, query, *how)
