@@ -45,6 +45,14 @@ class Chunk:
     found: Findings
     measured: Findings
     """What holds only if the grid can be believed."""
+    plain: Mask
+    """Rows in which nothing was found."""
+    marks: NDArray[np.uint64] | None = None
+    """By row, see `recognition.marks`."""
+    known: NDArray[np.intp] | None = None
+    """The rows that were only glanced at; None: none."""
+    news: bool = False
+    """Whether nothing was found in a row that was met for the first time."""
 
 
 @dataclass
@@ -77,12 +85,65 @@ def work(table: pa.Table, start: int, reading: Reading, registry: Registry, day:
     law.check_place_of_id(layer, made, shaped.wgs84, measured)
     boxes = shapely.bounds(shaped.master)
     boxes[said] = np.nan
+    identified = np.asarray(ids.is_valid()) & ~said
+    plain = identified & ~shaped.dropped & ~found.touched() & ~measured.touched()
     kept = Chunk(
-        start, _hashes(ids), np.asarray(ids.is_valid()) & ~said, boxes, places, shaped.dropped & ~said, said,
-        geometry.bounds_of(raw), found, measured,
+        start, hashes_of(ids), identified, boxes, places, shaped.dropped & ~said, said, geometry.bounds_of(raw), found,
+        measured, plain,
     )  # fmt: skip
     made.columns = ended.blank(made.columns, said)
     return kept, _rows(ids, made, shaped, where, start)
+
+
+@dataclass(frozen=True)
+class Glance:
+    """What is needed at once of features that are known: their content is made when somebody asks for it."""
+
+    ids: pa.Array
+    columns: dict[str, pa.Array]
+    """The attributes of the narrowed reading."""
+    boxes: Floats
+    bounds: Box | None
+    """Of the coordinates in the file."""
+
+
+def glance(table: pa.Table, reading: Reading, narrow: Reading, registry: Registry, day: date) -> Glance:
+    """Look at rows in which nothing is to be found. narrow: `recognition.narrowed` of the reading."""
+    ignored = Findings(reading.layer, table.num_rows)
+    decoded = narrow.decode(table, ignored)
+    raw = narrow.raw_shapes(decoded, ignored)
+    made = conform(decoded, narrow.layer, narrow.request, narrow.matched, narrow.styles, ignored)
+    _spell(narrow.layer, made, registry, day, ignored)
+    ids = identify(reading.layer, made.columns, 0, ignored)
+    boxes = shapely.bounds(geometry.place(raw, reading.where)[0])
+    return Glance(ids, made.columns, boxes, geometry.bounds_of(raw))
+
+
+def remake(table: pa.Table, reading: Reading, registry: Registry, day: date) -> pa.RecordBatch:
+    """Make the rows in which nothing is to be found as `work` makes them, and look for nothing."""
+    ignored = Findings(reading.layer, table.num_rows)
+    table = reading.decode(table, ignored)
+    before, lonlat = geometry.place(reading.raw_shapes(table, ignored), reading.where)
+    master, dropped = geometry.conform(before, reading.contract, ignored)
+    known, _ = geometry.conform(lonlat, reading.contract, ignored)
+    shaped = _Shaped(before, master, geometry.to_wgs84(master, known, reading.where, ignored), dropped)
+    made = conform(table, reading.layer, reading.request, reading.matched, reading.styles, ignored)
+    _spell(reading.layer, made, registry, day, ignored)
+    return _rows(identify(reading.layer, made.columns, 0, ignored), made, shaped, reading.where, 0)
+
+
+def _spell(layer: Layer, made: Conformed, registry: Registry, day: date, ignored: Findings) -> None:
+    """Bring codes to their lists' own spelling."""
+    coded = [attribute for attribute in layer.stored if attribute.code_list is not None]
+    form.check_attributes(layer.model_copy(update={"attributes": coded, "checks": []}), made, registry, day, ignored)
+
+
+def masters(table: pa.Table, reading: Reading) -> Shapes:
+    """The master geometry of rows in which nothing was found: no check or repair has changed it."""
+    ignored = Findings(reading.layer, table.num_rows)
+    master, _ = geometry.conform(before(table, reading), reading.contract, ignored)
+    found: Shapes = shapely.from_wkb(geometry.ewkb(master, reading.where.grid).to_numpy(zero_copy_only=False))
+    return found
 
 
 def before(table: pa.Table, reading: Reading) -> Shapes:
@@ -125,7 +186,8 @@ def _rows(ids: pa.Array, made: Conformed, shaped: _Shaped, where: Placement, sta
     return pa.RecordBatch.from_pydict(columns)
 
 
-def _hashes(ids: pa.Array) -> NDArray[np.int64]:
+def hashes_of(ids: pa.Array) -> NDArray[np.int64]:
+    """The hashes of ids, alike in one process only."""
     return np.fromiter(map(hash, ids.to_pylist()), np.int64, len(ids))
 
 

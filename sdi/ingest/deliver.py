@@ -7,18 +7,13 @@ In memory there are a few parts at a time, and of each feature its box, its plac
 from __future__ import annotations
 
 import json
-import os
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import date
-from functools import partial, reduce
 from typing import Any, Self
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from sdi.contract.delivery import Delivery, Request
@@ -26,22 +21,18 @@ from sdi.contract.layer import Layer
 from sdi.contract.registry import Registry
 from sdi.contract.report import Report
 from sdi.errors import UsageError
-from sdi.ingest import chunk, geometry, place
+from sdi.ingest import chunk, geometry, place, recognition
 from sdi.ingest.cast import to_text
 from sdi.ingest.checks import between, unique
-from sdi.ingest.chunk import Chunk, split
-from sdi.ingest.conform import delivered, distinguish, suspects
-from sdi.ingest.findings import Findings, Marked, Mask, Rows
-from sdi.ingest.reading import Reading, join, survey
+from sdi.ingest.chunk import split
+from sdi.ingest.conform import delivered
+from sdi.ingest.findings import Findings, Marked, Mask
+from sdi.ingest.reading import Reading, survey
+from sdi.ingest.recognition import Recognised
 from sdi.ingest.source import PART, Facts, Limits, Progress, Source, read
-from sdi.ingest.spill import Spill, Spilled, kept, names
-from sdi.ingest.standing import ROW_HASH, Standing, around, known
+from sdi.ingest.standing import Standing, around, known
+from sdi.ingest.whole import Features, Spilled, Whole, Work, work_on
 
-THREADS = min(4, os.cpu_count() or 1)
-"""Parts that are worked on at once."""
-Made = tuple[Chunk, pa.RecordBatch]
-Task = Callable[[], Made]
-Digest = Callable[[pa.RecordBatch], pa.Array]
 Waivers = Mapping[tuple[str, str], str]
 """(rule, feature id) -> why a steward lets it pass."""
 
@@ -50,18 +41,17 @@ class Received:
     """A delivery that was held against its contract; its rows are read as often as wanted until it is closed."""
 
     def __init__(
-        self, delivery: Delivery, report: Report, source: Source, whole: _Whole, held: Mask, keep: Mask
-    ) -> None:
+        self, delivery: Delivery, report: Report, source: Source, whole: Whole, held: Mask, keep: Mask,
+        context: str | None,
+    ) -> None:  # fmt: skip
         self.delivery = delivery
         self.report = report
         self._source, self._whole = source, whole
-        self._held, self._keep = held, keep
-
-    def features(self) -> pa.RecordBatchReader:
-        """id, the stored attributes, geom (EWKB in its grid), geom_wgs84 (EWKB 4326), source_row (from 1), and row_hash
-        where the layer's store was there to make it."""
-        spill = self._whole.spill
-        return pa.RecordBatchReader.from_batches(spill.schema, kept(spill, self._keep, self._whole.renamed))
+        self._held = held
+        self.features = Features(whole, keep)
+        """The rows that are good, read by calling it."""
+        self.context = context
+        """How they were read, see `recognition.context`; None: no row is to be known again."""
 
     def quarantined(self) -> pa.RecordBatchReader:
         """source_row, id or null, findings (JSON list), attributes (JSON, as delivered), geom, geom_wgs84."""
@@ -87,6 +77,15 @@ class Received:
                 geometry.ewkb(shapes, reading.where.grid),
                 geometry.ewkb(geometry.lonlat(shapes, reading.where), 4326),
             ], schema=QUARANTINED)  # fmt: skip
+
+    @property
+    def recognised(self) -> int:
+        """Rows that were not conformed, for they stand in the file as they did before."""
+        return self._whole.recognised
+
+    def recognisable(self) -> Iterator[tuple[bytes, bytes]] | None:
+        """What a later delivery knows rows by, see `Whole.recognisable`; None: nothing that is not known already."""
+        return self._whole.recognisable() if self.context is not None and self._whole.is_news else None
 
     def close(self) -> None:
         """Give back what it holds on disk."""
@@ -133,8 +132,12 @@ def receive(
     _judge_file(source.facts, said)
     reading, count = survey(source, request, layer, grid, extent, said)
     _judge_columns(reading, said)
-    whole = _work(source, reading, registry, count, standing.digest if standing is not None else None)
-    repeated = whole.find_repeated(source)
+    day = request.day or date.today()
+    context = _context(source, reading, registry, day, extent, standing)
+    digest = standing.digest if standing is not None else None
+    recognised = _recognised(standing, context, request, day)
+    whole = work_on(Work(source, reading, registry, day, digest, recognised), count)
+    repeated = whole.find_repeated()
     findings = Findings(layer, count)
     findings.waived = _waived(waivers or {}, whole)
     findings.merge(said, 0)
@@ -143,12 +146,32 @@ def receive(
     findings.merge(repeated, 0)
     ended = whole.name_ended(findings)
     findings.settle()
-    believed = whole.bounds is None or place.check_extent(whole.places, reading.where, extent, whole.bounds, findings)
+    believed = whole.bounds is None or place.check_extent(
+        whole.lonlat, reading.where, extent, whole.bounds, findings, inside=whole.inside
+    )
+    whole.plain &= ~findings.marked("place.outside")
     checked = _Checks()
     if believed:  # what is measured in a wrong grid says nothing
         checked = _check_whole(whole, findings, standing)
-    marked = findings.finish(whole.names, lambda rows: whole.places[rows])
-    return _received(source, reading, whole, findings, marked, ended, checked)
+    marked = findings.finish(whole.names, whole.places)
+    return _received(source, whole, findings, marked, ended, checked, context)
+
+
+def _context(
+    source: Source, reading: Reading, registry: Registry, day: date, extent: place.Box | None, standing: Standing | None
+) -> str | None:
+    """How the delivery is read, where its rows can be known again: by a store, and by an id of their own."""
+    if standing is None or reading.layer.identifier is None:
+        return None
+    return recognition.context(source, reading, registry, day, extent)
+
+
+def _recognised(standing: Standing | None, context: str | None, request: Request, day: date) -> Recognised | None:
+    """The rows that need not be conformed; None where none is to be known again."""
+    if standing is None or context is None:
+        return None
+    met = None if request.check_all else standing.recognised(context, max(day, date.today()))
+    return Recognised.of(*(met or (b"", b"")))
 
 
 def _judge_file(facts: Facts, findings: Findings) -> None:
@@ -174,16 +197,16 @@ class _Checks:
     since: int | None = None
 
 
-def _check_whole(whole: _Whole, findings: Findings, standing: Standing | None) -> _Checks:
+def _check_whole(whole: Whole, findings: Findings, standing: Standing | None) -> _Checks:
     """What was measured feature by feature, and what holds between features."""
     stray = findings.marked("place.outside") | whole.ended
     for made in whole.chunks:
         findings.merge(made.measured, made.start, without=stray)
     findings.settle()
-    unique.check_unique(whole.reading.layer, whole.spill.column, findings)
+    unique.check_unique(whole.reading.layer, whole.column, findings)
     usable = ~np.isnan(whole.boxes[:, 0]) & ~findings.quarantined
     layer, where, request = whole.reading.layer, whole.reading.where, whole.reading.request
-    spilled = Spilled(layer, whole.spill, whole.boxes, usable, whole.renamed)
+    spilled = Spilled(whole, usable)
     mode, scope, reach = request.mode or layer.load.mode, whole.scope(usable), between.reach_of(layer)
     edition = between.edition() if mode == "full" else None
     if standing is None or reach is None:
@@ -199,9 +222,10 @@ def _check_whole(whole: _Whole, findings: Findings, standing: Standing | None) -
 
 
 def _received(
-    source: Source, reading: Reading, whole: _Whole, findings: Findings, found: Marked, ended: tuple[str, ...],
-    checked: _Checks,
+    source: Source, whole: Whole, findings: Findings, found: Marked, ended: tuple[str, ...], checked: _Checks,
+    context: str | None,
 ) -> Received:  # fmt: skip
+    reading = whole.reading
     held = findings.quarantined & ~whole.dropped
     keep = ~held & ~whole.dropped
     report = Report(
@@ -214,7 +238,7 @@ def _received(
         _delivery(source.facts, reading, report.read), ended=ended,
         checks=checked.edition, scope=checked.scope, checked_since=checked.since,
     )  # fmt: skip
-    return Received(delivery, report, source, whole, held, keep)
+    return Received(delivery, report, source, whole, held, keep, context)
 
 
 def _delivery(facts: Facts, reading: Reading, count: int) -> Delivery:
@@ -226,125 +250,7 @@ def _delivery(facts: Facts, reading: Reading, count: int) -> Delivery:
     )  # fmt: skip
 
 
-# --- all parts ----------------------------------------------------------------------------------------------------
-
-
-@dataclass
-class _Whole:
-    """A delivery that was worked through: its features on disk, and what is kept of each in memory."""
-
-    reading: Reading
-    spill: Spill
-    chunks: list[Chunk]
-    renamed: Mapping[int, str]
-
-    def __post_init__(self) -> None:
-        self.boxes = np.concatenate([made.boxes for made in self.chunks])
-        self.places = np.concatenate([made.places for made in self.chunks])
-        self.hashes = np.concatenate([made.ids for made in self.chunks])
-        self.identified = np.concatenate([made.identified for made in self.chunks])
-        self.dropped = np.concatenate([made.dropped for made in self.chunks])
-        self.ended = np.concatenate([made.ended for made in self.chunks])
-        self.bounds = reduce(join, (made.bounds for made in self.chunks), None)
-
-    def names(self, rows: Rows) -> list[str | None]:
-        return names(self.spill, self.renamed, rows)
-
-    @property
-    def ids(self) -> pa.Array:
-        """Of all rows, as they are stored."""
-        found = self.spill.column("id")
-        if not self.renamed:
-            return found
-        rows = sorted(self.renamed)
-        mask = np.zeros(len(found), dtype=bool)
-        mask[rows] = True
-        return pc.replace_with_mask(found, pa.array(mask), pa.array([self.renamed[row] for row in rows], found.type))
-
-    def scope(self, usable: Mask) -> tuple[str, ...]:
-        """The values of the layer's scope that a full delivery tells all of."""
-        attribute = self.reading.layer.load.scope
-        if attribute is None:
-            return ()
-        values = pc.unique(to_text(self.spill.column(attribute).filter(pa.array(usable))))
-        return tuple(sorted(value for value in values.to_pylist() if value is not None))
-
-    def name_ended(self, findings: Findings) -> tuple[str, ...]:
-        """The ids of the features that the file says have ended. Such a row without an id is found."""
-        rows = np.flatnonzero(self.ended)
-        names = self.names(rows)
-        nameless = np.array([name is None for name in names], dtype=bool)
-        if nameless.any():
-            findings.add("delivery.ended_nameless", rows[nameless])
-        self.dropped[rows[~nameless]] = True
-        return tuple(dict.fromkeys(name for name in names if name is not None))
-
-    def find_repeated(self, source: Source) -> Findings:
-        """Find ids that stand more than once: of rows with equal hashes, the ids themselves and all else decide."""
-        layer = self.reading.layer
-        findings = Findings(layer, len(self.hashes))
-        rows = suspects(self.hashes, self.identified)
-        if layer.identifier is None or not len(rows):
-            return findings
-        ids = [str(name) for name in self.names(rows)]
-        found: list[bytes] = [b""] * len(rows)
-        for number, inside, positions in split(rows, self.spill.starts):
-            chosen = pa.array(inside)
-            columns = [self.spill.part(number)[attribute.name].take(chosen) for attribute in layer.stored]
-            made = chunk.content(source.part(number).take(chosen), columns, self.reading)
-            for position, digest in zip(positions, made, strict=True):
-                found[position] = digest
-        self.renamed = distinguish(layer, rows, ids, found, findings)
-        return findings
-
-
-def _work(source: Source, reading: Reading, registry: Registry, count: int, digest: Digest | None) -> _Whole:
-    """Work on all parts, a few at once, and put what they give on disk in their order."""
-    spill, chunks = Spill(), list[Chunk]()
-    day = reading.request.day or date.today()
-    start = 0
-
-    def work(table: pa.Table, first: int) -> Made:
-        made, rows = chunk.work(table, first, reading, registry, day)
-        return made, rows if digest is None else rows.append_column(ROW_HASH, digest(rows))
-
-    def parts() -> Iterator[Task]:
-        nonlocal start
-        for number in range(source.parts):
-            table = source.part(number)
-            first, start = start, start + table.num_rows
-            if table.num_rows:
-                yield partial(work, table, first)
-
-    try:
-        for made, rows in _in_order(parts()):
-            chunks.append(made)
-            spill.write(rows)
-        spill.finish()
-    except BaseException:
-        spill.close()
-        raise
-    assert start == count
-    return _Whole(reading, spill, chunks, {})
-
-
-def _in_order(tasks: Iterable[Task]) -> Iterator[Made]:
-    """Run tasks in threads and yield what they give in their order; no more are begun than can be held."""
-    waiting: deque[Future[Made]] = deque()
-    with ThreadPoolExecutor(max_workers=THREADS) as pool:
-        try:
-            for task in tasks:
-                waiting.append(pool.submit(task))
-                if len(waiting) > THREADS:
-                    yield waiting.popleft().result()
-            while waiting:
-                yield waiting.popleft().result()
-        finally:
-            for future in waiting:
-                future.cancel()
-
-
-def _waived(waivers: Waivers, whole: _Whole) -> dict[str, dict[int, str]]:
+def _waived(waivers: Waivers, whole: Whole) -> dict[str, dict[int, str]]:
     """Rule -> row -> reason, for the features that the waivers name."""
     wanted: dict[str, list[int]] = {}
     rows = _rows_of({name for _, name in waivers}, whole)
@@ -356,7 +262,7 @@ def _waived(waivers: Waivers, whole: _Whole) -> dict[str, dict[int, str]]:
     return found
 
 
-def _rows_of(ids: set[str], whole: _Whole) -> NDArray[np.intp]:
+def _rows_of(ids: set[str], whole: Whole) -> NDArray[np.intp]:
     hashes = np.fromiter(map(hash, ids), np.int64, len(ids))
     rows = np.flatnonzero(np.isin(whole.hashes, hashes) & whole.identified)
     renamed = [row for row, name in whole.renamed.items() if name in ids]

@@ -187,6 +187,29 @@ class Findings:
                 rows if without is None else rows[~without[rows]] for rows in moved_rows
             )
 
+    def touched(self) -> Mask:
+        """The rows in which something was found; all, where something was found in this part as a whole."""
+        if self._tallies or self._throughout or any(block.rows is None for block in self._blocks):
+            return np.ones(self.count, dtype=bool)
+        mask = self.quarantined.copy()
+        for block in self._blocks:
+            mask[block.rows] = True
+            if block.other_rows is not None:
+                mask[block.other_rows] = True
+        return mask
+
+    def spread(self, rows: Rows, count: int) -> Findings:
+        """The same, found in a part of `count` features of which only these rows were looked at."""
+        wide = Findings(self.layer, count)
+        wide.quarantined[rows] = self.quarantined
+        wide._tallies.update(self._tallies)
+        wide._throughout = {key: [rows[each] for each in parts] for key, parts in self._throughout.items()}
+        for block in self._blocks:
+            moved = None if block.rows is None else rows[block.rows]
+            others = None if block.other_rows is None else rows[block.other_rows]
+            wide._blocks.append(replace(block, rows=moved, other_rows=others))
+        return wide
+
     def settle(self) -> None:
         """Say what could be said only when all parts are there; decides who is in quarantine."""
         for (rule, attribute, limit), count in self._tallies.items():
@@ -264,7 +287,9 @@ class Marked(Found):
         named = np.unique(np.concatenate([where[where >= 0], *others])).astype(np.intp)
         self._named = named
         self._ids = pa.array(ids(named) if len(named) else [], pa.large_string())
-        self._places = places(named) if len(named) else np.empty((0, 2))
+        placed = [block.rows for block in self._blocks if block.rows is not None and block.places is None]
+        self._placed = np.unique(np.concatenate([np.empty(0, dtype=np.intp), *placed]))
+        self._places = places(self._placed) if len(self._placed) else np.empty((0, 2))
 
     def __len__(self) -> int:
         return len(self._rows) + super().__len__()
@@ -339,7 +364,7 @@ class Marked(Found):
         elif row < 0:
             return None
         else:
-            lon, lat = self._places[np.searchsorted(self._named, row)].tolist()
+            lon, lat = self._places[np.searchsorted(self._placed, row)].tolist()
         return (lon, lat) if math.isfinite(lon) and math.isfinite(lat) else None
 
 

@@ -121,10 +121,13 @@ def _distance(metres: float) -> str:
     return f"{metres:.0f} m" if metres < 1000 else f"{metres / 1000:.0f} km"
 
 
-def check_extent(lonlat: Coordinates, place: Placement, extent: Box | None, bounds: Box, findings: Findings) -> bool:
+def check_extent(
+    lonlat: Coordinates, place: Placement, extent: Box | None, bounds: Box, findings: Findings, *, inside: int = 0
+) -> bool:
     """Find features outside the expected extent (else the grid's area of use); many of them refuse the delivery.
 
-    lonlat: (n, 2), one place a feature, NaN where it has none. Returns whether the place can be believed.
+    lonlat: (n, 2), one place a feature, NaN where it has none. inside: features that are NaN there and are known to lie
+    in the extent. Returns whether the place can be believed.
     """
     box = extent or vn2000.grid(place.grid).area
     there = ~np.isnan(lonlat[:, 0])
@@ -132,7 +135,7 @@ def check_extent(lonlat: Coordinates, place: Placement, extent: Box | None, boun
     count = int(outside.sum())
     if not count:
         return True
-    if count <= STRAY * int(there.sum()):
+    if count <= STRAY * (int(there.sum()) + inside):
         if findings.layer.frame is not None:  # a city's units may lie far out at sea: Hoàng Sa is Đà Nẵng's, 20333
             outside &= ~_inside(lonlat, vn2000.COUNTRY)
         findings.add("place.outside", np.flatnonzero(outside), value=1, limit=f"EPSG:{place.grid}", action="quarantine")

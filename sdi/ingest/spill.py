@@ -3,21 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from threading import Lock
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import shapely
 from numpy.typing import NDArray
 
-from sdi.contract.layer import Layer
 from sdi.errors import StoreError
 from sdi.ingest.chunk import split
 from sdi.ingest.findings import Mask, Rows
-from sdi.ingest.geometry import Shapes
 from sdi.ingest.scratch import Scratch
 
 
@@ -96,32 +92,6 @@ class Spill:
         self._folder.cleanup()
         if self._file is not None:
             self._file.close()
-
-
-@dataclass(frozen=True)
-class Spilled:
-    """A `checks.neighbourhood.Neighbourhood` of features on disk. boxes: (n, 4) in the grid. renamed: row -> id."""
-
-    layer: Layer
-    spill: Spill
-    boxes: NDArray[np.float64]
-    usable: Mask
-    renamed: Mapping[int, str]
-
-    @property
-    def count(self) -> int:
-        return len(self.boxes)
-
-    def shapes(self, rows: Rows) -> Shapes:
-        """The master geometry of rows, in the grid."""
-        found: Shapes = shapely.from_wkb(self.spill.take("geom", rows))
-        return found
-
-    def column(self, name: str) -> pa.Array:
-        return self.spill.column(name)
-
-    def ids(self, rows: Rows) -> list[str | None]:
-        return names(self.spill, self.renamed, rows)
 
 
 def names(spill: Spill, renamed: Mapping[int, str], rows: Rows) -> list[str | None]:

@@ -7,6 +7,7 @@ worked out here; how it is looked at, in `checks.between`. Every unsureness lead
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import date
 from typing import Protocol
 
 import numpy as np
@@ -64,6 +65,10 @@ class Standing(Protocol):
 
     def digest(self, rows: pa.RecordBatch) -> pa.Array:
         """16 bytes for the content of each row, by which the store knows it again."""
+        ...
+
+    def recognised(self, context: str, day: date) -> tuple[bytes, bytes] | None:
+        """What `recognition.Recognised.of` takes of rows that were read in this way, until this day."""
         ...
 
     def checked(self, edition: str, grid: int, scope: Sequence[str], most: int) -> Checked | None:

@@ -36,6 +36,7 @@ from sdi.store import (
     frame,
     ledger,
     loader,
+    recognised,
     statistics,
     stewardship,
     waiver,
@@ -236,10 +237,15 @@ def _load(
 ) -> Load:
     if isinstance(received, Received):
         features = former_codes.understood(connection, layer, registry, received.features)
-        return loader.load(
+        load = loader.load(
             connection, layer, registry, features, received.quarantined(), delivery,
             received.report, load_id=load_id, day=day,
         )  # fmt: skip
+        rows = received.recognisable() if delivery.checks is not None else None
+        if rows is not None and received.context is not None:
+            until = max(day, date.today())
+            recognised.write(connection, layer, load.load_id, received.context, until, delivery.scope, rows)
+        return load
     if received.cog is None or received.extent_wgs84 is None:
         raise UsageError(f"{received.delivery.file_name} lies nowhere on the Earth.")
     facts = received.facts | {"file": received.cog.relative_to(settings.data).as_posix()}

@@ -47,6 +47,7 @@ from sdi.store.content import row_hashes
 from sdi.store.delta import NEXT, STAGED, Values
 from sdi.store.engine import Connection
 from sdi.store.ledger import Counts
+from sdi.store.sparing import Sparing
 
 _HELD = pa.schema({
     "load_id": pa.int64(), "source_row": pa.int64(), "layer": pa.string(), "id": pa.string(),
@@ -274,10 +275,26 @@ class _Arrived:
         """What is sent, and the hash of each row."""
         return pa.schema([*self.sent, _HASH])
 
+    @cached_property
+    def told(self) -> bool:
+        """Whether the features come with their hashes."""
+        return _HASH.name in self.features().schema.names
+
+    def heads(self, wanted: pa.Schema) -> Iterator[pa.RecordBatch]:
+        """Some columns of all features, the hash among them."""
+        few = self.features.heads(wanted.names) if self.told and isinstance(self.features, Sparing) else None
+        if few is not None:
+            yield from sending.fitted(few, wanted)
+            return
+        for rows in self.rows():
+            yield pa.RecordBatch.from_arrays([rows[name] for name in wanted.names], schema=wanted)
+
     def rows(self, chosen: NDArray[np.bool_] | None = None) -> Iterator[pa.RecordBatch]:
         """The features, all or the chosen ones, with the hashes that came with them, else with ours."""
-        reader, position = self.features(), 0
-        told = _HASH.name in reader.schema.names
+        if chosen is not None and isinstance(self.features, Sparing) and self.told:
+            yield from sending.fitted(self.features.chosen(chosen), self.hashed)
+            return
+        reader, position, told = self.features(), 0, self.told
         for rows in sending.fitted(reader, self.hashed if told else self.sent):
             picked = rows if chosen is None else rows.filter(pa.array(chosen[position : position + len(rows)]))
             position += len(rows)
@@ -355,16 +372,17 @@ def _send_heads(connection: Connection, arrived: _Arrived) -> int:
     """Make NEXT: id, hash, position and scope of each feature; return their count."""
     layer = arrived.layer
     names = ["id", _HASH.name, *([layer.load.scope] if layer.load.scope else [])]
-    head = pa.schema([*(arrived.hashed.field(name) for name in names), pa.field(_POSITION, pa.int32())])
+    told = pa.schema([arrived.hashed.field(name) for name in dict.fromkeys(names)])
+    head = told.append(pa.field(_POSITION, pa.int32()))
     connection.execute(
         sql.SQL("CREATE TEMPORARY TABLE {} ({}) ON COMMIT DROP").format(NEXT, sending.columns(layer, head))
     )
 
     def heads() -> Iterator[pa.RecordBatch]:
         position = 0
-        for rows in arrived.rows():
+        for rows in arrived.heads(told):
             places = pa.array(np.arange(position, position + len(rows), dtype=np.int32))
-            yield pa.RecordBatch.from_arrays([*(rows[name] for name in names), places], schema=head)
+            yield pa.RecordBatch.from_arrays([*rows.columns, places], schema=head)
             position += len(rows)
 
     return sending.copy_arrow(connection, NEXT, head, heads())

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import date
 from typing import Any
 
 import numpy as np
@@ -18,7 +19,7 @@ from psycopg import sql
 from psycopg.types.json import Jsonb
 
 from sdi.contract.layer import Layer
-from sdi.store import content, sending, tables
+from sdi.store import content, recognised, sending, tables
 from sdi.store.engine import Connection
 
 CROWDS = ("coverage.crowded", "coverage.uncompared")
@@ -54,6 +55,10 @@ class Standing:
         wanted = sending.schema(self.layer, rows.schema)
         columns = [rows[field.name].cast(field.type) for field in wanted]
         return content.row_hashes(self.layer, pa.RecordBatch.from_arrays(columns, schema=wanted))
+
+    def recognised(self, context: str, day: date) -> tuple[bytes, bytes] | None:
+        """Marks and hashes of rows that the layer has met."""
+        return recognised.read(self.connection, self.layer, context, day)
 
     def checked(self, edition: str, grid: int, scope: Sequence[str], most: int) -> Checked | None:
         load_id = self._last(edition, grid, scope)
