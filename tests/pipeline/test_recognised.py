@@ -18,11 +18,12 @@ import shapely
 
 from sdi import pipeline
 from sdi.contract.delivery import Request
+from sdi.demo import city
 from sdi.ingest import deliver as ingest_deliver
 from sdi.ingest import recognition
 from sdi.ingest.write import write_features
 from sdi.store import waiver
-from tests.deployment import Deployment
+from tests.deployment import DemoCity, Deployment
 from tests.pipeline.test_checked_since import GRID, LAYER, SIDE, Town, edited
 
 PART = 700
@@ -72,10 +73,10 @@ def deliver(at: Deployment, request: Request) -> None:
         pipeline.deliver(connection, at.settings, at.registry, LAYER, request)
 
 
-def checked(at: Deployment, request: Request) -> tuple[int, dict[str, Any]]:
+def checked(at: Deployment, request: Request, layer: str = LAYER) -> tuple[int, dict[str, Any]]:
     """How many rows were recognised, and all that the check tells."""
     with pipeline.reading(at.settings, needed=True) as connection:
-        received = pipeline.check(connection, at.settings, at.registry, LAYER, request)
+        received = pipeline.check(connection, at.settings, at.registry, layer, request)
         assert isinstance(received, ingest_deliver.Received)
         with closing(received):
             recognised, report = received.recognised, received.report
@@ -160,6 +161,34 @@ def test_days_of_loads_leave_what_they_leave_where_every_row_is_new(
     both(written(town, file, permuted(town, 9)))
     both(written(first, file))
     assert checked(stores[0], written(first, file))[0] > 0.6 * SIDE * SIDE
+
+
+def test_every_file_of_the_demo_city_tells_the_same_when_its_rows_are_known(demo_city: DemoCity) -> None:
+    """TCVN3 and VNI text, MapInfo, KML, decimal commas, layers that are held against others."""
+    features = [(name, request) for name, request in city.deliveries(demo_city.folder)
+                if demo_city.registry[name].kind == "features"]  # fmt: skip
+    known = [checked(demo_city, request, name) for name, request in features]
+    forgetting(demo_city)
+    for (_, told), (name, request) in zip(known, features, strict=True):
+        none, expected = checked(demo_city, request, name)
+        assert none == 0
+        assert {key: told[key] == expected[key] for key in told} == dict.fromkeys(told, True), request.path
+    assert sum(recognised for recognised, _ in known) > len(known)
+
+
+def test_a_real_commune_in_degrees_tells_the_same_when_its_rows_are_known(
+    new_deployment: Callable[..., Deployment], shared_data: Callable[[str], Path]
+) -> None:
+    at = new_deployment(grid=5899)
+    file = shared_data("vn_cadastre_duynghia") / "duynghia_parcels_redacted.geojson.zip"
+    request = Request(file, steward="test", constants={"commune_code": "20635"}, day=date(2026, 6, 1))
+    deliver(at, request)
+    recognised, told = checked(at, request)
+    forgetting(at)
+    none, expected = checked(at, request)
+    assert none == 0
+    assert {name: told[name] == expected[name] for name in told} == dict.fromkeys(told, True)
+    assert recognised > 1000
 
 
 def test_another_way_of_reading_knows_no_row(at: Deployment, tmp_path: Path) -> None:
