@@ -1,4 +1,4 @@
-"""By what the next delivery of a layer knows rows that stand in the file as they stood before; see migration 0011.
+"""By what the next delivery of a layer knows rows that stand in the file as they stood before; see migration 0012.
 
 What is kept of a row says what conforming makes of it, whoever loads the layer in between: it holds through other
 loads, rollbacks and reforms, and is dropped only when a later delivery of the same scope tells more.
