@@ -20,7 +20,7 @@ from sdi.service.asked import Asked
 from sdi.service.crs import DEFAULT, Crs
 from sdi.service.formats import ITEM, ITEMS
 from sdi.service.hangup import Stream
-from sdi.service.lanes import Lane, lane_of
+from sdi.service.lanes import Lane
 from sdi.service.page import Matched, Page, Part, around
 from sdi.service.parameters import Question, record_time, row_filters
 from sdi.service.publications import Snapshot
@@ -42,11 +42,10 @@ async def feature_collection(
     has its status. Without `timeStamp`: the Date header tells it, and the same features are the same bytes.
     """
     service = service_of(request)
-    lane = lane_of(question.query, searched=question.searched)
     headers = {**validity, "Content-Crs": f"<{question.crs.uri}>", "Content-Language": asked.language}
     form, media_type = _form(asked), ITEMS[asked.format].media_type
     begun = _beginning(service, asked, layer, question.crs)
-    if lane is Lane.LONG:
+    if question.lane is Lane.LONG:
         # Where the next page begins is known at the end of this one: in the body, behind the features.
         headers["Link"] = links.header(await page_links(service, asked, layer, question, NOTHING))
         if request.method == "HEAD":

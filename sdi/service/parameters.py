@@ -15,6 +15,7 @@ from sdi.contract.query import Area, FeatureQuery, Interval, as_of
 from sdi.errors import BadRequest, nearest
 from sdi.service import crs
 from sdi.service.cursors import Cursors
+from sdi.service.lanes import HELD, Lane, lane_of
 from sdi.settings import Settings
 from sdi.store import cql, search
 from sdi.store.ledger import Publication
@@ -42,6 +43,13 @@ class Question:
     """Features were chosen by something else than an id or a box."""
     passed: int = 0
     """How many features lie before the page, or before the place that it ends at; as far as is known."""
+    few: bool = False
+    """Whether it is known that no more match than a page that is held has, whatever limit is asked."""
+
+    @property
+    def lane(self) -> Lane:
+        limited = replace(self.query, limit=HELD) if self.few else self.query
+        return lane_of(limited, searched=self.searched)
 
 
 def known(agency: Agency, layer: Layer) -> tuple[str, ...]:

@@ -24,7 +24,6 @@ from sdi.service import coverage, crs, documents, dossier, fresh, items, kin, li
 from sdi.service.agencies import CHALLENGE
 from sdi.service.asked import Asked, asked, checked_path
 from sdi.service.formats import EXPORTS, ITEM, ITEMS, LABELS, export, lines, packed
-from sdi.service.lanes import lane_of
 from sdi.service.page import begins
 from sdi.service.pages import Pages
 from sdi.service.parameters import Question, known, placed, question, record_time
@@ -162,6 +161,7 @@ async def features(request: Request, collection: str) -> Response:
     if validator.holds(request):
         told = {"Content-Crs": f"<{wanted.crs.uri}>", "Content-Language": ask.language}
         return fresh.not_modified((headers | told).items())
+    wanted = await service.foreseen(layer, wanted)
     if ask.format in ("json", "jsonfg"):
         return await items.feature_collection(request, ask, layer, wanted, snapshot, headers)
     if ask.format == "html":
@@ -170,9 +170,7 @@ async def features(request: Request, collection: str) -> Response:
         return await lines.page(request, ask, layer, wanted, snapshot, headers)
     if ask.format in ("fgb", "gpkg", "parquet"):
         return await packed.page(request, ask, layer, wanted, snapshot, headers)
-    found = await service.reader.features(
-        layer, wanted.query, lane=lane_of(wanted.query, searched=wanted.searched)
-    )  # fmt: skip
+    found = await service.reader.features(layer, wanted.query, lane=wanted.lane)
     told, content = await ogc.call(
         snapshot.api,
         get_collection_items,

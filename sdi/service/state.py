@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from starlette.requests import Request
 
@@ -10,7 +10,7 @@ from sdi.access import Agency
 from sdi.contract.layer import Layer
 from sdi.contract.registry import Registry
 from sdi.service.cursors import Cursors
-from sdi.service.lanes import Lane, lane_of
+from sdi.service.lanes import HELD, Lane
 from sdi.service.page import Matched, Page, begins
 from sdi.service.parameters import Question
 from sdi.service.publications import Publications, Snapshot
@@ -48,6 +48,16 @@ class Service:
             self.reader.cursors = Cursors(await self.reader.cursor_key())
         return self.reader.cursors
 
+    async def foreseen(self, layer: Layer, question: Question) -> Question:
+        """The question, and whether few match: a map asks for 10,000 features of a box that holds a hundred, and they
+        are not worth a stream.
+        """
+        if question.lane is not Lane.LONG:
+            return question
+        of_few = replace(question, few=True)
+        count = await self.reader.count(layer, question.query, of_few.lane, at_most=HELD, within=WITHIN)
+        return of_few if count is not None and count <= HELD else question
+
     async def page(
         self, layer: Layer, question: Question, form: Form = forms.geojson, between: str = ",\n"
     ) -> Page:  # fmt: skip
@@ -55,7 +65,7 @@ class Service:
 
         What an index finds is counted with it, in one go; what may take long is not.
         """
-        lane = lane_of(question.query, searched=question.searched)
+        lane = question.lane
         cheap = lane is Lane.QUICK and question.filtered
         return await self.reader.page(layer, question.query, lane, COUNTED if cheap else None, form, between)
 
@@ -71,7 +81,7 @@ class Service:
         first = question.query.place is None and (page.returned > 0 or question.passed == 0)
         if first and not page.more:
             return Matched(seen)
-        lane = lane_of(question.query, searched=question.searched)
+        lane = question.lane
         if lane is Lane.LONG:
             return Matched(seen, exact=False)
         count = page.matched

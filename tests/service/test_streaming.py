@@ -93,6 +93,23 @@ def test_the_memory_of_an_answer_does_not_grow_with_it(apart: Town, more: str) -
     assert highest - before < 50 * MiB, f"{(highest - before) / MiB:.0f} MiB"
 
 
+def test_a_box_that_holds_few_is_not_streamed_whatever_its_limit(crowd: tuple[Town, FastAPI]) -> None:
+    """QGIS asks for as many features as a page may have, of every box."""
+    town, app = crowd
+    box = "/collections/works/items?bbox=100,20,110,22"
+    lanes_of(app).most.clear()
+    few, many = town.get(f"{box}&limit=1000"), town.ask(f"{box}&limit={MANY}")
+    found = json.loads(many.body)
+    assert found["features"] == few["features"] != []
+    assert found["numberMatched"] == few["numberMatched"]
+    assert 'rel="self"' in many.headers["Link"]
+    assert not lanes_of(app).most[Lane.LONG]
+    assert town.ask(f"{PLOTS}?limit={MANY}", method="HEAD").status == 200
+    assert not lanes_of(app).most[Lane.LONG]
+    assert len(town.get(f"{PLOTS}?limit=2001")["features"]) == 2001
+    assert lanes_of(app).most[Lane.LONG] == 1
+
+
 def test_a_slow_reader_holds_one_part_of_its_answer(apart: Town) -> None:
     apart.get(f"{PLOTS}?limit=20000")
     before = memory(apart.process)

@@ -19,7 +19,7 @@ from sdi.service import items, links
 from sdi.service.asked import Asked
 from sdi.service.formats import ITEMS, disposition
 from sdi.service.hangup import Stream
-from sdi.service.lanes import Lane, lane_of
+from sdi.service.lanes import Lane
 from sdi.service.page import Page
 from sdi.service.parameters import Question
 from sdi.service.publications import Snapshot
@@ -59,7 +59,7 @@ async def page(
     made = writing(asked.format, layer, question.query)
     media_type = format_.media_type + ("; charset=utf-8" if asked.format == "csv" else "")
     headers = {**validity, **told(asked, layer, question)}
-    if lane_of(question.query, searched=question.searched) is not Lane.LONG:
+    if question.lane is not Lane.LONG:
         found = await service.page(layer, question, made.form, made.between)
         headers |= await around(request, asked, layer, question, snapshot, found)
         return Response(_whole(made, found), headers=headers, media_type=media_type)

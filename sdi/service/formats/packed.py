@@ -21,7 +21,7 @@ from sdi.contract.query import FeatureQuery
 from sdi.ingest import write
 from sdi.service.asked import Asked
 from sdi.service.formats import ITEMS, lines
-from sdi.service.lanes import Lane, lane_of
+from sdi.service.lanes import Lane
 from sdi.service.page import Page
 from sdi.service.parameters import Question
 from sdi.service.publications import Snapshot
@@ -47,7 +47,7 @@ async def page(
 
 async def _pages(service: Service, layer: Layer, question: Question) -> AsyncGenerator[Page]:
     """First what is known of the page, then its lines."""
-    if lane_of(question.query, searched=question.searched) is Lane.LONG:
+    if question.lane is Lane.LONG:
         async with aclosing(service.reader.walk(layer, question.query, forms.cells, "\n")) as pages:
             async for each in pages:
                 yield each
