@@ -20,8 +20,8 @@ def test_second_time_lucky():
     Path("been").touch()
     assert not first
 """
-GOOD = "def test_good():\n    assert True\n"
-WRONG = "def test_wrong():\n    assert False\n"
+GOOD = "def test_good():\n    assert sorted([2, 1]) == [1, 2]\n"
+WRONG = "def test_wrong():\n    assert sorted([2, 1]) == [2, 1]\n"
 
 
 @pytest.fixture
