@@ -6,9 +6,13 @@ Without either a request is the public's. A key stands in no log, no answer and 
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import binascii
+import time
 from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
 from hmac import compare_digest
 
 import structlog
@@ -17,44 +21,110 @@ from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from sdi.access import PUBLIC, Agency
-from sdi.errors import SdiError
+from sdi.errors import SdiError, StoreError
 from sdi.service import fresh, problems
 from sdi.service.publications import Publications
 from sdi.service.reader import Reader
 from sdi.service.state import Service
 from sdi.store.agency import digest
+from sdi.store.sharing.register import Holder, Register
 
 CHALLENGE = {"WWW-Authenticate": 'Basic realm="sdi", charset="UTF-8"', "Cache-Control": "no-store"}
 LONGEST = 1000
 """Characters of an Authorization header that are looked at."""
 
+EVERY = 0.5
+"""Seconds between two looks whether the register has changed."""
+
+AGAIN = 0.05
+"""Seconds between two looks because of a key that is not known: guessing keys must not keep the store busy."""
+
 log = structlog.get_logger("sdi.service")
 
 
+@dataclass(frozen=True)
+class Caller:
+    """Who asks with a key. `member`: the person or machine that the key was made for, where it was told."""
+
+    service: Service
+    member: str | None
+
+
 class Agencies:
-    """The services of one application, one for each agency that has come."""
+    """The services of one application: the public's, and one for each agency that has come.
 
-    def __init__(self, public: Service, reader: Reader) -> None:
-        self._public, self._reader = public, reader
+    Each is made for an agency with the grants that it has; another set of grants is another service, so what has begun
+    ends under the rule that it began under.
+    """
+
+    def __init__(self, public: Service, stewards: Reader) -> None:
+        self._base, self._reader = public, stewards
         self._services: dict[str, Service] = {}
+        self._register = Register()
+        self._version = -1
+        self._looked = float("-inf")
+        self._lock = asyncio.Lock()
 
-    async def known(self, authorization: str) -> Service | None:
-        """The service as the agency sees it that the header's key belongs to; None: no key that opens anything."""
+    async def register(self) -> Register:
+        """Who is known by which key and was granted what, at most EVERY seconds old. While the store is away the last
+        one stands; raises StoreError where there is none.
+        """
+        if time.monotonic() - self._looked < EVERY or (self._lock.locked() and self._version >= 0):
+            return self._register
+        async with self._lock:
+            if time.monotonic() - self._looked >= EVERY:
+                await self._look()
+        return self._register
+
+    async def _look(self) -> None:
+        try:
+            version = await self._reader.version()
+            ended = self._register.until is not None and self._register.until <= datetime.now(UTC)
+            if version != self._version or ended:
+                self._register = await self._reader.register()
+                self._version = version
+        except StoreError:
+            if self._version < 0:
+                raise
+        self._looked = time.monotonic()
+
+    async def anonymous(self) -> Service:
+        """The service as the public sees it."""
+        if not self._base.agency.public:
+            return self._base
+        try:
+            agency = (await self.register()).agency(PUBLIC.id)
+        except StoreError:
+            return self._base
+        return self._base if agency == self._base.agency else self._service(agency, self._base.reader)
+
+    async def known(self, authorization: str) -> Caller | None:
+        """Who acts for which agency by the header's key; None: no key that opens anything."""
         shown = _shown(authorization)
         if shown is None:
             return None
         name, key = shown
-        holder = _holder(await self._reader.holders(), key)
-        if holder is None or (name is not None and not compare_digest(name.encode(), holder.encode())):
+        register = await self.register()
+        holder = _holder(register.holders, key)
+        if holder is None and time.monotonic() - self._looked > AGAIN:
+            # It may have been made a moment ago.
+            self._looked = float("-inf")
+            register = await self.register()
+            holder = _holder(register.holders, key)
+        if holder is None:
             return None
-        return self._service(holder)
+        meant = None if name is None else register.successors.get(name, name)
+        if meant is not None and not compare_digest(meant.encode(), holder.agency.encode()):
+            return None
+        return Caller(self._service(register.agency(holder.agency), self._reader), holder.member)
 
-    def _service(self, name: str) -> Service:
-        if name not in self._services:
-            agency = Agency(name)
-            publications = Publications(self._public.settings, self._public.registry, agency, self._reader)
-            self._services[name] = Service(self._public.settings, agency, self._reader, publications)
-        return self._services[name]
+    def _service(self, agency: Agency, reader: Reader) -> Service:
+        """`reader`: the public's for the public, else the stewards', which reads what only agencies see."""
+        known = self._services.get(agency.id)
+        if known is None or known.agency != agency:
+            publications = Publications(self._base.settings, self._base.registry, agency, reader)
+            known = self._services[agency.id] = Service(self._base.settings, agency, reader, publications)
+        return known
 
 
 def _shown(authorization: str) -> tuple[str | None, str] | None:
@@ -71,12 +141,12 @@ def _shown(authorization: str) -> tuple[str | None, str] | None:
     return (name, key) if colon and name and key and name != PUBLIC.id else None
 
 
-def _holder(holders: Sequence[tuple[str, str]], key: str) -> str | None:
+def _holder(holders: Sequence[Holder], key: str) -> Holder | None:
     """Whose key it is. Every digest is compared, each in constant time, so that the time tells nothing."""
     wanted, found = digest(key), None
-    for agency, sha256 in holders:
-        if compare_digest(sha256, wanted):
-            found = agency
+    for holder in holders:
+        if compare_digest(holder.sha256, wanted):
+            found = holder
     return found
 
 
@@ -92,20 +162,23 @@ class Doorkeeper:
             return
         request = Request(scope, receive)
         authorization = request.headers.get("authorization")
+        agencies: Agencies = request.app.state.agencies
         if authorization is None:
+            if not request.url.path.startswith("/static/"):
+                request.state.service = await agencies.anonymous()
             await self._app(scope, receive, send)
             return
         try:
-            service = await request.app.state.agencies.known(authorization)
+            caller = await agencies.known(authorization)
         except SdiError as error:
             await problems.of_error(request, error)(scope, receive, send)
             return
-        if service is None:
+        if caller is None:
             log.warning("wrong key", path=request.url.path)
             refused = "The key opens nothing."
             await problems.answer(request, 401, "Unauthorized", refused, CHALLENGE)(scope, receive, send)
             return
-        request.state.service = service
+        request.state.service, request.state.member = caller.service, caller.member
 
         async def private(message: Message) -> None:
             if message["type"] == "http.response.start":

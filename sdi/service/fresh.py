@@ -19,7 +19,6 @@ from typing import Any
 from starlette.requests import Request
 from starlette.responses import Response
 
-from sdi.access import PUBLIC
 from sdi.contract.layer import Layer
 from sdi.service.asked import Asked
 from sdi.service.hangup import unless_gone
@@ -98,7 +97,7 @@ def cache_control(service: Service, layer: Layer | None = None) -> str:
     """Who may keep an answer, and for how long."""
     if layer is not None and layer.sharing.level == "steward":
         return SECRET
-    return OPEN if service.agency == PUBLIC else OWN
+    return OPEN if service.agency.public else OWN
 
 
 def validated(endpoint: Callable[..., Awaitable[Response]]) -> Callable[..., Awaitable[Response]]:

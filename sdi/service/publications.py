@@ -18,7 +18,7 @@ import structlog
 from starlette.concurrency import run_in_threadpool
 
 from sdi import __version__
-from sdi.access import PUBLIC, Agency, sees
+from sdi.access import Agency, sees
 from sdi.contract import quality
 from sdi.contract.layer import Layer
 from sdi.contract.registry import Registry, read_registry
@@ -147,7 +147,7 @@ class Publications:
 
     def _own(self) -> dict[str, Layer]:
         """The layers that who asks collects, and of which they see the quality collections."""
-        if self._agency == PUBLIC:
+        if self._agency.public:
             return {}
         return {name: layer for name, layer in self.registry.layers.items() if layer.steward.id == self._agency.id}
 

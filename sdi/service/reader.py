@@ -23,7 +23,6 @@ from sdi.service.page import Page, Part
 from sdi.service.texts import Texts
 from sdi.settings import Settings
 from sdi.store import (
-    agency,
     engine,
     features,
     forms,
@@ -39,6 +38,7 @@ from sdi.store import (
 from sdi.store.forms import Form
 from sdi.store.ledger import Publication
 from sdi.store.quality import Rate
+from sdi.store.sharing import register
 from sdi.store.statement import Statement, fetched
 
 PATIENCE = 2.0
@@ -259,9 +259,9 @@ class Reader:
         """The quality collections of these layers; only the stewards' role reads them."""
         return await run_in_threadpool(self._ask, lambda connection: quality.publications(connection, layers))
 
-    async def holders(self) -> list[tuple[str, str]]:
-        """(agency, digest) of every key that opens something now; only the stewards' role reads them."""
-        return await run_in_threadpool(self._ask, agency.holders)
+    async def register(self) -> register.Register:
+        """The agencies, their keys and grants; only the stewards' role reads them."""
+        return await run_in_threadpool(self._ask, register.read)
 
     def _ask(self, question: Callable[[Any], Any]) -> Any:
         try:

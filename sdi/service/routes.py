@@ -15,7 +15,6 @@ from starlette.responses import FileResponse, HTMLResponse, JSONResponse, Redire
 from starlette.routing import BaseRoute, Match, Route
 from starlette.types import Scope
 
-from sdi.access import PUBLIC
 from sdi.contract.elements import element
 from sdi.contract.layer import Layer
 from sdi.errors import NotFound, SdiError, nearest
@@ -277,7 +276,7 @@ async def dossier_of(request: Request, path: str, feature: str) -> Response:
 async def sign_in(request: Request) -> Response:
     """Where a person's browser asks for an agency's key: other addresses never ask, they do not tell what they hide."""
     service = service_of(request)
-    if service.agency == PUBLIC:
+    if service.agency.public:
         asks = "Give the agency as user name and its key as password."
         return problems.answer(request, 401, "Unauthorized", asks, CHALLENGE)
     return RedirectResponse(links.address(service.url, "collections"), 303)

@@ -59,9 +59,3 @@ def revoke(connection: Connection, agency: str, key_id: int | None = None) -> in
     if not count:
         raise NotFound(f"'{agency}' has no such key that opens anything.", hint="See 'sdi agency keys'.")
     return count
-
-
-def holders(connection: Connection) -> list[tuple[str, str]]:
-    """(agency, digest) of every key that opens something now."""
-    rows = connection.execute("SELECT agency, sha256 FROM sdi.agency_key WHERE revoked_at IS NULL")
-    return [(row[0], row[1]) for row in rows]

@@ -1,0 +1,48 @@
+"""What one agency may do with one layer: which fields, rows and area, how exactly, for how long, on which ground."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import date
+from typing import Literal
+
+from sdi.contract.layer import Privacy
+
+Action = Literal["read", "export", "load", "edit", "approve"]
+ACTIONS: tuple[Action, ...] = ("read", "export", "load", "edit", "approve")
+Precision = Literal["exact", "generalised", "centroid", "none"]
+"""How exactly the place of a feature is told: as stored; each vertex on a grid of so many metres; its centre; not."""
+
+
+@dataclass(frozen=True)
+class Grant:
+    """One permission; several of one agency for one layer add up, feature by feature."""
+
+    grant_id: int
+    agency: str
+    layer: str
+    classes: frozenset[Privacy] = frozenset({"open"})
+    """The privacy classes of the attributes that it shows. With `restricted` it also shows the features that the
+    contract withholds from the public."""
+    attributes: tuple[str, ...] | None = None
+    """Of these classes only these attributes; None: all."""
+    rows: str | None = None
+    """CQL2 text that a feature must fulfil; it may name every stored attribute. None: every feature."""
+    communes: tuple[str, ...] | None = None
+    """Codes of the administrative units in which a feature must lie; None: anywhere."""
+    polygon: str | None = None
+    """GeoJSON geometry in CRS84 (x = longitude, degrees) that a feature must meet; None: anywhere."""
+    precision: Precision = "exact"
+    metres: float = 0.0
+    """For `generalised`: the step of the grid, metres."""
+    actions: frozenset[Action] = frozenset({"read"})
+    valid_from: date | None = None
+    """The first day, in Viet Nam; None: since ever."""
+    valid_to: date | None = None
+    """The first day on which it holds no longer; None: until it is revoked."""
+    legal_basis: str | None = None
+    purpose: str | None = None
+
+    def holds(self, day: date) -> bool:
+        """Whether the day lies in its time."""
+        return (self.valid_from is None or self.valid_from <= day) and (self.valid_to is None or day < self.valid_to)

@@ -1,0 +1,122 @@
+"""The rule: what of a layer exists for an agency, put together from the contract's sharing and the agency's grants."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+
+from sdi.access.agency import Agency
+from sdi.access.grant import Action, Grant, Precision
+from sdi.contract.layer import Layer
+
+
+@dataclass(frozen=True)
+class Part:
+    """What one permission shows: of which features, which attributes, how exactly their place."""
+
+    attributes: frozenset[str]
+    rows: tuple[str, ...] = ()
+    """CQL2 texts that a feature must fulfil, all of them; an unknown answer shows nothing."""
+    communes: tuple[str, ...] | None = None
+    polygon: str | None = None
+    precision: Precision = "exact"
+    metres: float = 0.0
+
+    @property
+    def everywhere(self) -> bool:
+        """Whether it shows every feature."""
+        return not self.rows and self.communes is None and self.polygon is None
+
+
+@dataclass(frozen=True)
+class Rule:
+    """`parts`: a feature exists for who asks if one of them shows it. None: neither does the layer."""
+
+    attributes: tuple[str, ...]
+    """Those that some part shows, in the contract's order."""
+    parts: tuple[Part, ...]
+    actions: frozenset[Action]
+
+    @property
+    def whole(self) -> bool:
+        """Whether every feature exists with every one of the attributes, and is where it is."""
+        return any(part.everywhere and part.precision == "exact" and part.attributes >= set(self.attributes)
+                   for part in self.parts)  # fmt: skip
+
+
+def rule_of(agency: Agency, layer: Layer) -> Rule:
+    """What of the layer exists for who asks."""
+    return _rule(agency, _Itself(layer))
+
+
+def sees(agency: Agency, layer: Layer) -> bool:
+    """Whether the layer exists for who asks; what is the steward's alone, for an agency that showed its key."""
+    if layer.sharing.level == "steward":
+        return not agency.public and agency.id == layer.steward.id
+    return bool(rule_of(agency, layer).parts)
+
+
+def visible(agency: Agency, layer: Layer) -> tuple[str, ...]:
+    """The names of the attributes that exist for who asks, in the contract's order; personal ones exist for nobody."""
+    return rule_of(agency, layer).attributes
+
+
+def row_filter(agency: Agency, layer: Layer) -> str | None:
+    """CQL2 text that a feature must fulfil to exist for who has no grant for the layer; None: every feature does.
+
+    The contract's `withhold` names what the public does not see. Where an empty attribute leaves it open whether a
+    feature is withheld, the feature is not shown.
+    """
+    withhold = layer.sharing.withhold
+    return f"NOT ({withhold})" if withhold and agency.ungranted else None
+
+
+@dataclass(frozen=True, eq=False)
+class _Itself:
+    """A layer as a key: equal to itself alone, for contracts that are read again are other ones."""
+
+    layer: Layer
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Itself) and other.layer is self.layer
+
+    def __hash__(self) -> int:
+        return id(self.layer)
+
+
+@lru_cache(maxsize=2000)
+def _rule(agency: Agency, of: _Itself) -> Rule:
+    layer = of.layer
+    granted = [grant for grant in agency.grants if grant.layer == layer.id]
+    parts, actions = _default(agency, layer), set[Action]()
+    if parts:
+        actions |= {"read", "export"}
+    for grant in granted:
+        actions |= grant.actions
+        if "read" in grant.actions:
+            parts.append(_granted(layer, grant))
+    shown = frozenset[str]().union(*(part.attributes for part in parts))
+    names = tuple(attribute.name for attribute in layer.stored if attribute.name in shown)
+    return Rule(names, tuple(dict.fromkeys(parts)), frozenset(actions))
+
+
+def _default(agency: Agency, layer: Layer) -> list[Part]:
+    """What the contract shows to who asks, without a grant."""
+    level = layer.sharing.level
+    own = level == "steward" and agency.id == layer.steward.id
+    if not own and level not in agency.classes:
+        return []
+    names = frozenset(attribute.name for attribute in layer.stored if attribute.privacy in agency.classes)
+    withheld = row_filter(agency, layer)
+    return [Part(names, () if withheld is None else (withheld,))]
+
+
+def _granted(layer: Layer, grant: Grant) -> Part:
+    named = None if grant.attributes is None else set(grant.attributes)
+    names = frozenset(
+        attribute.name for attribute in layer.stored
+        if attribute.privacy in grant.classes and (named is None or attribute.name in named)
+    )  # fmt: skip
+    withhold = layer.sharing.withhold if "restricted" not in grant.classes else None
+    rows = (*((f"NOT ({withhold})",) if withhold else ()), *((grant.rows,) if grant.rows else ()))
+    return Part(names, rows, grant.communes, grant.polygon, grant.precision, grant.metres)

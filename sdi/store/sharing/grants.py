@@ -1,0 +1,119 @@
+"""Giving and taking back what agencies may do with layers. Nothing is deleted: what ended says when, by whom, why."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from psycopg.rows import dict_row
+
+from sdi.access import Grant
+from sdi.contract.layer import Layer
+from sdi.errors import NotFound, UsageError, nearest
+from sdi.store import cql, engine
+from sdi.store.engine import Connection
+from sdi.store.sharing.register import grant_of
+
+
+@dataclass(frozen=True)
+class Given:
+    """A grant with what became of it."""
+
+    grant: Grant
+    given_at: datetime
+    given_by: str
+    revoked_at: datetime | None
+    revoked_by: str | None
+    revoked_why: str | None
+
+
+def give(connection: Connection, layer: Layer, grant: Grant) -> int:
+    """Enter a grant (its `grant_id` is not looked at); its number. `connection`: an owner's.
+
+    Raises UsageError, NotFound for what the layer or the register does not have.
+    """
+    checked(layer, grant)
+    values: dict[str, Any] = {name: getattr(grant, name) for name in _COLUMNS}
+    values |= {name: sorted(values[name]) for name in ("classes", "actions")}
+    values |= {name: None if values[name] is None else list(values[name]) for name in ("attributes", "communes")}
+    with engine.translated(), connection.transaction():
+        if connection.execute("SELECT FROM sdi.agency WHERE id = %s AND merged_into IS NULL", [grant.agency]).rowcount:
+            row = connection.execute(
+                "INSERT INTO sdi.grant (agency, layer, classes, attributes, rows, communes, polygon, precision, metres,"
+                " actions, valid_from, valid_to, legal_basis, purpose) VALUES (%(agency)s, %(layer)s, %(classes)s,"
+                " %(attributes)s, %(rows)s, %(communes)s, ST_SetSRID(ST_GeomFromGeoJSON(%(polygon)s), 4326),"
+                " %(precision)s, %(metres)s, %(actions)s, %(valid_from)s, %(valid_to)s, %(legal_basis)s, %(purpose)s)"
+                " RETURNING grant_id",
+                values,
+            ).fetchone()
+            assert row is not None
+            return int(row[0])
+    raise NotFound(f"There is no agency '{grant.agency[:100]}'.", hint="See 'sdi agencies list'.")
+
+
+_COLUMNS = (
+    "agency", "layer", "classes", "attributes", "rows", "communes", "polygon", "precision", "metres", "actions",
+    "valid_from", "valid_to", "legal_basis", "purpose",
+)  # fmt: skip
+
+
+def checked(layer: Layer, grant: Grant) -> None:
+    """Raises UsageError for a grant that the layer cannot be shown by."""
+    names = [attribute.name for attribute in layer.stored]
+    for name in grant.attributes or ():
+        if name not in names:
+            raise UsageError(f"'{layer.id}' has no attribute '{name[:100]}' to share.{nearest(name, names)}")
+    if layer.sharing.level == "steward":
+        raise UsageError(f"'{layer.id}' is its steward's alone.")
+    if grant.rows is not None:
+        cql.parse_filter(grant.rows, "cql2-text", layer, names)
+    if grant.precision == "generalised" and grant.metres <= 0:
+        raise UsageError("A generalised place needs the step of its grid in metres.", hint="Say --metres 50.")
+    if grant.polygon is not None:
+        _checked_polygon(grant.polygon)
+    if grant.valid_from is not None and grant.valid_to is not None and grant.valid_to <= grant.valid_from:
+        raise UsageError("The grant ends before it begins.")
+
+
+def _checked_polygon(text: str) -> None:
+    try:
+        told = json.loads(text)
+    except ValueError:
+        told = None
+    if not isinstance(told, dict) or told.get("type") not in ("Polygon", "MultiPolygon"):
+        raise UsageError(
+            "The area is no polygon.", hint="Give a GeoJSON geometry, Polygon or MultiPolygon, in longitude, latitude."
+        )
+
+
+def revoke(connection: Connection, grant_id: int, why: str) -> None:
+    """Take a grant back, at once. Raises NotFound where it does not stand."""
+    with engine.translated():
+        count = connection.execute(
+            "UPDATE sdi.grant SET revoked_at = clock_timestamp(), revoked_by = session_user, revoked_why = %s"
+            " WHERE grant_id = %s AND revoked_at IS NULL",
+            [why, grant_id],
+        ).rowcount
+    if not count:
+        raise NotFound(f"There is no grant {grant_id} that stands.", hint="See 'sdi agencies list --grants'.")
+
+
+def given(
+    connection: Connection, *, agency: str | None = None, layer: str | None = None, revoked: bool = False
+) -> Sequence[Given]:
+    """The grants that stand, or all that ever did, the oldest first."""
+    with engine.translated(), connection.cursor(row_factory=dict_row) as cursor:
+        rows = cursor.execute(
+            "SELECT *, ST_AsGeoJSON(polygon, 9, 0) AS polygon FROM sdi.grant"
+            " WHERE (%(agency)s::text IS NULL OR agency = %(agency)s)"
+            " AND (%(layer)s::text IS NULL OR layer = %(layer)s) AND (revoked_at IS NULL OR %(revoked)s)"
+            " ORDER BY grant_id",
+            {"agency": agency, "layer": layer, "revoked": revoked},
+        ).fetchall()
+    return [Given(grant_of(row), **{name: row[name] for name in _ENDS}) for row in rows]
+
+
+_ENDS = ("given_at", "given_by", "revoked_at", "revoked_by", "revoked_why")

@@ -1,0 +1,97 @@
+"""The register of agencies as the service holds it: who is known by which key, and what each was granted."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from datetime import UTC, date, datetime, time, timedelta, timezone
+from typing import Any
+
+from psycopg.rows import dict_row
+
+from sdi.access import PUBLIC, Agency, Grant
+from sdi.store.engine import Connection
+
+_VIETNAM = timezone(timedelta(hours=7))
+
+
+@dataclass(frozen=True)
+class Holder:
+    """Who a key belongs to. `member`: the name it was given, a person's or a machine's."""
+
+    agency: str
+    sha256: str
+    member: str | None
+
+
+@dataclass(frozen=True)
+class Register:
+    """As it is now. `until`: when some of it begins or ends by itself; None: nothing does."""
+
+    agencies: Mapping[str, Agency] = field(default_factory=dict)
+    holders: tuple[Holder, ...] = ()
+    successors: Mapping[str, str] = field(default_factory=dict)
+    """Of an agency that was merged into another: which."""
+    until: datetime | None = None
+
+    def agency(self, name: str) -> Agency:
+        """An agency by its id, or by the id of one that was merged into it; the public for an unknown one has no
+        grants.
+        """
+        return self.agencies.get(self.successors.get(name, name)) or Agency(name)
+
+
+def read(connection: Connection) -> Register:
+    """The register at this instant. `connection`: of the stewards' role."""
+    now = datetime.now(UTC)
+    with connection.cursor(row_factory=dict_row) as cursor:
+        agencies = cursor.execute("SELECT id, merged_into FROM sdi.agency").fetchall()
+        keys = cursor.execute(
+            "SELECT agency, sha256, name, expires_at FROM sdi.agency_key WHERE revoked_at IS NULL"
+        ).fetchall()
+        grants = cursor.execute(
+            "SELECT *, ST_AsGeoJSON(polygon, 9, 0) AS polygon FROM sdi.grant WHERE revoked_at IS NULL ORDER BY grant_id"
+        ).fetchall()
+    successors = _successors({row["id"]: row["merged_into"] for row in agencies})
+    today = now.astimezone(_VIETNAM).date()
+    given: dict[str, list[Grant]] = defaultdict(list)
+    for grant in map(grant_of, grants):
+        if grant.holds(today):
+            given[successors.get(grant.agency, grant.agency)].append(grant)
+    names = {row["id"] for row in agencies} - successors.keys() | {PUBLIC.id}
+    return Register(
+        {name: Agency(name, grants=tuple(given[name])) for name in sorted(names)},
+        tuple(Holder(str(successors.get(row["agency"], row["agency"])), row["sha256"], row["name"]) for row in keys
+              if row["expires_at"] is None or row["expires_at"] > now),
+        successors,
+        _until(now, grants, [row["expires_at"] for row in keys]),
+    )  # fmt: skip
+
+
+def grant_of(row: Mapping[str, Any]) -> Grant:
+    """A row of `sdi.grant`, its polygon as GeoJSON text."""
+    told = {each.name: row[each.name] for each in fields(Grant)}
+    told |= {name: frozenset(told[name]) for name in ("classes", "actions")}
+    told |= {name: None if told[name] is None else tuple(told[name]) for name in ("attributes", "communes")}
+    return Grant(**told)
+
+
+def _successors(merged: Mapping[str, str | None]) -> dict[str, str]:
+    """Of each merged agency the one in which it came to its end, however often that was merged again."""
+    found: dict[str, str] = {}
+    for name in merged:
+        last, seen = name, {name}
+        while (following := merged.get(last)) is not None and following not in seen:
+            last = following
+            seen.add(last)
+        if last != name:
+            found[name] = last
+    return found
+
+
+def _until(now: datetime, grants: list[dict[str, Any]], expiries: list[datetime | None]) -> datetime | None:
+    days: list[date | None] = [day for row in grants for day in (row["valid_from"], row["valid_to"])]
+    moments = [datetime.combine(day, time(), _VIETNAM) for day in days if day is not None]
+    moments += [moment for moment in expiries if moment is not None]
+    return min((moment for moment in moments if moment > now), default=None)
