@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import os
+import re
+from ipaddress import ip_network
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
-from pydantic import Field, SecretStr, ValidationError
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic import Field, SecretStr, ValidationError, field_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from sdi.errors import SettingError
 
 ROOT = Path(__file__).resolve().parents[1]
+Listed = Annotated[tuple[str, ...], NoDecode]
+"""Written with commas between."""
 
 
 class Settings(BaseSettings):
@@ -45,14 +49,52 @@ class Settings(BaseSettings):
     """Connections a worker process holds at most."""
     statement_timeout: float = Field(20.0, gt=0)
     """Seconds after which a query of the service is cancelled."""
+    slow_share: float = Field(0.05, gt=0, le=1)
+    """Seconds a second of slow queries that one worker gives one caller, after a burst of 30, while others are served;
+    1: as many as its places allow."""
     kept_text: int = Field(64, ge=0)
     """Megabytes of rendered features that a worker process keeps; 0: every answer is rendered anew."""
     default_limit: int = Field(1000, ge=1)
     max_limit: int = Field(10_000, ge=1)
+    trusted_proxies: Listed = ()
+    """Addresses and networks whose `X-Forwarded-For` is believed; of everybody else it is what anyone may write."""
+    rate_public: float = Field(0.0, ge=0)
+    """Requests a second that one worker answers an address of the public, on average; 0: as many as come."""
+    rate_agency: float = Field(0.0, ge=0)
+    """The same for an agency that shows its key, whatever its addresses."""
+    burst: int = Field(200, ge=1)
+    """Requests that may come at once before the rate is felt."""
+    quota: int = Field(0, ge=0)
+    """Megabytes a day (UTC) that one worker sends one caller; 0: any number."""
+    origins: Listed = ("*",)
+    """Other sites whose scripts may read the answers (CORS): `https://map.example.vn,…`. `*`: every site, without a
+    key; named ones may send a key that they were given. A browser's own credentials go to none."""
+    hsts: int = Field(0, ge=0)
+    """Seconds for which browsers are to come by HTTPS only (Strict-Transport-Security); 0: not said."""
     read_timeout: float = Field(900.0, gt=0)
     """Seconds that reading one delivery may take."""
     read_memory: int = Field(8 * 1024**3, ge=2**28)
     """Bytes of address space of the process that reads a delivery."""
+
+    @field_validator("trusted_proxies", "origins", mode="before")
+    @classmethod
+    def _parted(cls, value: Any) -> Any:
+        return tuple(filter(None, map(str.strip, value.split(",")))) if isinstance(value, str) else value
+
+    @field_validator("trusted_proxies")
+    @classmethod
+    def _networks(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for each in value:
+            ip_network(each, strict=False)
+        return value
+
+    @field_validator("origins")
+    @classmethod
+    def _origins(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        """Every site, or named ones; both at once would let a key be sent from anywhere."""
+        if value != ("*",) and not all(re.fullmatch(r"https?://[A-Za-z0-9.\-\[\]:]+", each) for each in value):
+            raise ValueError("either *, or origins such as https://map.example.vn with commas between")
+        return value
 
 
 def read_settings() -> Settings:

@@ -9,7 +9,6 @@ from pathlib import Path
 from fastapi import FastAPI
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
-from starlette.middleware.cors import CORSMiddleware
 from starlette.staticfiles import StaticFiles
 
 from sdi.access import PUBLIC, Agency
@@ -24,6 +23,9 @@ from sdi.service.reader import Reader
 from sdi.service.state import Service
 from sdi.service.tiles.cache import Tiles
 from sdi.service.tiles.changes import Known
+from sdi.service.wall.callers import Gate, Turnstile
+from sdi.service.wall.headers import Headers, other_sites
+from sdi.service.wall.limits import Limits
 from sdi.settings import Settings, read_settings
 from sdi.store import engine
 
@@ -55,12 +57,14 @@ def create_app(settings: Settings, registry: Registry, *, url: str | None = None
         # A URL with a slash too many is another URL; a redirect would also lose the public address behind a proxy.
         redirect_slashes=False,
         middleware=[
+            Middleware(Headers, settings=settings),
             Middleware(observe.Observe, metrics=metrics),
+            Middleware(Limits),
             Middleware(Compressed),
-            Middleware(CORSMiddleware, allow_origins=["*"], allow_methods=["GET", "HEAD", "OPTIONS"],
-                       expose_headers=["Link", "Content-Crs", "Content-Language", "ETag", "X-Request-Id",
-                                       "OGC-NumberReturned", "OGC-NumberMatched", "Repr-Digest"]),
+            other_sites(settings),
+            Middleware(Gate, settings=settings),
             Middleware(agencies.Doorkeeper),
+            Middleware(Turnstile, settings=settings),
         ],
     )  # fmt: skip
     app.state.service = Service(settings, agency, reader, Publications(settings, registry, agency, reader))

@@ -4,11 +4,15 @@ A pool alone serves who comes first, so a few slow filters hold all of it, and a
 query goes by one of three lanes. QUICK ones, found by an index and small, wait for nothing but a connection. SLOW ones
 may search a whole layer, and together hold at most half of the connections. LONG ones send more than is held in memory,
 as fast as their client reads; they go by the slow lane too, and hold at most half of that.
+
+On the two narrow lanes turns go round by caller, and nobody holds more than half of their places; who has had more than
+a share of their time waits while others are served (`sdi.service.wall.turns`).
 """
 
 from __future__ import annotations
 
 import asyncio
+import time
 from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -16,6 +20,7 @@ from enum import Enum
 
 from sdi.contract.query import FeatureQuery
 from sdi.errors import Overloaded
+from sdi.service.wall.turns import CALLER, Shares, Turns
 
 HELD = 2000
 """Features of a page that is read whole before it is sent, so that a slow client holds no connection."""
@@ -23,6 +28,8 @@ FEW = 1000
 """Features that an offset may skip on the quick lane."""
 PATIENCE = 10.0
 """Seconds that a query waits for its turn."""
+BURST = 30.0
+"""Seconds of slow work that a caller may have before its share is felt."""
 
 
 class Lane(Enum):
@@ -47,11 +54,15 @@ def seconds(lane: Lane, statement_timeout: float) -> float:
 
 
 class Lanes:
-    """The lanes of one pool of `size` connections. `running`, `most`, `waiting`: queries by lane, now and at most."""
+    """The lanes of one pool of `size` connections. `running`, `most`, `waiting`: queries by lane, now and at most.
 
-    def __init__(self, size: int) -> None:
+    `share`: the part of one connection's time that a caller may have for slow work while others are served.
+    """
+
+    def __init__(self, size: int, share: float = 1.0) -> None:
         self.places = {Lane.SLOW: max(1, size // 2), Lane.LONG: max(1, size // 4)}
-        self._free = {lane: asyncio.Semaphore(places) for lane, places in self.places.items()}
+        self.shares = Shares(share, BURST)
+        self.turns = {lane: Turns(places, max(1, places // 2), self.shares.may) for lane, places in self.places.items()}
         self.running: Counter[Lane] = Counter()
         self.waiting: Counter[Lane] = Counter()
         self.most: Counter[Lane] = Counter()
@@ -59,9 +70,12 @@ class Lanes:
     @asynccontextmanager
     async def turn(self, lane: Lane) -> AsyncIterator[None]:
         """Wait for a place on a lane, and hold it. Raises Overloaded after PATIENCE."""
+        caller = CALLER.get()
+        self.shares.seen(caller)
         async with AsyncExitStack() as held:
             if lane is not Lane.QUICK:
-                await self._entered(lane, held)
+                await self._entered(lane, caller, held)
+                held.callback(self._spend, caller, time.monotonic())
             self.running[lane] += 1
             self.most[lane] = max(self.most[lane], self.running[lane])
             try:
@@ -69,13 +83,16 @@ class Lanes:
             finally:
                 self.running[lane] -= 1
 
-    async def _entered(self, lane: Lane, held: AsyncExitStack) -> None:
+    def _spend(self, caller: str, since: float) -> None:
+        self.shares.spend(caller, time.monotonic() - since)
+
+    async def _entered(self, lane: Lane, caller: str, held: AsyncExitStack) -> None:
         self.waiting[lane] += 1
         try:
             async with asyncio.timeout(PATIENCE):
                 # The narrower lane first: who waits there holds no place on the other.
                 for passed in (Lane.LONG, Lane.SLOW) if lane is Lane.LONG else (Lane.SLOW,):
-                    await held.enter_async_context(self._free[passed])
+                    await held.enter_async_context(self.turns[passed].place(caller))
         except TimeoutError:
             raise Overloaded("Too many slow requests are under way.", hint="Try again in a moment.") from None
         finally:

@@ -29,6 +29,8 @@ FILTER_LANGUAGES = ("cql2-text", "cql2-json")
 REPEATED = 1000
 """Characters of a filter up to which it is kept as it was read."""
 LARGEST = 2**63 - 1
+MOST_KEYS = 8
+"""Attributes to sort by."""
 
 
 @dataclass(frozen=True)
@@ -238,6 +240,8 @@ def _sort(layer: Layer, agency: Agency, parameters: Mapping[str, str]) -> tuple[
         if name not in sortable:
             raise BadRequest(f"sortby: '{name}' cannot be sorted by.{nearest(name, sortable)}")
         keys.append((name, descending))
+        if len(keys) > MOST_KEYS or name in (key for key, _ in keys[:-1]):
+            raise BadRequest(f"sortby: at most {MOST_KEYS} attributes, each once.")
     return tuple(keys)
 
 

@@ -57,7 +57,7 @@ class Reader:
             url, size=settings.pool_size, statement_timeout=settings.statement_timeout, role=role, at_hand=at_hand
         )
         self._statement_timeout = settings.statement_timeout
-        self.lanes = Lanes(settings.pool_size)
+        self.lanes = Lanes(settings.pool_size, settings.slow_share)
         self.cursors: Cursors | None = None
         self._texts = Texts(settings.kept_text * 2**20) if settings.kept_text else None
         # The ledger has its own connection, so that slow filters never delay a look at what is published.

@@ -10,13 +10,15 @@ from typing import Any, Literal
 from sdi.contract.layer import Attribute, Layer
 from sdi.errors import BadRequest, nearest
 from sdi.store import cql_literal
-from sdi.store.cql_place import FilterCrs, box, geometry
+from sdi.store.cql_place import FilterCrs, box, geometry, vertices
 
 MAX_DEPTH = 40
 """Operators within operators."""
 MAX_NODES = 2_000
 MAX_ARITHMETIC = 100
 """Arithmetic operators in one filter: with numbers of at most 308 digits no result outgrows PostgreSQL's numeric."""
+MAX_VERTICES = 20_000
+"""Of all geometries together, as they are handed to the database."""
 
 Kind = Literal["number", "text", "boolean", "date", "datetime", "list", "geometry", "interval"]
 Typed = tuple[Any, Kind]
@@ -62,6 +64,7 @@ class Checker:
         self._attributes = {name: layer[name] for name in layer.by_name if name in names}
         self._nodes = 0
         self._arithmetic = 0
+        self._vertices = 0
         self._rules: dict[str, Callable[[str, list[Any], int], Typed]] = {
             "and": self._logical,
             "or": self._logical,
@@ -116,10 +119,17 @@ class Checker:
             return self._interval(node["interval"], depth)
         if "bbox" in node:
             bounds = node["bbox"]
-            return box(bounds if isinstance(bounds, list) else [], self._crs), "geometry"
+            return self._place(box(bounds if isinstance(bounds, list) else [], self._crs))
         if "type" in node:
-            return geometry(node, self._crs), "geometry"
+            return self._place(geometry(node, self._crs))
         raise BadRequest("The filter has an object that is no expression of CQL2.", hint="See OGC 21-065, Annex C.")
+
+    def _place(self, shape: dict[str, Any]) -> Typed:
+        """Each literal is bounded already; this bounds a thousand of them, each bent along a grid."""
+        self._vertices += vertices(shape)
+        if self._vertices > MAX_VERTICES:
+            raise BadRequest(f"The geometries of the filter have more than {MAX_VERTICES:,} vertices together.")
+        return shape, "geometry"
 
     def _operation(self, node: dict[str, Any], depth: int) -> Typed:
         given, arguments = node["op"], node.get("args")

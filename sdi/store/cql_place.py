@@ -110,6 +110,19 @@ def _as_geojson(shape: shapely.Geometry) -> dict[str, Any]:
     return decoded
 
 
+def vertices(shape: dict[str, Any]) -> int:
+    """The vertices of a GeoJSON geometry."""
+    return _positions(shape.get("geometries", shape.get("coordinates")))
+
+
+def _positions(node: Any) -> int:
+    if isinstance(node, dict):
+        return vertices(node)
+    if not isinstance(node, list) or not node:
+        return 0
+    return sum(map(_positions, node)) if isinstance(node[0], list | dict) else 1
+
+
 def _depth(node: Any, level: int = 0) -> int:
     """How deep lists and objects nest; stops counting at 10."""
     if level > 9 or not isinstance(node, list | dict):

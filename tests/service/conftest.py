@@ -34,6 +34,7 @@ from sdi.contract.registry import Registry, read_registry
 from sdi.contract.report import Report
 from sdi.national import vn2000
 from sdi.service import create_app
+from sdi.service.wall.protocol import Guarded
 from sdi.settings import Settings
 from sdi.store import derived, engine, ledger, loader, migrate
 
@@ -234,7 +235,10 @@ class served:
         self.settings = Settings(url=url, **told)
         app = create_app(self.settings, registry, url=database)
         also(app)
-        config = uvicorn.Config(app, host="127.0.0.1", port=port, log_level="warning", access_log=False)
+        config = uvicorn.Config(
+            app, host="127.0.0.1", port=port, log_level="warning", access_log=False, http=Guarded, ws="none",
+            proxy_headers=False,
+        )  # fmt: skip
         self._server = uvicorn.Server(config)
         self._thread = threading.Thread(target=self._server.run, daemon=True)
         self.town = Town(url, database, registry, self.settings)
@@ -284,6 +288,7 @@ def served_apart(town: Town, workers: int = 1, **said: str) -> Iterator[Town]:
         "--log-level",
         "warning",
         "--no-access-log",
+        "--no-proxy-headers",
     ]
     process = subprocess.Popen(command, env=environment, cwd=ROOT, stderr=subprocess.DEVNULL)
     apart = Town(url, town.database, town.registry, town.settings, process.pid)

@@ -193,15 +193,16 @@ def lanes_of(app: FastAPI) -> Lanes:
 def test_slow_filters_delay_nothing_small(crowd: tuple[Town, FastAPI]) -> None:
     town, app = crowd
     lanes = lanes_of(app)
+    each = lanes.turns[Lane.SLOW].each
     with ThreadPoolExecutor(24) as clients, locked(town):
         slow = [clients.submit(town.ask, SLOW) for _ in range(20)]
-        seconds_until(lambda: lanes.waiting[Lane.SLOW] == 20 - lanes.places[Lane.SLOW])
-        assert lanes.running[Lane.SLOW] == lanes.places[Lane.SLOW] < town.settings.pool_size
+        seconds_until(lambda: lanes.waiting[Lane.SLOW] == 20 - each)
+        assert lanes.running[Lane.SLOW] == each < lanes.places[Lane.SLOW] < town.settings.pool_size
         for path in ("/conformance", SMALL, "/collections/works/items/02", "/collections", "/health", SMALL):
             assert town.ask(path).status == 200
-            assert not any(each.done() for each in slow), path
-    assert [each.result().status for each in slow] == [200] * 20
-    assert lanes.most[Lane.SLOW] == lanes.places[Lane.SLOW]
+            assert not any(one.done() for one in slow), path
+    assert [one.result().status for one in slow] == [200] * 20
+    assert lanes.most[Lane.SLOW] == each
     assert lanes.running[Lane.SLOW] + lanes.waiting[Lane.SLOW] == 0
 
 
@@ -210,10 +211,10 @@ def test_long_answers_leave_room_for_filters(crowd: tuple[Town, FastAPI]) -> Non
     lanes = lanes_of(app)
     with ThreadPoolExecutor(10) as clients:
         sockets = [clients.submit(held_open, town) for _ in range(3)]
-        seconds_until(lambda: lanes.running[Lane.LONG] == lanes.places[Lane.LONG])
+        seconds_until(lambda: lanes.running[Lane.LONG] == lanes.turns[Lane.LONG].each)
         assert town.ask("/collections/works/items?filter=floors%3E0").status == 200
         assert town.ask(SMALL).status == 200
-        assert lanes.running[Lane.LONG] == lanes.places[Lane.LONG] < lanes.places[Lane.SLOW]
+        assert lanes.running[Lane.LONG] == lanes.turns[Lane.LONG].each < lanes.places[Lane.SLOW]
         for each in sockets:
             each.result().close()
     seconds_until(lambda: not lanes.running[Lane.LONG])
@@ -228,11 +229,12 @@ def held_open(town: Town) -> socket.socket:
 
 
 def test_who_waits_too_long_for_a_turn_is_told_so(crowd: tuple[Town, FastAPI], monkeypatch: pytest.MonkeyPatch) -> None:
-    town, _ = crowd
+    town, app = crowd
+    refused = 6 - lanes_of(app).turns[Lane.SLOW].each
     monkeypatch.setattr("sdi.service.lanes.PATIENCE", 0.2)
     with ThreadPoolExecutor(8) as clients, locked(town):
         slow = [clients.submit(town.ask, SLOW) for _ in range(6)]
-        seconds_until(lambda: sum(each.done() for each in slow) == 2)
+        seconds_until(lambda: sum(each.done() for each in slow) == refused)
         answers = [each.result() for each in slow if each.done()]
-    assert [answer.status for answer in answers] == [503, 503]
+    assert [answer.status for answer in answers] == [503] * refused
     assert json.loads(answers[0].body)["title"] == "The request takes too long"

@@ -1,0 +1,227 @@
+"""Who calls, and how often they may: an agency by its key, the public by address.
+
+A bucket of tokens for each caller: one a request, `burst` at most, refilled at the configured rate. Every worker
+process counts for itself, so a deployment of four workers answers up to four times the rate; what all of them may take
+together is the proxy's to say. Told as draft-ietf-httpapi-ratelimit-headers has it.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections import Counter, OrderedDict
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
+
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from sdi.access import PUBLIC
+from sdi.service import problems
+from sdi.service.state import service_of
+from sdi.service.wall.turns import CALLER, MOST
+from sdi.settings import Settings
+
+FREE = ("/health", "/metrics", "/static/")
+"""Addresses that cost nothing, or that must be answered in a rush too."""
+WRONG = 10
+"""Requests that a wrong key counts as."""
+_SITE = 64
+"""Bits of an IPv6 address that name a site; one household has 2^64 addresses."""
+
+Network = IPv4Network | IPv6Network
+
+
+@dataclass
+class Bucket:
+    tokens: float
+    since: float
+
+
+class Rates:
+    """The buckets of one worker process. `rate`: tokens a second; `burst`: what a bucket holds."""
+
+    def __init__(self, rate: float, burst: float, clock: Callable[[], float] = time.monotonic) -> None:
+        self.rate, self.burst = rate, burst
+        self._clock = clock
+        self._buckets: OrderedDict[str, Bucket] = OrderedDict()
+
+    def left(self, caller: str) -> float:
+        """Tokens that a caller has now."""
+        found = self._buckets.get(caller)
+        if found is None:
+            return self.burst
+        return min(self.burst, found.tokens + (self._clock() - found.since) * self.rate)
+
+    def take(self, caller: str, tokens: float = 1.0) -> bool:
+        """Take tokens where there is at least one. What is taken beyond is owed."""
+        left = self.left(caller)
+        if left < 1:
+            return False
+        self._buckets[caller] = Bucket(left - tokens, self._clock())
+        self._buckets.move_to_end(caller)
+        if len(self._buckets) > MOST:
+            self._buckets.popitem(last=False)
+        return True
+
+    def wait(self, caller: str) -> int:
+        """Whole seconds until there is a token again."""
+        return max(1, math.ceil((1 - self.left(caller)) / self.rate))
+
+    def headers(self, policy: str, caller: str) -> list[tuple[bytes, bytes]]:
+        """RateLimit-Policy and RateLimit: what a bucket holds and how long it takes to fill, and what is left."""
+        left = max(0.0, self.left(caller))
+        window, full = math.ceil(self.burst / self.rate), math.ceil((self.burst - left) / self.rate)
+        return [
+            (b"ratelimit-policy", f'"{policy}";q={int(self.burst)};w={window}'.encode()),
+            (b"ratelimit", f'"{policy}";r={int(left)};t={full}'.encode()),
+        ]
+
+
+class Quotas:
+    """Bytes that each caller was sent today (UTC), before compression. `most`: a day; 0: any number."""
+
+    def __init__(self, most: int, now: Callable[[], datetime] = lambda: datetime.now(UTC)) -> None:
+        self._most, self._now = most, now
+        self._day = now().date()
+        self._sent: Counter[str] = Counter()
+
+    def left(self, caller: str) -> bool:
+        if self._now().date() != self._day:
+            self._day, self._sent = self._now().date(), Counter()
+        return not self._most or self._sent[caller] < self._most
+
+    def sent(self, caller: str, size: int) -> None:
+        if not self._most:
+            return
+        self._sent[caller] += size
+        if len(self._sent) > 2 * MOST:
+            self._sent = Counter(dict(self._sent.most_common(MOST)))
+
+    def wait(self) -> int:
+        """Seconds until tomorrow."""
+        now = self._now()
+        tomorrow = datetime.combine(now.date() + timedelta(days=1), datetime.min.time(), UTC)
+        return max(1, math.ceil((tomorrow - now).total_seconds()))
+
+
+def trusted(networks: Sequence[str]) -> tuple[Network, ...]:
+    return tuple(ip_network(each, strict=False) for each in networks)
+
+
+def address_of(peer: str | None, forwarded: Sequence[str], proxies: Sequence[Network]) -> str:
+    """The client's address: of an IPv4 host or an IPv6 site; `local`: a socket of this machine.
+
+    `forwarded`: the X-Forwarded-For headers. They are read from the right, as far as a trusted proxy has written them;
+    what stands further left is what anyone may write, and is not believed.
+    """
+    found = _ip(peer)
+    if found is None:
+        return "local"
+    for text in reversed(",".join(forwarded).split(",")):
+        if not any(found in network for network in proxies):
+            break
+        before = _ip(text.strip())
+        if before is None:
+            break
+        found = before
+    return str(found) if isinstance(found, IPv4Address) else str(ip_network((found, _SITE), strict=False))
+
+
+def _ip(text: str | None) -> IPv4Address | IPv6Address | None:
+    try:
+        found = ip_address(text or "")
+    except ValueError:
+        return None
+    return getattr(found, "ipv4_mapped", None) or found
+
+
+def _shows_key(scope: Scope) -> bool:
+    named = {name for name, _ in scope["headers"]}
+    return not named.isdisjoint({b"authorization", b"x-api-key"}) or b"key=" in scope["query_string"]
+
+
+class Gate:
+    """ASGI middleware before the doorkeeper: finds the address, and slows down who tries keys."""
+
+    def __init__(self, app: ASGIApp, settings: Settings) -> None:
+        self._app = app
+        self._proxies = trusted(settings.trusted_proxies)
+        self._wrong = Rates(settings.rate_public, settings.burst) if settings.rate_public else None
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        request = Request(scope, receive)
+        peer = scope.get("client")
+        address = address_of(peer[0] if peer else None, request.headers.getlist("x-forwarded-for"), self._proxies)
+        request.state.address = address
+        wrong = self._wrong
+        if wrong is None or not _shows_key(scope):
+            await self._app(scope, receive, send)
+            return
+        if wrong.left(address) < 1:
+            await _refused(request, wrong.wait(address))(scope, receive, send)
+            return
+
+        async def watched(message: Message) -> None:
+            if message["type"] == "http.response.start" and message["status"] == 401:
+                wrong.take(address, WRONG)
+            await send(message)
+
+        await self._app(scope, receive, watched)
+
+
+class Turnstile:
+    """ASGI middleware behind the doorkeeper: counts each caller's requests and bytes, and says whose turn it is."""
+
+    def __init__(self, app: ASGIApp, settings: Settings) -> None:
+        self._app = app
+        kinds = {"public": settings.rate_public, "agency": settings.rate_agency}
+        self._rates = {kind: Rates(rate, settings.burst) for kind, rate in kinds.items() if rate}
+        self._quotas = Quotas(settings.quota * 10**6)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        request = Request(scope, receive)
+        agency = service_of(request).agency
+        kind = "public" if agency == PUBLIC else "agency"
+        # An address has signs that no agency's id has, so neither is ever taken for the other.
+        caller = f"@{request.state.address}" if agency == PUBLIC else agency.id
+        CALLER.set(caller)
+        rates = self._rates.get(kind)
+        if scope["path"].startswith(FREE):
+            rates = None
+        elif not self._quotas.left(caller):
+            await _spent(request, self._quotas.wait())(scope, receive, send)
+            return
+        elif rates is not None and not rates.take(caller):
+            refused = _refused(request, rates.wait(caller))
+            refused.raw_headers.extend(rates.headers(kind, caller))
+            await refused(scope, receive, send)
+            return
+
+        async def counted(message: Message) -> None:
+            if message["type"] == "http.response.start" and rates is not None:
+                message["headers"] = [*message.get("headers", []), *rates.headers(kind, caller)]
+            elif message["type"] == "http.response.body":
+                self._quotas.sent(caller, len(message.get("body", b"")))
+            await send(message)
+
+        await self._app(scope, receive, counted)
+
+
+def _refused(request: Request, wait: int) -> Response:
+    detail = f"That is too much at once: try again in {wait} seconds."
+    return problems.answer(request, 429, "Too Many Requests", detail, {"Retry-After": str(wait)})
+
+
+def _spent(request: Request, wait: int) -> Response:
+    detail = "What may be sent to you in one day was sent: come again tomorrow."
+    return problems.answer(request, 429, "Too Many Requests", detail, {"Retry-After": str(wait)})

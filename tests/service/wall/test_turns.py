@@ -1,0 +1,192 @@
+"""Turns go round by caller: who asks much waits for itself, not the others for it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+
+import pytest
+
+from sdi.service import lanes
+from sdi.service.lanes import Lane, Lanes
+from sdi.service.wall.turns import CALLER, Shares, Turns
+
+
+async def settled() -> None:
+    """Everything that can run has run."""
+    for _ in range(20):
+        await asyncio.sleep(0)
+
+
+class Crowd:
+    """Callers at some turns; `order` tells who was let in, `leave` ends the oldest of a caller."""
+
+    def __init__(self, turns: Turns) -> None:
+        self._turns = turns
+        self.order: list[str] = []
+        self._inside: dict[str, list[asyncio.Event]] = {}
+
+    def come(self, caller: str) -> asyncio.Task[None]:
+        return asyncio.ensure_future(self._stay(caller))
+
+    async def _stay(self, caller: str) -> None:
+        async with self._turns.place(caller):
+            self.order.append(caller)
+            end = asyncio.Event()
+            self._inside.setdefault(caller, []).append(end)
+            await end.wait()
+
+    async def leave(self, caller: str) -> None:
+        self._inside[caller].pop(0).set()
+        await settled()
+
+
+def run(scene: Callable[[], Awaitable[None]]) -> None:
+    async def whole() -> None:
+        await scene()
+        for task in asyncio.all_tasks() - {asyncio.current_task()}:
+            task.cancel()
+
+    asyncio.run(whole())
+
+
+def test_turns_go_round_whoever_asked_most() -> None:
+    async def scene() -> None:
+        crowd = Crowd(Turns(places=1, each=1))
+        for caller in ["greedy"] * 50 + ["a", "b", "b"]:
+            crowd.come(caller)
+        await settled()
+        for _ in range(6):
+            await crowd.leave(crowd.order[-1])
+        assert crowd.order == ["greedy", "greedy", "a", "b", "greedy", "b", "greedy"]
+
+    run(scene)
+
+
+def test_nobody_holds_more_than_its_part_even_where_nobody_else_waits() -> None:
+    async def scene() -> None:
+        crowd = Crowd(Turns(places=4, each=2))
+        for caller in ["greedy"] * 10:
+            crowd.come(caller)
+        await settled()
+        assert crowd.order == ["greedy"] * 2
+        crowd.come("a")
+        await settled()
+        assert crowd.order[-1] == "a", "a place was free for another at once"
+
+    run(scene)
+
+
+def test_who_gives_up_leaves_its_turn_to_the_next() -> None:
+    async def scene() -> None:
+        turns = Turns(places=1, each=1)
+        crowd = Crowd(turns)
+        crowd.come("a")
+        await settled()
+        gone = [crowd.come("b") for _ in range(3)]
+        stays = crowd.come("c")
+        await settled()
+        for task in gone:
+            task.cancel()
+        await settled()
+        await crowd.leave("a")
+        assert crowd.order == ["a", "c"]
+        # One that is given its turn and gives up in the same moment gives it on.
+        late = crowd.come("d")
+        crowd.come("e")
+        await settled()
+        stays.cancel()
+        late.cancel()
+        await settled()
+        assert crowd.order == ["a", "c", "e"]
+        await crowd.leave("e")
+        assert turns._free == 1
+        assert not turns._held
+
+    run(scene)
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def test_who_had_much_waits_while_others_are_served_and_not_when_alone() -> None:
+    clock = Clock()
+    shares = Shares(share=0.1, burst=10.0, clock=clock)
+    shares.seen("greedy")
+    shares.spend("greedy", 1000.0)
+    assert shares.left("greedy") == 10.0, "who is alone spends nothing"
+    shares.seen("a")
+    shares.spend("greedy", 4.0)
+    assert shares.left("greedy") == 6.0
+    assert shares.may("greedy")
+    shares.spend("greedy", 8.0)
+    assert not shares.may("greedy")
+    assert shares.may("a")
+    clock.now += 1.0
+    shares.seen("greedy")
+    shares.seen("greedy")
+    assert not shares.may("greedy"), "the other was there a second ago"
+    clock.now += 2.0
+    assert shares.may("greedy"), "nobody else is there any more"
+    shares.seen("a")
+    assert not shares.may("greedy")
+    clock.now += 30.0
+    shares.seen("a")
+    assert shares.may("greedy")
+    assert shares.left("greedy") == pytest.approx(1.3)
+
+
+def test_a_debt_has_an_end() -> None:
+    clock = Clock()
+    shares = Shares(share=0.1, burst=10.0, clock=clock)
+    shares.seen("a")
+    shares.spend("greedy", 10_000.0)
+    clock.now += Shares.LONGEST_DEBT + 1
+    shares.seen("a")
+    assert shares.may("greedy")
+
+
+def test_what_is_remembered_of_callers_is_bounded() -> None:
+    shares = Shares(share=0.1, burst=10.0)
+    for number in range(20_000):
+        shares.seen(str(number))
+        shares.spend(str(number), 1.0)
+    assert len(shares._left) == 10_000
+
+
+def test_the_lanes_count_by_who_the_request_is_answered_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lanes, "BURST", 0.0)
+
+    async def scene() -> None:
+        own = Lanes(8, share=0.001)
+        served: list[str] = []
+
+        async def slow(caller: str) -> None:
+            CALLER.set(caller)
+            async with own.turn(Lane.SLOW):
+                served.append(caller)
+                await asyncio.sleep(0.01)
+
+        async def small(caller: str) -> None:
+            CALLER.set(caller)
+            async with own.turn(Lane.QUICK):
+                pass
+
+        await asyncio.create_task(small("a"))
+        await asyncio.create_task(small("b"))
+        assert not own.shares.may("greedy"), "others are there, and its burst is spent"
+        waits = asyncio.create_task(slow("greedy"))
+        await settled()
+        assert served == []
+        assert own.waiting[Lane.SLOW] == 1
+        own.shares._last = own.shares._other = ("", float("-inf"))  # the others have gone
+        async with asyncio.timeout(60):
+            await waits
+        assert served == ["greedy"]
+
+    run(scene)
