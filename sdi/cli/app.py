@@ -65,4 +65,16 @@ def desk(context: typer.Context) -> Desk:
 
 
 # The commands register themselves on the app above.
-from sdi.cli import agency, backup, database, deliveries, history, layers, lineage, quality, server, steward  # noqa: E402, F401
+from sdi.cli import (  # noqa: E402, F401
+    agencies,
+    backup,
+    database,
+    deliveries,
+    grants,
+    history,
+    layers,
+    lineage,
+    quality,
+    server,
+    steward,
+)  # fmt: skip

@@ -26,7 +26,7 @@ from sdi.service import fresh, problems
 from sdi.service.publications import Publications
 from sdi.service.reader import Reader
 from sdi.service.state import Service
-from sdi.store.agency import digest
+from sdi.store.sharing.keys import digest
 from sdi.store.sharing.register import Holder, Register
 
 CHALLENGE = {"WWW-Authenticate": 'Basic realm="sdi", charset="UTF-8"', "Cache-Control": "no-store"}

@@ -22,6 +22,8 @@ from sdi.store.statement import as_bytes
 
 OWNER, LOADER, READER, STEWARD = "sdi_owner", "sdi_loader", "sdi_reader", "sdi_steward"
 """Group roles: makes and changes tables; writes rows; reads what may be shown; reads also what only stewards see."""
+REGISTRAR = "sdi_registrar"
+"""Enters agencies, their keys and grants, and reads them."""
 
 _OLDEST = 140000
 """server_version_num of PostgreSQL 14, the oldest in which everything here runs."""

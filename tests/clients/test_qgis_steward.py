@@ -11,7 +11,8 @@ from typing import Any
 
 import pytest
 
-from sdi.store import agency, engine
+from sdi.store import engine
+from sdi.store.sharing import agencies, keys
 from tests.clients.test_qgis import PYTHON, has_qgis
 from tests.deployment import Deployment, serving
 from tests.service.test_qa import LAYER, QA, STEWARD, parcels
@@ -34,7 +35,8 @@ def facts(
     at = new_deployment()
     at.deliver(LAYER, parcels(home / "thua.geojson", *USES))
     with engine.connect(engine.database_url(at.settings), engine.OWNER) as connection:
-        key = agency.make_key(connection, STEWARD)
+        agencies.add(connection, STEWARD, "department", "Sở", "Department")
+        key = keys.make_key(connection, STEWARD)
     orders = {"user": STEWARD, "key": key, "layers": [LAYER, *QA], "box": BOX}
     settings = {"HOME": str(home), "XDG_RUNTIME_DIR": str(home), "QT_QPA_PLATFORM": "offscreen"}
     inherited = {name: value for name, value in os.environ.items() if not name.startswith(("PYTHON", "XDG_", "PROJ_"))}

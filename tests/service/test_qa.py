@@ -14,7 +14,8 @@ from typing import Any
 
 import pytest
 
-from sdi.store import agency, engine
+from sdi.store import engine
+from sdi.store.sharing import agencies, keys
 from sdi.store.tiles import column_of, row_of
 from tests.deployment import Deployment, serving
 from tests.service.conftest import Answer, Town
@@ -59,7 +60,9 @@ def office(new_deployment: Callable[..., Deployment], tmp_path_factory: pytest.T
     at = new_deployment()
     at.deliver(LAYER, parcels(tmp_path_factory.mktemp("desk") / "thua.geojson", "ODT", "XYZ", "CLN"))
     with engine.connect(engine.database_url(at.settings), engine.OWNER) as connection:
-        key, other = agency.make_key(connection, STEWARD), agency.make_key(connection, OTHER)
+        for name in (STEWARD, OTHER):
+            agencies.add(connection, name, "department", f"Sở {name}", f"Department {name}")
+        key, other = keys.make_key(connection, STEWARD), keys.make_key(connection, OTHER)
     with serving(at) as url:
         yield Office(at, url, key, other)
 
@@ -210,11 +213,11 @@ def test_a_browser_is_asked_for_a_key_where_it_signs_in_and_nowhere_else(office:
 
 def test_a_revoked_key_soon_opens_nothing_any_more(office: Office) -> None:
     with engine.connect(engine.database_url(office.at.settings), engine.OWNER) as connection:
-        key = agency.make_key(connection, STEWARD, "for a day")
+        key = keys.make_key(connection, STEWARD, "for a day")
         headers = {"Authorization": basic(STEWARD, key)}
         assert set(QA) <= office.collections(**headers)
-        newest = agency.keys(connection)[-1]
-        assert agency.revoke(connection, STEWARD, newest.key_id) == 1
+        newest = keys.keys(connection)[-1]
+        assert keys.revoke(connection, STEWARD, newest.key_id) == 1
     until = time.monotonic() + 30
     while (status := office.ask("/collections?f=json", **headers).status) != 401 and time.monotonic() < until:
         time.sleep(0.05)

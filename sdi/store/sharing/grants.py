@@ -8,9 +8,10 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+import shapely
 from psycopg.rows import dict_row
 
-from sdi.access import Grant
+from sdi.access import ACTIONS, Grant
 from sdi.contract.layer import Layer
 from sdi.errors import NotFound, UsageError, nearest
 from sdi.store import cql, engine
@@ -30,23 +31,25 @@ class Given:
     revoked_why: str | None
 
 
-def give(connection: Connection, layer: Layer, grant: Grant) -> int:
-    """Enter a grant (its `grant_id` is not looked at); its number. `connection`: an owner's.
+def give(connection: Connection, layer: Layer, grant: Grant, *, by: str | None = None) -> int:
+    """Enter a grant (its `grant_id` is not looked at); its number. `connection`: an owner's or a registrar's.
+    `by`: who gives it, else the database's login.
 
     Raises UsageError, NotFound for what the layer or the register does not have.
     """
     checked(layer, grant)
-    values: dict[str, Any] = {name: getattr(grant, name) for name in _COLUMNS}
+    values: dict[str, Any] = {name: getattr(grant, name) for name in _COLUMNS} | {"by": by}
     values |= {name: sorted(values[name]) for name in ("classes", "actions")}
     values |= {name: None if values[name] is None else list(values[name]) for name in ("attributes", "communes")}
     with engine.translated(), connection.transaction():
         if connection.execute("SELECT FROM sdi.agency WHERE id = %s AND merged_into IS NULL", [grant.agency]).rowcount:
             row = connection.execute(
                 "INSERT INTO sdi.grant (agency, layer, classes, attributes, rows, communes, polygon, precision, metres,"
-                " actions, valid_from, valid_to, legal_basis, purpose) VALUES (%(agency)s, %(layer)s, %(classes)s,"
-                " %(attributes)s, %(rows)s, %(communes)s, ST_SetSRID(ST_GeomFromGeoJSON(%(polygon)s), 4326),"
-                " %(precision)s, %(metres)s, %(actions)s, %(valid_from)s, %(valid_to)s, %(legal_basis)s, %(purpose)s)"
-                " RETURNING grant_id",
+                " actions, valid_from, valid_to, legal_basis, purpose, given_by)"
+                " VALUES (%(agency)s, %(layer)s, %(classes)s, %(attributes)s, %(rows)s, %(communes)s,"
+                " ST_SetSRID(ST_GeomFromGeoJSON(%(polygon)s), 4326),"
+                " %(precision)s, %(metres)s, %(actions)s, %(valid_from)s, %(valid_to)s, %(legal_basis)s, %(purpose)s,"
+                " coalesce(%(by)s, session_user)) RETURNING grant_id",
                 values,
             ).fetchone()
             assert row is not None
@@ -60,8 +63,15 @@ _COLUMNS = (
 )  # fmt: skip
 
 
+SHARED = ("open", "agency", "restricted")
+"""The privacy classes that a grant can show: personal attributes are never stored."""
+
+
 def checked(layer: Layer, grant: Grant) -> None:
     """Raises UsageError for a grant that the layer cannot be shown by."""
+    for given_, known in ((grant.classes, SHARED), (grant.actions, ACTIONS)):
+        for word in sorted(given_ - set(known)):
+            raise UsageError(f"'{word[:100]}' cannot be granted.", hint=f"One of: {', '.join(known)}")
     names = [attribute.name for attribute in layer.stored]
     for name in grant.attributes or ():
         if name not in names:
@@ -87,18 +97,44 @@ def _checked_polygon(text: str) -> None:
         raise UsageError(
             "The area is no polygon.", hint="Give a GeoJSON geometry, Polygon or MultiPolygon, in longitude, latitude."
         )
+    try:
+        valid = bool(shapely.is_valid(shapely.from_geojson(text)))
+    except shapely.GEOSException:
+        valid = False
+    if not valid:
+        raise UsageError("The area's outline is broken or crosses itself.")
 
 
-def revoke(connection: Connection, grant_id: int, why: str) -> None:
+def grounded(layer: Layer, grant: Grant) -> None:
+    """Raises UsageError for a grant of more than everybody sees, without legal basis and purpose."""
+    beyond = layer.sharing.level != "open" or grant.classes != {"open"}
+    if beyond and not ((grant.legal_basis or "").strip() and (grant.purpose or "").strip()):
+        raise UsageError(
+            f"'{layer.id}' is shared on a legal basis and for a purpose.", hint="Say --legal-basis and --purpose."
+        )
+
+
+def revoke(connection: Connection, grant_id: int, why: str, *, by: str | None = None) -> None:
     """Take a grant back, at once. Raises NotFound where it does not stand."""
+    if not why.strip():
+        raise UsageError("Say why the grant is taken back.")
     with engine.translated():
         count = connection.execute(
-            "UPDATE sdi.grant SET revoked_at = clock_timestamp(), revoked_by = session_user, revoked_why = %s"
-            " WHERE grant_id = %s AND revoked_at IS NULL",
-            [why, grant_id],
+            "UPDATE sdi.grant SET revoked_at = clock_timestamp(), revoked_by = coalesce(%s, session_user),"
+            " revoked_why = %s WHERE grant_id = %s AND revoked_at IS NULL",
+            [by, why.strip(), grant_id],
         ).rowcount
     if not count:
-        raise NotFound(f"There is no grant {grant_id} that stands.", hint="See 'sdi agencies list --grants'.")
+        raise NotFound(f"There is no grant {grant_id} that stands.", hint="See 'sdi agencies list'.")
+
+
+def revoke_all(connection: Connection, agency: str, why: str, *, by: str | None = None) -> int:
+    """Take every grant of an agency back, at once; how many."""
+    with connection.transaction():
+        found = given(connection, agency=agency)
+        for each in found:
+            revoke(connection, each.grant.grant_id, why, by=by)
+    return len(found)
 
 
 def given(

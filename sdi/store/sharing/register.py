@@ -27,13 +27,16 @@ class Holder:
 
 @dataclass(frozen=True)
 class Register:
-    """As it is now. `until`: when some of it begins or ends by itself; None: nothing does."""
+    """As it is now."""
 
     agencies: Mapping[str, Agency] = field(default_factory=dict)
     holders: tuple[Holder, ...] = ()
     successors: Mapping[str, str] = field(default_factory=dict)
     """Of an agency that was merged into another: which."""
+    administrators: frozenset[str] = frozenset()
+    """The agencies whose keys open the administrators' page."""
     until: datetime | None = None
+    """When some of it begins or ends by itself; None: nothing does."""
 
     def agency(self, name: str) -> Agency:
         """An agency by its id, or by the id of one that was merged into it; the public for an unknown one has no
@@ -46,14 +49,14 @@ def read(connection: Connection) -> Register:
     """The register at this instant. `connection`: of the stewards' role."""
     now = datetime.now(UTC)
     with connection.cursor(row_factory=dict_row) as cursor:
-        agencies = cursor.execute("SELECT id, merged_into FROM sdi.agency").fetchall()
+        agencies = cursor.execute("SELECT id, administrator, merged_into, merged_at FROM sdi.agency").fetchall()
         keys = cursor.execute(
             "SELECT agency, sha256, name, expires_at FROM sdi.agency_key WHERE revoked_at IS NULL"
         ).fetchall()
         grants = cursor.execute(
             "SELECT *, ST_AsGeoJSON(polygon, 9, 0) AS polygon FROM sdi.grant WHERE revoked_at IS NULL ORDER BY grant_id"
         ).fetchall()
-    successors = _successors({row["id"]: row["merged_into"] for row in agencies})
+    successors = _successors({row["id"]: row["merged_into"] for row in agencies if _merged(row, now)})
     today = now.astimezone(_VIETNAM).date()
     given: dict[str, list[Grant]] = defaultdict(list)
     for grant in map(grant_of, grants):
@@ -65,7 +68,8 @@ def read(connection: Connection) -> Register:
         tuple(Holder(str(successors.get(row["agency"], row["agency"])), row["sha256"], row["name"]) for row in keys
               if row["expires_at"] is None or row["expires_at"] > now),
         successors,
-        _until(now, grants, [row["expires_at"] for row in keys]),
+        frozenset(row["id"] for row in agencies if row["administrator"]) - successors.keys(),
+        _until(now, grants, [*(row["expires_at"] for row in keys), *(row["merged_at"] for row in agencies)]),
     )  # fmt: skip
 
 
@@ -75,6 +79,10 @@ def grant_of(row: Mapping[str, Any]) -> Grant:
     told |= {name: frozenset(told[name]) for name in ("classes", "actions")}
     told |= {name: None if told[name] is None else tuple(told[name]) for name in ("attributes", "communes")}
     return Grant(**told)
+
+
+def _merged(row: Mapping[str, Any], now: datetime) -> bool:
+    return row["merged_at"] is None or bool(row["merged_at"] <= now)
 
 
 def _successors(merged: Mapping[str, str | None]) -> dict[str, str]:
@@ -90,8 +98,8 @@ def _successors(merged: Mapping[str, str | None]) -> dict[str, str]:
     return found
 
 
-def _until(now: datetime, grants: list[dict[str, Any]], expiries: list[datetime | None]) -> datetime | None:
+def _until(now: datetime, grants: list[dict[str, Any]], instants: list[datetime | None]) -> datetime | None:
     days: list[date | None] = [day for row in grants for day in (row["valid_from"], row["valid_to"])]
     moments = [datetime.combine(day, time(), _VIETNAM) for day in days if day is not None]
-    moments += [moment for moment in expiries if moment is not None]
+    moments += [moment for moment in instants if moment is not None]
     return min((moment for moment in moments if moment > now), default=None)
