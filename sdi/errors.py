@@ -14,6 +14,7 @@ The tree:
     SdiError
     ├── UsageError
     │   ├── NotFound            no such layer, feature, load, file
+    │   ├── Gone                what an earlier answer led to, and is not there any more
     │   └── BadRequest          an HTTP parameter or a filter that cannot be meant
     ├── ContractError           carries every Fault at once
     ├── SettingError
@@ -73,6 +74,11 @@ class UsageError(SdiError):
 class NotFound(UsageError):
     status = 404
     title = "Not found"
+
+
+class Gone(UsageError):
+    status = 410
+    title = "Gone"
 
 
 class BadRequest(UsageError):

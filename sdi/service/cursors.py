@@ -12,6 +12,7 @@ import json
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from binascii import Error
 from dataclasses import dataclass
+from typing import Any
 
 from sdi.access import Agency
 from sdi.contract.query import FeatureQuery, Position
@@ -40,37 +41,42 @@ class Cursors:
     def seal(self, cursor: Cursor, query: FeatureQuery, agency: Agency) -> str:
         """The text of a cursor for this question."""
         content = [int(cursor.place.backward), max(0, cursor.passed), *cursor.place.keys]
-        payload = json.dumps(content, ensure_ascii=False, separators=(",", ":")).encode()
-        return urlsafe_b64encode(self._seal(payload, query, agency) + payload).decode().rstrip("=")
+        return self.sealed(content, _asked(query, agency))
 
     def open(self, text: str, query: FeatureQuery, agency: Agency) -> Cursor:
         """Raises BadRequest for what was not sealed here for this question."""
+        content = self.opened(text, _asked(query, agency))
+        if content is None:
+            raise BadRequest(
+                "cursor: it was not given for this question.", hint="Follow the links 'next' and 'prev' of an answer."
+            )
+        backward, passed, *keys = content
+        return Cursor(Position(tuple(keys), bool(backward)), passed)
+
+    def sealed(self, content: list[Any], about: list[Any]) -> str:
+        """The text of JSON values, which opens only together with what it is about."""
+        payload = json.dumps(content, ensure_ascii=False, separators=(",", ":")).encode()
+        return urlsafe_b64encode(self._seal(payload, about) + payload).decode().rstrip("=")
+
+    def opened(self, text: str, about: list[Any]) -> list[Any] | None:
+        """What was sealed; None: it was not, or not about this."""
         try:
             raw = urlsafe_b64decode(text[:LONGEST].encode("ascii") + b"=" * (-len(text[:LONGEST]) % 4))
         except (Error, UnicodeEncodeError, ValueError):
             raw = b""
         seal, payload = raw[:_SEAL], raw[_SEAL:]
-        if not payload or not hmac.compare_digest(seal, self._seal(payload, query, agency)):
-            raise BadRequest(
-                "cursor: it was not given for this question.", hint="Follow the links 'next' and 'prev' of an answer."
-            )
-        backward, passed, *keys = json.loads(payload)
-        return Cursor(Position(tuple(keys), bool(backward)), passed)
+        if not payload or not hmac.compare_digest(seal, self._seal(payload, about)):
+            return None
+        content: list[Any] = json.loads(payload)
+        return content
 
-    def _seal(self, payload: bytes, query: FeatureQuery, agency: Agency) -> bytes:
-        q = query
-        asked = [
-            agency.id,
-            q.layer,
-            q.ids,
-            q.area,
-            q.interval,
-            q.equals,
-            q.search,
-            q.filters,
-            q.as_of,
-            q.latest,
-            q.keys,
-        ]
-        bound = hashlib.sha256(repr(asked).encode()).digest()
+    def _seal(self, payload: bytes, about: list[Any]) -> bytes:
+        bound = hashlib.sha256(repr(about).encode()).digest()
         return hmac.digest(self._key, bound + payload, "sha256")[:_SEAL]
+
+
+def _asked(query: FeatureQuery, agency: Agency) -> list[Any]:
+    q = query
+    return [
+        agency.id, q.layer, q.ids, q.area, q.interval, q.equals, q.search, q.filters, q.as_of, q.latest, q.keys,
+    ]  # fmt: skip

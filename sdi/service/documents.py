@@ -11,6 +11,8 @@ from sdi.catalog import schema
 from sdi.contract.elements import STANDARD, element
 from sdi.contract.layer import Layer
 from sdi.service import formats, links, ogc, words
+from sdi.service.feed import changes
+from sdi.service.feed.offered import are_told
 from sdi.service.publications import Snapshot
 from sdi.service.state import Service
 from sdi.service.tiles import documents as tiles
@@ -169,6 +171,8 @@ def _complete(document: dict[str, Any], service: Service, snapshot: Snapshot, la
             f"{REL}/sortables", links.address(service.url, "collections", layer.id, "sortables"),
             "application/schema+json", words.translator(language)("Sortables of the collection"),
         ))  # fmt: skip
+    if are_told(layer):
+        document["links"].append(changes.link_to(service, layer, language))
     if is_tiled(layer):
         document["links"].append(tiles.link_to(service, layer, language))
     if rates := snapshot.rates.get(layer.id):

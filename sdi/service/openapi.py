@@ -12,6 +12,7 @@ from sdi import __version__
 from sdi.access import Agency
 from sdi.contract.layer import Layer
 from sdi.service import formats
+from sdi.service.feed import openapi as feed
 from sdi.service.links import GEOJSON
 from sdi.service.parameters import FILTER_LANGUAGES, comparable, searched
 from sdi.service.provider import field
@@ -31,7 +32,7 @@ def document(
     paths = {path: {"get": about["get"]} for path, about in oas["paths"].items() if _ours(path)}
     for name, layer in layers.items():
         paths |= _of_layer(name, layer, agency)
-    paths |= _of_service() | tiles.paths(layers.values())
+    paths |= _of_service() | tiles.paths(layers.values()) | feed.paths([*layers.values()])
     for path, operation in ((path, about["get"]) for path, about in paths.items()):
         if path.endswith("/coverage"):
             operation["responses"] = {"200": {"$ref": "#/components/responses/Coverage"}}
@@ -76,8 +77,8 @@ def _components(pygeoapi: dict[str, Any], settings: Settings) -> dict[str, Any]:
     )
     parameters["filter-crs"] = _parameter("filter-crs", {"type": "string", "format": "uri"})
     parameters["featureId"] = {"name": "featureId", "in": "path", "required": True, "schema": {"type": "string"}}
-    parameters |= tiles.parameters()
-    return {"parameters": parameters, "responses": _COMMON, "schemas": _SCHEMAS}
+    parameters |= tiles.parameters() | feed.parameters()
+    return {"parameters": parameters, "responses": _COMMON, "schemas": _SCHEMAS | feed.schemas()}
 
 
 def _parameter(name: str, schema: dict[str, Any]) -> dict[str, Any]:
@@ -140,8 +141,8 @@ def _get(
 
 def _responses(given: dict[str, Any]) -> dict[str, Any]:
     faults = {status: {"$ref": "#/components/responses/Problem"} for status in ("400", "404", "500")}
-    empty = {"204": given["204"]} if "204" in given else {}
-    return {"200": given["200"], **empty, **faults}
+    more: dict[str, Any] = {status: given[status] for status in ("204", "410") if status in given}
+    return {"200": given["200"], **more, **faults}
 
 
 def _local(node: Any) -> Any:
@@ -284,6 +285,7 @@ _COMMON: dict[str, Any] = {
     },
     "Document": _answer("application/json", {"type": "object"}, "A document"),
     "Tile": tiles.tile_response(),
+    **feed.responses(),
     "Problem": {
         "description": "What went wrong (RFC 9457)",
         "content": {"application/problem+json": {"schema": {"$ref": "#/components/schemas/problem"}}},

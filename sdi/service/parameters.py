@@ -109,7 +109,7 @@ def question(
         crs=answered.epsg,
         north_first=answered.north_first,
         geometry=not _truth(parameters, "skipGeometry"),
-        limit=_limit(parameters, default_limit or settings.default_limit, settings.max_limit),
+        limit=limited(parameters, default_limit or settings.default_limit, settings.max_limit),
         offset=_whole(parameters, "offset", 0, minimum=0),
     )
     looked = bool(interval or equals or words or filters or known_at)
@@ -245,7 +245,8 @@ def _sort(layer: Layer, agency: Agency, parameters: Mapping[str, str]) -> tuple[
     return tuple(keys)
 
 
-def _limit(parameters: Mapping[str, str], default: int, maximum: int) -> int:
+def limited(parameters: Mapping[str, str], default: int, maximum: int) -> int:
+    """`limit`, or the default, at most the maximum. Raises BadRequest."""
     return min(_whole(parameters, "limit", default, minimum=1), maximum)
 
 

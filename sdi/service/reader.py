@@ -122,7 +122,7 @@ class Reader:
 
         Closing it early ends the query and gives the connection back.
         """
-        statement = features.select_stream(layer, await self._with_codes(layer, query), form)
+        statement = features.select_stream(layer, await self.with_codes(layer, query), form)
         async with self._connection(Lane.LONG) as connection, connection.transaction():
             async for rows in _taken(connection, statement, seconds(Lane.LONG, self._statement_timeout)):
                 texts = [text for text, _ in rows if text is not None]
@@ -133,7 +133,7 @@ class Reader:
         """As `stream`, for formats that tell of the pages around before the first feature: the first page that comes
         has no text and tells of the whole; the texts follow, of the same moment.
         """
-        query = await self._with_codes(layer, query)
+        query = await self.with_codes(layer, query)
         edges, statement = features.select_edges(layer, query), features.select_stream(layer, query, form)
         async with self._connection(Lane.LONG) as connection, connection.transaction():
             await connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
@@ -170,7 +170,7 @@ class Reader:
 
         `within`: seconds, with the wait for a connection.
         """
-        statement = features.select_count(layer, await self._with_codes(layer, query), at_most)
+        statement = features.select_count(layer, await self.with_codes(layer, query), at_most)
         try:
             async with asyncio.timeout(within), self._connection(lane) as connection:
                 ((count,),) = await fetched(connection, statement)
@@ -182,7 +182,7 @@ class Reader:
         self, select: Callable[[Layer, FeatureQuery], Statement], layer: Layer, query: FeatureQuery, lane: Lane
     ) -> list[tuple[Any, ...]]:
         """All rows of a statement, its texts as bytes."""
-        statement = select(layer, await self._with_codes(layer, query))
+        statement = select(layer, await self.with_codes(layer, query))
         async with self._connection(lane) as connection:
             try:
                 # The server's own limit is the slow lane's; to set another would cost the quick one a round trip.
@@ -190,6 +190,13 @@ class Reader:
                     return await fetched(connection, statement, binary=True)
             except TimeoutError:
                 raise engine.too_long() from None
+
+    @asynccontextmanager
+    async def moment(self, lane: Lane) -> AsyncIterator[Any]:
+        """A connection on which all statements see the store as it is at one moment."""
+        async with self._connection(lane) as connection, connection.transaction():
+            await connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
+            yield connection
 
     @asynccontextmanager
     async def _connection(self, lane: Lane = Lane.QUICK) -> AsyncIterator[Any]:
@@ -217,7 +224,7 @@ class Reader:
         (count,) = await self._one(features.select_count(layer, query))
         return count, None if west is None else (west, south, east, north)
 
-    async def _with_codes(self, layer: Layer, query: FeatureQuery) -> FeatureQuery:
+    async def with_codes(self, layer: Layer, query: FeatureQuery) -> FeatureQuery:
         """The query with what the codes of administrative units in it mean."""
         statement = succession.select_meant(layer, query)
         if statement is None:

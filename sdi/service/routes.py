@@ -22,6 +22,7 @@ from sdi.national import vn2000
 from sdi.service import coverage, crs, documents, dossier, fresh, items, kin, links, maps, ogc, problems, provider
 from sdi.service.agencies import CHALLENGE
 from sdi.service.asked import Asked, asked, checked_path
+from sdi.service.feed import routes as feed_routes
 from sdi.service.formats import EXPORTS, ITEM, ITEMS, LABELS, export, lines, packed
 from sdi.service.page import begins
 from sdi.service.pages import Pages
@@ -68,6 +69,7 @@ def addresses() -> list[BaseRoute]:
         ("/collections/{collection}/export/sha256", export_checksum),
         ("/collections/{collection}/coverage", coverage_data), ("/code-lists/{code_list}", code_list),
         ("/agency", sign_in), ("/health", health), ("/metrics", metrics), *tile_routes.addresses(),
+        *feed_routes.addresses(),
         ("/{path}/{feature:path}/dossier", dossier_of),
     ]  # fmt: skip
     for path, endpoint in own:

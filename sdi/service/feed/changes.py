@@ -1,0 +1,118 @@
+"""Pages of changes as JSON, and as lines of JSON."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from sdi.contract.layer import Layer
+from sdi.service import fresh, links, words
+from sdi.service.asked import Asked
+from sdi.service.feed import place
+from sdi.service.feed.offered import FORMATS
+from sdi.service.items import instant
+from sdi.service.lanes import Lane
+from sdi.service.parameters import limited
+from sdi.service.state import Service, service_of
+from sdi.store.feed import page
+from sdi.store.feed.page import Entry, Page, Steps
+
+
+@dataclass(frozen=True)
+class Told:
+    """A page of changes, and the cursor behind it."""
+
+    entries: list[Entry]
+    cursor: str
+    more: bool
+
+
+async def read(service: Service, layer: Layer, since: str | None, limit: int) -> Told:
+    """The changes behind `since`, as they exist for who asks. Raises BadRequest, Gone."""
+    cursors = await service.cursors()
+    seen = await service.reader.with_codes(layer, place.view(service, layer))
+
+    def steps() -> Steps[Page]:
+        begins = yield from place.begun(layer, seen, since, cursors, service)
+        return (yield from page.read(layer, seen, begins, limit))
+
+    async with service.reader.moment(Lane.SLOW) as connection:
+        found = await page.run_async(connection, steps())
+    return Told(found.entries, place.cursor(layer, seen, found.place, cursors, service), found.more)
+
+
+async def answer(request: Request, asked: Asked, layer: Layer) -> Response:
+    """A page. Who asks again with its cursor gets what came behind it."""
+    service = service_of(request)
+    limit = limited(asked.parameters, service.settings.default_limit, service.settings.max_limit)
+    told = await read(service, layer, asked.parameters.get("since"), limit)
+    request.state.rows = len(told.entries)
+    answered = _links(service, asked, layer, told)
+    headers = {
+        "Content-Language": asked.language, "Link": links.header(answered),
+        "Cache-Control": fresh.cache_control(service, layer),
+    }  # fmt: skip
+    if asked.format == "ndjson":
+        body = "".join(f"{line}\n" for line in lines(told.entries))
+        headers["OGC-NumberReturned"] = str(len(told.entries))
+    else:
+        body = document(layer, told, answered)
+    return Response(body.encode(), headers=headers, media_type=FORMATS[asked.format].media_type)
+
+
+def lines(entries: Iterable[Entry]) -> list[str]:
+    """Each change as JSON, without line breaks: PostgreSQL writes none into a feature."""
+    return [_line(entry) for entry in entries]
+
+
+def _line(entry: Entry) -> str:
+    told = {"action": entry.action, "load": entry.load, "at": instant(entry.at), "id": entry.id}
+    text = json.dumps(told, ensure_ascii=False, separators=(",", ":"))
+    return text if entry.text is None else f'{text[:-1]},"feature":{entry.text}}}'
+
+
+def document(layer: Layer, told: Told, answered: list[dict[str, Any]] | None) -> str:
+    """A page as one JSON text, without line breaks."""
+    rest: dict[str, Any] = {"numberReturned": len(told.entries), "cursor": told.cursor, "more": told.more}
+    if answered is not None:
+        rest["links"] = answered
+    tail = json.dumps(rest, ensure_ascii=False, separators=(",", ":"))
+    changes = ",".join(lines(told.entries))
+    return f'{{"collection":{json.dumps(layer.id)},"changes":[{changes}],{tail[1:]}'
+
+
+def address(service: Service, layer: Layer, **parameters: Any) -> str:
+    return links.address(service.url, "collections", layer.id, "changes", parameters=parameters or None)
+
+
+def _links(service: Service, asked: Asked, layer: Layer, told: Told) -> list[dict[str, Any]]:
+    """self, alternate, collection; behind the page `next` where there is more, else where to look later: `monitor`."""
+    _ = words.translator(asked.language)
+    kept = {name: value for name, value in asked.parameters.items() if name not in ("f", "since")}
+    since = {name: value for name, value in asked.parameters.items() if name == "since"}
+    answered = [
+        links.link("self" if asked.format == each.name else "alternate",
+                   address(service, layer, f=each.name, **kept, **since), each.media_type,
+                   _("This document as {format}").format(format=each.label))
+        for each in FORMATS.values()
+    ]  # fmt: skip
+    behind = address(service, layer, f=asked.format, **kept, since=told.cursor)
+    own = FORMATS[asked.format].media_type
+    if told.more:
+        answered.append(links.link("next", behind, own, _("Next page")))
+    else:
+        answered.append(links.link("monitor", behind, own, _("Changes from here on")))
+    collection = links.address(service.url, "collections", layer.id)
+    answered.append(links.link("collection", collection, "application/json", layer.title.in_language(asked.language)))
+    return answered
+
+
+def link_to(service: Service, layer: Layer, language: str) -> dict[str, Any]:
+    """The link from the collection's document (`monitor`: RFC 5989)."""
+    _ = words.translator(language)
+    return links.link("monitor", address(service, layer), "application/json", _("Changes of the collection"))
