@@ -33,11 +33,12 @@ def _serve(host: str, port: int, workers: int) -> None:
     import uvicorn
 
     # The workers read settings and contracts themselves: they are processes of their own. Whose X-Forwarded-For is
-    # believed is a setting of the service; without ws no request is anything but HTTP.
+    # believed is a setting of the service; without ws no request is anything but HTTP. Who listens to changes does not
+    # hang up by himself when the service is to end.
     uvicorn.run(
         "sdi.service.app:from_environment", factory=True, host=host, port=port, workers=workers, access_log=False,
         proxy_headers=False, server_header=False, log_level="warning", http="sdi.service.wall.protocol:Guarded",
-        ws="none",
+        ws="none", timeout_graceful_shutdown=10,
     )  # fmt: skip
 
 

@@ -16,6 +16,7 @@ from sdi.contract.registry import Registry, read_registry
 from sdi.errors import SdiError
 from sdi.service import agencies, observe, ogc, problems, routes
 from sdi.service.compression import Compressed
+from sdi.service.feed.stream import Listeners
 from sdi.service.formats.export import Exports
 from sdi.service.pages import Pages
 from sdi.service.publications import Publications
@@ -73,6 +74,7 @@ def create_app(settings: Settings, registry: Registry, *, url: str | None = None
     app.state.metrics = metrics
     app.state.tiles, app.state.changes = Tiles(), Known(reader)
     app.state.exports = Exports()
+    app.state.listeners = Listeners()
     app.mount("/static", StaticFiles(directory=STATIC), name="static")
     app.router.routes.extend(routes.addresses())
     app.add_exception_handler(SdiError, problems.of_error)

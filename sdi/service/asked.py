@@ -23,6 +23,7 @@ MEDIA_TYPES = {
     "GTiff": ("image/tiff",),
     "mvt": ("application/vnd.mapbox-vector-tile", "application/x-protobuf"),
     "tilejson": ("application/vnd.mapbox.tile+json",),
+    "events": ("text/event-stream",),
     "ndjson": ("application/x-ndjson", "application/ndjson", "application/jsonl"),
 }  # fmt: skip
 

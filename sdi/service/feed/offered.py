@@ -7,7 +7,11 @@ from sdi.service.formats import Format
 
 FORMATS = {
     each.name: each
-    for each in (Format("json", "application/json", "JSON"), Format("ndjson", "application/x-ndjson", "NDJSON"))
+    for each in (
+        Format("json", "application/json", "JSON"),
+        Format("ndjson", "application/x-ndjson", "NDJSON"),
+        Format("events", "text/event-stream", "Server-Sent Events"),
+    )
 }
 """The first is the default."""
 

@@ -19,7 +19,7 @@ def parameters() -> dict[str, Any]:
     since = {
         "name": "since", "in": "query", "required": False, "schema": {"type": "string"},
         "description": "Where to begin: the 'cursor' of an earlier answer, the number of a load, or an instant "
-        "(RFC 3339), all of which mean what came after; without it from the beginning, as a download.",
+        "(RFC 3339), or 'now', all of which mean what comes after; without it from the beginning, as a download.",
     }  # fmt: skip
     offered = [*FORMATS]
     format_ = {"name": "f", "in": "query", "required": False,

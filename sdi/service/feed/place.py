@@ -1,4 +1,4 @@
-"""`since`: where in a layer's changes to begin, as a cursor, a load, an instant, or not at all.
+"""`since`: where in a layer's changes to begin, as a cursor, a load, an instant, `now`, or not at all.
 
 A cursor says up to which change of those that who asks could see they have replayed them, and by which rule. It is
 sealed for the layer and for who asks, and nothing in it tells of changes that they did not see.
@@ -45,6 +45,8 @@ def begun(layer: Layer, view: FeatureQuery, since: str | None, cursors: Cursors,
     """The place that `since` means. Raises BadRequest for what means none, Gone for one under another rule."""
     if since is None:
         return Place()
+    if since == "now":
+        return (yield from page.at_load(layer, view, page.LAST))
     if _LOAD.fullmatch(since):
         return (yield from page.at_load(layer, view, int(since)))
     if _TIME.fullmatch(since):
