@@ -75,8 +75,8 @@ def create_app(settings: Settings, registry: Registry, *, url: str | None = None
     app.state.tiles, app.state.changes = Tiles(), Known(reader)
     app.state.exports = Exports()
     app.state.listeners = Listeners()
-    app.mount("/static", StaticFiles(directory=STATIC), name="static")
     app.router.routes.extend(routes.addresses())
+    app.mount("/static", StaticFiles(directory=STATIC), name="static")
     app.add_exception_handler(SdiError, problems.of_error)
     app.add_exception_handler(HTTPException, problems.of_error)
     return app

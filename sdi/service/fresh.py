@@ -34,6 +34,8 @@ OWN = "private, no-cache"
 """What an agency is shown with its key: kept by its client alone, and asked about every time."""
 SECRET = "no-store"
 """What only one agency sees."""
+_MEANT = (b"content-type", b"content-crs", b"link")
+"""Headers that are part of what is answered."""
 KEPT = ("content-crs", "content-language", "link", "vary")
 """Headers that a 304 repeats, besides the validators and Cache-Control."""
 
@@ -108,12 +110,18 @@ def validated(endpoint: Callable[..., Awaitable[Response]]) -> Callable[..., Awa
         response = await unless_gone(request, endpoint(request, **path))
         if response.status_code != 200:
             return response
-        response.headers.setdefault("Cache-Control", cache_control(service_of(request)))
+        # Names are in lower case there, and a look at each costs less than to ask for some.
+        told = dict(response.raw_headers)
+        if b"cache-control" not in told:
+            kept = cache_control(service_of(request))
+            response.headers["Cache-Control"] = kept
+            told[b"cache-control"] = kept.encode()
         body = getattr(response, "body", None)
-        tagged = "etag" in response.headers or response.headers["Cache-Control"] == SECRET
+        tagged = b"etag" in told or told[b"cache-control"] == SECRET.encode()
         if tagged or not isinstance(body, bytes):
             return response
-        validator = Validator(_digest(b"\n".join([*_meant(response), body])))
+        meant = [told.get(name, b"") for name in _MEANT]
+        validator = Validator(_digest(b"\n".join([*meant, body])))
         response.headers.update(validator.headers)
         return not_modified(response.headers.items()) if validator.holds(request) else response
 
@@ -130,11 +138,6 @@ def _standing(service: Service, snapshot: Snapshot, publication: Publication) ->
     """What an answer rests on. A restored database counts its generations again: their instants tell them apart."""
     changed = publication.changed_at.isoformat()
     return [snapshot.edition, service.agency.id, publication.layer, publication.generation, changed]
-
-
-def _meant(response: Response) -> list[bytes]:
-    """The headers that are part of what is answered."""
-    return [response.headers.get(name, "").encode() for name in ("content-type", "content-crs", "link")]
 
 
 def _digest(content: bytes) -> str:

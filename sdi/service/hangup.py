@@ -18,29 +18,47 @@ STALLED = 60.0
 
 
 async def unless_gone[T](request: Request, answer: Awaitable[T]) -> T:
-    """The answer, given up when the client hangs up before it is ready: raises ClientDisconnect."""
-    work = asyncio.ensure_future(answer)
+    """The answer, given up when the client hangs up before it is ready: raises ClientDisconnect.
+
+    It is made in this task, as `asyncio.timeout` has it: a task of its own would cost more than most answers take.
+    """
+    work = asyncio.current_task()
+    assert work is not None
+    watch = _Watch(request, work)
     try:
-        done, _ = await asyncio.wait({work}, timeout=SOON)
-        if done:
-            return work.result()
-        gone = asyncio.ensure_future(_gone(request))
-        try:
-            await asyncio.wait({work, gone}, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            gone.cancel()
-        if work.done():
-            return work.result()
-        raise ClientDisconnect
+        return await answer
+    except (asyncio.CancelledError, Exception):
+        # Whoever else cancels this task is to be heeded.
+        if watch.gone and work.uncancel() <= watch.before:
+            raise ClientDisconnect from None
+        raise
     finally:
-        if not work.done():
-            work.cancel()
-            await asyncio.wait({work})
+        watch.end()
 
 
-async def _gone(request: Request) -> None:
-    while (await request.receive())["type"] != "http.disconnect":
-        pass
+class _Watch:
+    """Looks, after a while, whether the client of a request hangs up, and cancels the work for it."""
+
+    def __init__(self, request: Request, work: asyncio.Task[Any]) -> None:
+        self._request, self._work = request, work
+        self.before = work.cancelling()
+        self.gone = False
+        self._looking: asyncio.Task[None] | None = None
+        self._soon = asyncio.get_running_loop().call_later(SOON, self._look)
+
+    def end(self) -> None:
+        self._soon.cancel()
+        if self._looking is not None:
+            self._looking.cancel()
+
+    def _look(self) -> None:
+        self._looking = asyncio.ensure_future(self._cancel())
+
+    async def _cancel(self) -> None:
+        while (await self._request.receive())["type"] != "http.disconnect":
+            pass
+        self.gone = True
+        self._work.cancel()
 
 
 class Stream(StreamingResponse):

@@ -6,7 +6,9 @@ import json
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any
+from urllib.parse import quote
 
 from starlette.requests import Request
 from starlette.responses import Response
@@ -47,7 +49,8 @@ async def feature_collection(
     begun = _beginning(service, asked, layer, question.crs)
     if question.lane is Lane.LONG:
         # Where the next page begins is known at the end of this one: in the body, behind the features.
-        headers["Link"] = links.header(await page_links(service, asked, layer, question, NOTHING))
+        known = await written_page_links(service, asked, layer, question, NOTHING, snapshot)
+        headers["Link"] = known.header
         if request.method == "HEAD":
             return Response(None, headers=headers, media_type=media_type)
         parts = service.reader.stream(layer, question.query, form)
@@ -56,11 +59,11 @@ async def feature_collection(
         return Stream(body, headers=headers, media_type=media_type)
     page = await service.page(layer, question, form)
     matched = await service.matched(snapshot, layer, question, page)
-    answered = await page_links(service, asked, layer, question, page)
+    answered = await written_page_links(service, asked, layer, question, page, snapshot)
     request.state.rows = page.returned
     headers = headers if matched.settled else unsettled(headers)
-    content = begun + page.text + _tail(question, page, matched, answered)
-    return Response(content, headers={**headers, "Link": links.header(answered)}, media_type=media_type)
+    content = b"".join((begun, page.text, _tail(question, page, matched, answered)))
+    return Response(content, headers={**headers, "Link": answered.header}, media_type=media_type)
 
 
 def _form(asked: Asked) -> Form:
@@ -109,12 +112,14 @@ async def _streamed(
     page = Page(b"", returned, more, first, last)
     service = service_of(request)
     matched = await service.matched(snapshot, layer, question, page)
-    yield _tail(question, page, matched, await page_links(service, asked, layer, question, page))
+    answered = await written_page_links(service, asked, layer, question, page, snapshot)
+    yield _tail(question, page, matched, answered)
 
 
-def _tail(question: Question, page: Page, matched: Matched, answered: list[dict[str, Any]]) -> bytes:
-    told_of = {"numberReturned": page.returned, **matched.told, **told(question.query.as_of), "links": answered}
-    return b"]," + json.dumps(told_of, ensure_ascii=False, separators=(",", ":")).encode()[1:]
+def _tail(question: Question, page: Page, matched: Matched, answered: links.Written) -> bytes:
+    told_of = {"numberReturned": page.returned, **matched.told, **told(question.query.as_of)}
+    members = json.dumps(told_of, ensure_ascii=False, separators=(",", ":"))
+    return f'],{members[1:-1]},"links":{answered.document}}}'.encode()
 
 
 def unsettled(headers: dict[str, str]) -> dict[str, str]:
@@ -130,16 +135,13 @@ async def feature(
     service = service_of(request)
     known_at = record_time(asked.parameters)
     row = await one(service, layer, feature_id, crs, known_at, _form(asked))
-    answered = item_links(service, asked, layer, feature_id, snapshot)
-    headers = {
-        "Link": links.header(answered),
-        "Content-Crs": f"<{crs.uri}>",
-        "Content-Language": asked.language,
-    }
+    answered = _written_item_links(service, asked, layer, feature_id, snapshot)
+    headers = {"Link": answered.header, "Content-Crs": f"<{crs.uri}>", "Content-Language": asked.language}
     request.state.rows = 1
     about = _json_fg(service, layer, crs) if asked.format == "jsonfg" else {}
-    tail = json.dumps({**about, **told(known_at), **kin, "links": answered}, ensure_ascii=False, separators=(",", ":"))
-    return Response(f"{row[:-1]},{tail[1:]}", headers=headers, media_type=ITEMS[asked.format].media_type)
+    told_of = json.dumps({**about, **told(known_at), **kin}, ensure_ascii=False, separators=(",", ":"))[1:-1]
+    text = f'{row[:-1]},{told_of}{"," if told_of else ""}"links":{answered.document}}}'
+    return Response(text, headers=headers, media_type=ITEMS[asked.format].media_type)
 
 
 async def one(
@@ -176,22 +178,20 @@ async def page_links(
     service: Service, asked: Asked, layer: Layer, question: Question, page: Page
 ) -> list[dict[str, Any]]:  # fmt: skip
     """self, alternate, next, prev, collection; with every parameter that was asked."""
-    _ = words.translator(asked.language)
-    path = links.address(service.url, "collections", layer.id, "items")
-    place = links.query({name: value for name, value in asked.parameters.items() if name in ("offset", "cursor")})
-    rest = links.query(
-        {name: value for name, value in asked.parameters.items() if name not in ("f", "offset", "cursor")}
-    )
+    return _page_links(service, asked, layer, **await _page_parts(service, asked, question, page))
 
-    def at(format_: str, place: str) -> str:
-        return links.in_format(path, format_, rest, place)
 
-    answered = [
-        links.link("self" if asked.format == each.name else "alternate", at(each.name, place), each.media_type,
-                   _("This document as {format}").format(format=each.label))
-        for each in ITEMS.values()
-    ]  # fmt: skip
-    own = ITEMS[asked.format].media_type
+async def written_page_links(
+    service: Service, asked: Asked, layer: Layer, question: Question, page: Page, snapshot: Snapshot
+) -> links.Written:  # fmt: skip
+    """The same, written out."""
+    make = partial(_page_links, service, asked, layer)
+    parts = await _page_parts(service, asked, question, page)
+    return snapshot.frames.filled(("page", layer.id, asked.language, asked.format), make, **parts)
+
+
+async def _page_parts(service: Service, asked: Asked, question: Question, page: Page) -> dict[str, str]:
+    """What the addresses of a page and of those around it are made of: the places, where there are such pages."""
     cursors = await service.cursors()
     there: dict[str, dict[str, Any]] = {
         rel: {"cursor": cursors.seal(cursor, question.query, service.agency)}
@@ -199,9 +199,28 @@ async def page_links(
     }
     if not page.returned and question.query.offset and page is not NOTHING:
         there["prev"] = {"offset": max(0, question.query.offset - (question.query.limit or 0))}
-    for rel, title in (("next", "Next page"), ("prev", "Previous page")):
-        if rel in there:
-            answered.append(links.link(rel, at(asked.format, links.query(there[rel])), own, _(title)))
+    here = {name: value for name, value in asked.parameters.items() if name in ("offset", "cursor")}
+    return {
+        "rest": _rest(asked, "offset", "cursor"), "here": links.query(here),
+        "after": links.query(there.get("next", {})), "before": links.query(there.get("prev", {})),
+    }  # fmt: skip
+
+
+def _page_links(
+    service: Service, asked: Asked, layer: Layer, rest: str, here: str, after: str, before: str
+) -> list[dict[str, Any]]:  # fmt: skip
+    _ = words.translator(asked.language)
+    path = links.address(service.url, "collections", layer.id, "items")
+    answered = [
+        links.link("self" if asked.format == each.name else "alternate",
+                   links.in_format(path, each.name, rest, here), each.media_type,
+                   _("This document as {format}").format(format=each.label))
+        for each in ITEMS.values()
+    ]  # fmt: skip
+    own = ITEMS[asked.format].media_type
+    for rel, place, title in (("next", after, "Next page"), ("prev", before, "Previous page")):
+        if place:
+            answered.append(links.link(rel, links.in_format(path, asked.format, rest, place), own, _(title)))
     collection = links.address(service.url, "collections", layer.id)
     answered.append(links.link("collection", collection, "application/json", layer.title.in_language(asked.language)))
     return answered
@@ -213,10 +232,30 @@ NOTHING = Page(b"", 0, False, None, None)
 
 def item_links(service: Any, asked: Asked, layer: Layer, feature_id: str, snapshot: Snapshot) -> list[dict[str, Any]]:
     """self, alternate, collection, and the dossiers in which the feature is the subject."""
+    return _item_links(service, asked, layer, snapshot, quote(feature_id, safe=""), _rest(asked))
+
+
+def _written_item_links(
+    service: Any, asked: Asked, layer: Layer, feature_id: str, snapshot: Snapshot
+) -> links.Written:  # fmt: skip
+    kind = ("item", layer.id, asked.language, asked.format)
+    make = partial(_item_links, service, asked, layer, snapshot)
+    return snapshot.frames.filled(kind, make, id_=quote(feature_id, safe=""), rest=_rest(asked))
+
+
+def _rest(asked: Asked, *besides: str) -> str:
+    """The parameters that were asked, as they stand in a URL, without `f` and those that are told `besides`."""
+    kept = {name: value for name, value in asked.parameters.items() if name != "f" and name not in besides}
+    return links.query(kept)
+
+
+def _item_links(
+    service: Any, asked: Asked, layer: Layer, snapshot: Snapshot, id_: str, rest: str
+) -> list[dict[str, Any]]:  # fmt: skip
+    """`id_`, `rest`: parts of addresses."""
     _ = words.translator(asked.language)
     base = service.settings.url
-    path = links.address(base, "collections", layer.id, "items", feature_id)
-    rest = links.query({name: value for name, value in asked.parameters.items() if name != "f"})
+    path = f"{links.address(base, 'collections', layer.id, 'items')}/{id_}"
     answered = [
         links.link("self" if asked.format == each.name else "alternate", links.in_format(path, each.name, rest),
                    each.media_type,
@@ -227,7 +266,7 @@ def item_links(service: Any, asked: Asked, layer: Layer, feature_id: str, snapsh
     answered.append(links.link("collection", collection, "application/json", layer.title.in_language(asked.language)))
     for derived in snapshot.dossiers_of(layer):
         assert derived.dossier is not None
-        href = links.address(base, derived.dossier.path, feature_id, "dossier")
+        href = f"{links.address(base, derived.dossier.path)}/{id_}/dossier"
         answered.append(links.link("related", href, "application/json", derived.title.in_language(asked.language)))
     return answered
 

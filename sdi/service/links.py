@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import json
+from collections.abc import Callable, Hashable, Iterable, Mapping
+from dataclasses import dataclass
+from secrets import token_hex
 from typing import Any
 from urllib.parse import quote, urlencode
 
 GEOJSON = "application/geo+json"
 LONGEST = 3000
 """Bytes of a `Link` header with all links: proxies take 4 to 8 kB of headers, and a filter stands in each address."""
+FRAMES = 300
+"""Kinds of links that are kept written out; each has some kilobytes."""
+_MARK = token_hex(8)
+"""Stands where a part of an address is to be put in; no text that was written by somebody has it."""
 
 
 def link(rel: str, href: str, type_: str, title: str, **more: Any) -> dict[str, Any]:
@@ -36,7 +43,56 @@ def header(links: Iterable[Mapping[str, Any]]) -> str:
 
     Where it would be too long for a proxy it is without the links to other formats.
     """
-    written = [(each["rel"], f'<{each["href"]}>; rel="{each["rel"]}"; type="{each["type"]}"') for each in links]
-    if sum(len(text) + 2 for _, text in written) > LONGEST:
-        written = [(rel, text) for rel, text in written if rel != "alternate"]
-    return ", ".join(text for _, text in written)
+    lines = _lines(links)
+    if sum(len(line) + 2 for _, line in lines) > LONGEST:
+        lines = [(rel, line) for rel, line in lines if rel != "alternate"]
+    return ", ".join(line for _, line in lines)
+
+
+def _lines(links: Iterable[Mapping[str, Any]]) -> list[tuple[str, str]]:
+    return [(each["rel"], f'<{each["href"]}>; rel="{each["rel"]}"; type="{each["type"]}"') for each in links]
+
+
+@dataclass(frozen=True)
+class Written:
+    """Links as a document has them, a JSON array, and as the header has them."""
+
+    document: str
+    header: str
+
+
+class Frames:
+    """The links of answers of a kind, written out once: from one to the next only parts of their addresses differ.
+
+    To make the links of an item and to write them takes longer than to find the item.
+    """
+
+    def __init__(self) -> None:
+        self._kept: dict[Hashable, tuple[str, str, str]] = {}
+
+    def filled(self, kind: Hashable, make: Callable[..., list[dict[str, Any]]], **parts: str) -> Written:
+        """What `make(**parts)` gives, `header` of it too. `parts`: as they stand in a URL; where one is empty, other
+        links may be made. `kind`: what else `make` follows from.
+        """
+        marks = {name: f"{_MARK}{name}{_MARK}" for name, part in parts.items() if part}
+        key = (kind, *marks)
+        frame = self._kept.get(key)
+        if frame is None:
+            frame = _frame(make(**{name: marks.get(name, "") for name in parts}))
+            if len(self._kept) >= FRAMES:
+                self._kept.clear()
+            self._kept[key] = frame
+        for name, mark in marks.items():
+            document, whole, short = frame
+            part = parts[name]
+            frame = document.replace(mark, part), whole.replace(mark, part), short.replace(mark, part)
+        document, whole, short = frame
+        return Written(document, whole if len(whole) + 2 <= LONGEST else short)
+
+
+def _frame(answered: list[dict[str, Any]]) -> tuple[str, str, str]:
+    """The document, the header, and the header without links to other formats."""
+    lines = _lines(answered)
+    document = json.dumps(answered, ensure_ascii=False, separators=(",", ":"))
+    short = ", ".join(line for rel, line in lines if rel != "alternate")
+    return document, ", ".join(line for _, line in lines), short

@@ -81,8 +81,7 @@ class Observe:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        request = Request(scope, receive)
-        given = request.headers.get("x-request-id", "")
+        given = next((value.decode("latin-1") for name, value in scope["headers"] if name == b"x-request-id"), "")
         request_id = given if _ID.fullmatch(given) else uuid.uuid4().hex
         began, status = time.perf_counter(), 0
 
@@ -100,24 +99,24 @@ class Observe:
         except ClientDisconnect:
             status = 499
         except Exception:
-            log.exception("bug", path=request.url.path)
+            log.exception("bug", path=scope["path"])
             if status:
                 # The answer has begun: cutting the connection is the only way left to say that it is not whole.
                 status = 500
                 raise
-            await problems.of_bug(request, request_id)(scope, receive, numbered)
+            await problems.of_bug(Request(scope, receive), request_id)(scope, receive, numbered)
         finally:
-            self._finish(request, status or 499, time.perf_counter() - began)
+            self._finish(scope, status or 499, time.perf_counter() - began)
 
-    def _finish(self, request: Request, status: int, seconds: float) -> None:
-        route = getattr(request.scope.get("route"), "path", "none")
-        self._metrics.seconds.labels(request.method, route, str(status)).observe(seconds)
-        state: dict[str, Any] = request.scope.get("state", {})
-        collection, rows = request.scope.get("path_params", {}).get("collection"), state.get("rows")
+    def _finish(self, scope: Scope, status: int, seconds: float) -> None:
+        route, method = getattr(scope.get("route"), "path", "none"), scope["method"]
+        self._metrics.seconds.labels(method, route, str(status)).observe(seconds)
+        state: dict[str, Any] = scope.get("state", {})
+        collection, rows = scope.get("path_params", {}).get("collection"), state.get("rows")
         if rows and collection:
             self._metrics.rows.labels(collection).inc(rows)
         if route in QUIET and status < 400:
             return
         about = {"collection": collection, "rows": rows}
-        log.info("request", method=request.method, path=request.url.path, status=status, ms=round(seconds * 1000, 1),
+        log.info("request", method=method, path=scope["path"], status=status, ms=round(seconds * 1000, 1),
                  **{name: value for name, value in about.items() if value is not None})  # fmt: skip

@@ -23,7 +23,7 @@ from sdi.contract import quality
 from sdi.contract.layer import Layer
 from sdi.contract.registry import Registry, read_registry
 from sdi.errors import ContractError, NotFound, StoreError, nearest
-from sdi.service import ogc, openapi
+from sdi.service import links, ogc, openapi
 from sdi.service.parameters import row_filters
 from sdi.service.reader import Reader
 from sdi.settings import Settings
@@ -52,6 +52,8 @@ class Snapshot:
     """When this process first answered with a layer's generation and the edition; the load had ended by then."""
     families: frozenset[str] = frozenset()
     """The layers in which some feature has parents: of no other one's they have to be asked."""
+    frames: links.Frames = field(default_factory=links.Frames)
+    """The links of its answers, as far as they are the same."""
 
     def __getitem__(self, layer: str) -> tuple[Layer, Publication]:
         """A published layer. Raises NotFound alike for unknown, unpublished and hidden ones."""

@@ -60,11 +60,13 @@ def addresses() -> list[BaseRoute]:
     """Every address but the static files."""
     routes: list[BaseRoute] = []
     own: list[tuple[str, tile_routes.Endpoint]] = [
+        # What is asked for most is looked at first: an address is compared with one after another.
+        ("/collections/{collection}/items/{feature:path}", feature), ("/collections/{collection}/items", features),
+        ("/collections/{collection}/tiles/{matrix_set}/{zoom}/{row}/{column}", tile_routes.tile),
         ("/", landing), ("/conformance", conformance), ("/openapi", openapi),
         ("/collections", collections), ("/collections/{collection}", collection),
         ("/collections/{collection}/schema", schema), ("/collections/{collection}/queryables", queryables),
-        ("/collections/{collection}/sortables", sortables), ("/collections/{collection}/items", features),
-        ("/collections/{collection}/items/{feature:path}", feature),
+        ("/collections/{collection}/sortables", sortables),
         ("/collections/{collection}/export", export_whole),
         ("/collections/{collection}/export/sha256", export_checksum),
         ("/collections/{collection}/coverage", coverage_data), ("/code-lists/{code_list}", code_list),

@@ -93,5 +93,6 @@ class Service:
 
 
 def service_of(request: Request) -> Service:
-    service: Service = getattr(request.state, "service", None) or request.app.state.service
+    # Not by `request.state`: where there is nothing in it, asking costs an exception.
+    service: Service = request.scope.get("state", {}).get("service") or request.app.state.service
     return service

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import psycopg
@@ -173,3 +175,30 @@ def test_a_tile_is_found_by_place(district: Any, zoom: int) -> None:
     plan = district.explain(tiles.select_tile(tile, [part, other]))
     gist(district, plan)
     assert "places_pkey" not in plan
+
+
+def test_one_feature_is_found_by_its_id_with_a_plan_that_is_kept(district: Any) -> None:
+    query = FeatureQuery("places", ("name", "floors"), ids=("000007",), limit=1)
+    rows = []
+    with psycopg.connect(district.connection.info.dsn, autocommit=True, prepare_threshold=0) as connection:
+        for number in range(20):
+            text, values = features.select_geojson(
+                district.layer, replace(query, ids=(f"{number:06}",))
+            ).numbered  # fmt: skip
+            rows += psycopg.RawCursor(connection).execute(text, values).fetchall()
+        ((kept, anew),) = connection.execute(
+            "SELECT generic_plans, custom_plans FROM pg_prepared_statements WHERE statement LIKE 'SELECT concat%'"
+        ).fetchall()
+    assert [json.loads(row[0])["id"] for row in rows] == [f"{number:06}" for number in range(20)]
+    # PostgreSQL makes five plans for values, and then knows that the one without is as good.
+    assert (kept, anew) == (15, 5)
+    assert "places_pkey" in district.explain(features.select_geojson(district.layer, query))
+
+
+@pytest.mark.parametrize("id", ["", "000007\x00", "000007\n", "no such"])
+def test_an_id_that_no_feature_can_have_finds_none(district: Any, id: str) -> None:
+    assert district.connection.execute(*_asked(statement(district, ids=(id,)))).fetchall() == []
+
+
+def _asked(found: features.Statement) -> tuple[Any, Any]:
+    return found.sql, found.params
