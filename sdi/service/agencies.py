@@ -1,16 +1,16 @@
 """Agencies at the door: who shows a key is served as that agency, who shows a wrong one is sent away.
 
-HTTP Basic (user: the agency, password: its key) is what QGIS and GDAL can send; a script may send the key as Bearer.
-Without either a request is the public's. A key stands in no log, no answer and no address.
+HTTP Basic (user: the agency, password: its key) is what QGIS and GDAL can send; a script may send the key as Bearer or
+X-API-Key; what can do neither has it in the address, as `key=`, and finds it in the links of its answers. Without any a
+request is the public's. A key stands in no log, and in no answer to who did not put it into the address.
 """
 
 from __future__ import annotations
 
 import asyncio
-import base64
-import binascii
 import time
 from collections.abc import Sequence
+from contextlib import aclosing
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from hmac import compare_digest
@@ -23,21 +23,24 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from sdi.access import PUBLIC, Agency
 from sdi.errors import SdiError, StoreError
 from sdi.service import fresh, problems
+from sdi.service.door.carried import Carried
+from sdi.service.door.credentials import Shown, shown
 from sdi.service.publications import Publications
 from sdi.service.reader import Reader
 from sdi.service.state import Service
 from sdi.store.sharing.keys import digest
+from sdi.store.sharing.listening import heard
 from sdi.store.sharing.register import Holder, Register
 
 CHALLENGE = {"WWW-Authenticate": 'Basic realm="sdi", charset="UTF-8"', "Cache-Control": "no-store"}
-LONGEST = 1000
-"""Characters of an Authorization header that are looked at."""
-
 EVERY = 0.5
-"""Seconds between two looks whether the register has changed."""
+"""Seconds between two looks whether the register has changed, besides those when the store tells of it."""
 
 AGAIN = 0.05
 """Seconds between two looks because of a key that is not known: guessing keys must not keep the store busy."""
+
+LISTEN_AGAIN = 5.0
+"""Seconds until a lost connection to what the store tells is made anew."""
 
 log = structlog.get_logger("sdi.service")
 
@@ -98,12 +101,25 @@ class Agencies:
             return self._base
         return self._base if agency == self._base.agency else self._service(agency, self._base.reader)
 
-    async def known(self, authorization: str) -> Caller | None:
-        """Who acts for which agency by the header's key; None: no key that opens anything."""
-        shown = _shown(authorization)
-        if shown is None:
+    async def listen(self) -> None:
+        """Look at the register as soon as the store tells that it has changed, for as long as this runs.
+
+        While nothing can be heard the looks by time go on; it is tried again.
+        """
+        while True:
+            try:
+                async with aclosing(heard(self._reader.url)) as told:
+                    async for _ in told:
+                        self._looked = float("-inf")
+            except StoreError:
+                log.warning("the register is not heard")
+            await asyncio.sleep(LISTEN_AGAIN)
+
+    async def known(self, shown: Shown) -> Caller | None:
+        """Who acts for which agency by what was shown; None: it opens nothing."""
+        name, key = shown.agency, shown.secret
+        if key is None:
             return None
-        name, key = shown
         register = await self.register()
         holder = _holder(register.holders, key)
         if holder is None and time.monotonic() - self._looked > AGAIN:
@@ -127,20 +143,6 @@ class Agencies:
         return known
 
 
-def _shown(authorization: str) -> tuple[str | None, str] | None:
-    """(agency, key) of a Basic header, (None, key) of a Bearer one; None: neither."""
-    scheme, _, rest = authorization[:LONGEST].partition(" ")
-    if scheme.lower() == "bearer" and rest.strip():
-        return None, rest.strip()
-    if scheme.lower() != "basic":
-        return None
-    try:
-        name, colon, key = base64.b64decode(rest.strip(), validate=True).decode("utf-8").partition(":")
-    except (binascii.Error, UnicodeDecodeError):
-        return None
-    return (name, key) if colon and name and key and name != PUBLIC.id else None
-
-
 def _holder(holders: Sequence[Holder], key: str) -> Holder | None:
     """Whose key it is. Every digest is compared, each in constant time, so that the time tells nothing."""
     wanted, found = digest(key), None
@@ -161,15 +163,23 @@ class Doorkeeper:
             await self._app(scope, receive, send)
             return
         request = Request(scope, receive)
-        authorization = request.headers.get("authorization")
         agencies: Agencies = request.app.state.agencies
-        if authorization is None:
+        try:
+            what = shown(request)
+        except SdiError as error:
+            await problems.of_error(request, error)(scope, receive, send)
+            return
+        if what is None:
             if not request.url.path.startswith("/static/"):
                 request.state.service = await agencies.anonymous()
             await self._app(scope, receive, send)
             return
+        await self._known(request, agencies, what, send)
+
+    async def _known(self, request: Request, agencies: Agencies, what: Shown, send: Send) -> None:
+        scope, receive = request.scope, request.receive
         try:
-            caller = await agencies.known(authorization)
+            caller = await agencies.known(what)
         except SdiError as error:
             await problems.of_error(request, error)(scope, receive, send)
             return
@@ -179,6 +189,9 @@ class Doorkeeper:
             await problems.answer(request, 401, "Unauthorized", refused, CHALLENGE)(scope, receive, send)
             return
         request.state.service, request.state.member = caller.service, caller.member
+        if what.carried and what.secret is not None:
+            await self._app(scope, receive, Carried(send, what.secret, caller.service.url))
+            return
 
         async def private(message: Message) -> None:
             if message["type"] == "http.response.start":

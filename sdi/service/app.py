@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -46,9 +47,11 @@ def create_app(settings: Settings, registry: Registry, *, url: str | None = None
         await reader.open()
         await stewards.open()
         await observe.warn_of_indexes(reader, registry)
+        listening = asyncio.create_task(app.state.agencies.listen())
         try:
             yield
         finally:
+            listening.cancel()
             app.state.exports.close()
             await reader.close()
             await stewards.close()

@@ -20,7 +20,7 @@ from sdi.service import problems
 from sdi.service.reader import Reader
 from sdi.store import indexes
 
-_VARY = [(b"vary", b"Accept, Accept-Language, Authorization"), (b"vary", b"Accept-Encoding")]
+_VARY = [(b"vary", b"Accept, Accept-Language, Authorization, X-API-Key"), (b"vary", b"Accept-Encoding")]
 """A cache in front keeps a page and its JSON, the two languages, who asks, and what is compressed, apart."""
 _ID = re.compile(r"[A-Za-z0-9._-]{8,64}")
 QUIET = ("/health", "/metrics", "/static/{path:path}")

@@ -14,7 +14,7 @@ from sdi.contract.layer import Layer
 from sdi.service import formats
 from sdi.service.feed import openapi as feed
 from sdi.service.links import GEOJSON
-from sdi.service.parameters import FILTER_LANGUAGES, comparable, searched
+from sdi.service.parameters import FILTER_LANGUAGES, RESERVED, comparable, searched
 from sdi.service.provider import field
 from sdi.service.tiles import openapi as tiles
 from sdi.settings import Settings
@@ -95,7 +95,7 @@ def _of_layer(name: str, layer: Layer, agency: Agency) -> dict[str, Any]:
     common = {"tags": [name], "description": layer.description.vi}
     collection = f"/collections/{name}"
     compared = []
-    for attribute in comparable(agency, layer):
+    for attribute in [each for each in comparable(agency, layer) if each.name not in RESERVED]:
         schema = {word: value for word, value in field(attribute).items() if word in ("type", "format")}
         told = attribute.title.vi if attribute.description is None else attribute.description.vi
         compared.append(_parameter(attribute.name, schema) | {"description": told})

@@ -22,9 +22,9 @@ from sdi.store.ledger import Publication
 
 RESERVED = (
     "limit", "offset", "bbox", "bbox-crs", "crs", "datetime", "as-of", "properties", "sortby", "filter", "filter-lang",
-    "filter-crs", "skipGeometry", "cursor", "q",
+    "filter-crs", "skipGeometry", "cursor", "q", "key",
 )  # fmt: skip
-"""Parameters of `items` besides f, lang and the queryables."""
+"""Parameters of `items` besides f, lang and the queryables; `key` is read at the door."""
 FILTER_LANGUAGES = ("cql2-text", "cql2-json")
 REPEATED = 1000
 """Characters of a filter up to which it is kept as it was read."""

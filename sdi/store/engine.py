@@ -203,6 +203,11 @@ def _state(error: Exception) -> str:
     return f" (SQLSTATE {code})" if code else ""
 
 
+def reading(url: str, application: str, role: str = READER) -> dict[str, Any]:
+    """How a connection is opened that reads alone, as a role, outside of the pools."""
+    return _reading(url, 5.0, application, role)
+
+
 def _reading(url: str, statement_timeout: float, application: str, role: str) -> dict[str, Any]:
     settings = {
         "role": role, "default_transaction_read_only": "on", "statement_timeout": str(int(statement_timeout * 1000)),

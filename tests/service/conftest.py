@@ -37,6 +37,7 @@ from sdi.service import create_app
 from sdi.service.wall.protocol import Guarded
 from sdi.settings import Settings
 from sdi.store import derived, engine, ledger, loader, migrate
+from sdi.store.sharing import agencies
 
 ROOT = Path(__file__).resolve().parents[2]
 TOWN = Path(__file__).parent / "town"
@@ -210,6 +211,7 @@ def town(new_database: Callable[[], str], tmp_path_factory: pytest.TempPathFacto
     database = new_database()
     with engine.connect(database) as connection:
         migrate.apply(connection, registry)
+        agencies.add(connection, "so_thu", "department", "Sở Thử nghiệm", "Department of Tests")
     table, shapes = works()
     deliver(database, registry, registry["works"], table, shapes, [5897] * 4 + [3405])
     table, shapes = plots()

@@ -21,6 +21,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from sdi.access import PUBLIC
 from sdi.service import problems
+from sdi.service.door.credentials import in_address
 from sdi.service.state import service_of
 from sdi.service.wall.turns import CALLER, MOST
 from sdi.settings import Settings
@@ -141,7 +142,7 @@ def _ip(text: str | None) -> IPv4Address | IPv6Address | None:
 
 def _shows_key(scope: Scope) -> bool:
     named = {name for name, _ in scope["headers"]}
-    return not named.isdisjoint({b"authorization", b"x-api-key"}) or b"key=" in scope["query_string"]
+    return not named.isdisjoint({b"authorization", b"x-api-key"}) or in_address(scope)
 
 
 class Gate:

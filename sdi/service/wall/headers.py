@@ -9,6 +9,7 @@ from starlette.middleware import Middleware
 from starlette.middleware.cors import CORSMiddleware
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from sdi.service.door.credentials import in_address
 from sdi.settings import Settings
 
 _READ = [
@@ -41,12 +42,15 @@ class Headers:
             await self._app(scope, receive, send)
             return
         # What needs no key may be shown by any site; what was shown for a key is for this one alone.
-        keyed = any(name.decode("latin-1") in _CREDENTIALS for name, _ in scope["headers"])
+        carried = in_address(scope)
+        keyed = carried or any(name.decode("latin-1") in _CREDENTIALS for name, _ in scope["headers"])
         owner = (b"cross-origin-resource-policy", b"same-origin" if keyed else b"cross-origin")
 
         async def told(message: Message) -> None:
             if message["type"] == "http.response.start":
-                message["headers"] = [*message.get("headers", []), *self._always, owner]
+                # A browser goes by the last policy that it knows: a page with a key in its address tells it nobody.
+                secret = [(b"referrer-policy", b"no-referrer")] if carried else []
+                message["headers"] = [*message.get("headers", []), *self._always, *secret, owner]
             await send(message)
 
         await self._app(scope, receive, told)

@@ -11,7 +11,8 @@ import pytest
 from sdi.errors import SettingError
 from sdi.service.wall.callers import Quotas, Rates, address_of, trusted
 from sdi.settings import read_settings
-from sdi.store import agency, engine
+from sdi.store import engine
+from sdi.store.sharing import keys
 from tests.service.conftest import Town, served
 
 ITEMS = "/collections/works/items?limit=1"
@@ -126,7 +127,7 @@ def test_an_address_that_asks_too_often_is_told_when_to_come_again(narrow: Town)
 
 def test_an_agency_is_counted_by_its_key_and_not_by_its_address(narrow: Town) -> None:
     with engine.connect(narrow.database) as connection:
-        key = agency.make_key(connection, AGENCY)
+        key = keys.make_key(connection, AGENCY)
     bearer = f"Bearer {key}"
     told = [ask(narrow, f"198.51.100.{number}", Authorization=bearer).status for number in range(20, 28)]
     assert told == [200] * 6 + [429] * 2

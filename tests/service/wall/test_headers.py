@@ -13,7 +13,8 @@ from starlette.types import Message, Receive, Scope, Send
 from sdi.service.pages import TEMPLATES
 from sdi.service.wall.headers import Headers
 from sdi.settings import Settings
-from sdi.store import agency, engine
+from sdi.store import engine
+from sdi.store.sharing import keys
 from tests.service.conftest import Town, served
 
 PATHS = [
@@ -42,7 +43,7 @@ def test_every_answer_has_them(town: Town, path: str) -> None:
 
 def test_what_a_key_opens_is_for_no_other_site(town: Town) -> None:
     with engine.connect(town.database) as connection:
-        key = agency.make_key(connection, "so_thu")
+        key = keys.make_key(connection, "so_thu")
     headers = town.ask("/collections", Authorization=f"Bearer {key}").headers
     assert headers["Cross-Origin-Resource-Policy"] == "same-origin"
     assert headers["Cache-Control"].startswith("private")
