@@ -6,7 +6,7 @@ import os
 import re
 from ipaddress import ip_network
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
@@ -54,6 +54,10 @@ class Settings(BaseSettings):
     1: as many as its places allow."""
     kept_text: int = Field(64, ge=0)
     """Megabytes of rendered features that a worker process keeps; 0: every answer is rendered anew."""
+    audit: Literal["strict", "lenient", "off"] = "strict"
+    """Whether reads of what is not open are recorded; strict: what cannot be recorded is not answered (503)."""
+    audit_spool: int = Field(256, ge=1)
+    """Megabytes of entries that a worker process keeps in `data` while the database is away."""
     default_limit: int = Field(1000, ge=1)
     max_limit: int = Field(10_000, ge=1)
     trusted_proxies: Listed = ()

@@ -67,6 +67,7 @@ def desk(context: typer.Context) -> Desk:
 # The commands register themselves on the app above.
 from sdi.cli import (  # noqa: E402, F401
     agencies,
+    audit,
     backup,
     database,
     deliveries,

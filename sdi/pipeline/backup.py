@@ -29,6 +29,7 @@ from sdi.pipeline.coverages import COVERAGES
 from sdi.pipeline.turn import room
 from sdi.settings import Settings
 from sdi.store import cluster, dump, engine, ledger
+from sdi.store.audit import chain
 from sdi.store.engine import Connection
 
 FORMAT = 1
@@ -77,6 +78,7 @@ def backup(connection: Connection, settings: Settings, registry: Registry, targe
         os.fsync(file.fileno())
         part.replace(path)
         _sync_folder(path.parent)
+    chain.write(connection, "backup", {"file": path.name, "layers": sorted(manifest["layers"])})
     return Backup(path, path.stat().st_size, manifest, perf_counter() - begun)
 
 
@@ -175,6 +177,8 @@ def restore(connection: Connection, settings: Settings, path: Path, *, replace: 
             good = True
         finally:
             dump.settle(connection, keep=good)
+    about = {"file": path.name, "made_at": manifest["made_at"], "layers": sorted(manifest["layers"])}
+    chain.write(connection, "restore", about)
     return Backup(path, path.stat().st_size, manifest, perf_counter() - begun)
 
 

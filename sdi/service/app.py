@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 from fastapi import FastAPI
+from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.staticfiles import StaticFiles
@@ -16,6 +17,8 @@ from sdi.access import PUBLIC, Agency
 from sdi.contract.registry import Registry, read_registry
 from sdi.errors import SdiError
 from sdi.service import agencies, observe, ogc, problems, routes
+from sdi.service.audit.door import Audited
+from sdi.service.audit.recorder import Recorder
 from sdi.service.compression import Compressed
 from sdi.service.feed.stream import Listeners
 from sdi.service.formats.export import Exports
@@ -41,11 +44,13 @@ def create_app(settings: Settings, registry: Registry, *, url: str | None = None
     reader = Reader(url or engine.database_url(settings), settings)
     stewards = Reader(url or engine.database_url(settings), settings, role=engine.STEWARD, at_hand=0)
     metrics = observe.Metrics()
+    recorder = Recorder(settings, url or engine.database_url(settings))
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         await reader.open()
         await stewards.open()
+        recorder.start()
         await observe.warn_of_indexes(reader, registry)
         listening = asyncio.create_task(app.state.agencies.listen())
         try:
@@ -55,6 +60,7 @@ def create_app(settings: Settings, registry: Registry, *, url: str | None = None
             app.state.exports.close()
             await reader.close()
             await stewards.close()
+            await run_in_threadpool(recorder.close)
 
     app = FastAPI(
         title=settings.title_en, lifespan=lifespan, openapi_url=None, docs_url=None, redoc_url=None,
@@ -69,12 +75,13 @@ def create_app(settings: Settings, registry: Registry, *, url: str | None = None
             Middleware(Gate, settings=settings),
             Middleware(agencies.Doorkeeper),
             Middleware(Turnstile, settings=settings),
+            Middleware(Audited, recorder=recorder),
         ],
     )  # fmt: skip
     app.state.service = Service(settings, agency, reader, Publications(settings, registry, agency, reader))
     app.state.agencies = agencies.Agencies(app.state.service, stewards)
     app.state.pages = Pages(settings)
-    app.state.metrics = metrics
+    app.state.metrics, app.state.recorder = metrics, recorder
     app.state.tiles, app.state.changes = Tiles(), Known(reader)
     app.state.exports = Exports()
     app.state.listeners = Listeners()

@@ -17,6 +17,7 @@ from sdi.contract.layer import Layer
 from sdi.contract.query import FeatureQuery, Position
 from sdi.contract.registry import Registry
 from sdi.errors import BadRequest, Overloaded, SdiError, StoreError
+from sdi.service.audit import reads
 from sdi.service.cursors import Cursors
 from sdi.service.lanes import Lane, Lanes, seconds
 from sdi.service.page import Page, Part
@@ -90,6 +91,7 @@ class Reader:
         ((text, number, first, last, matched),) = await self._rows_of(select, layer, query, lane)
         assert query.limit is not None
         more = number > query.limit
+        reads.told_text(layer.id, query.attributes, text or b"", min(number, query.limit))
         return Page(text or b"", min(number, query.limit), more, _place(first), _place(last), matched)
 
     async def _put_together(
@@ -112,6 +114,7 @@ class Reader:
         returned = min(number, query.limit)
         if len(asked) != returned or not all(version in found for version in asked):
             return None
+        reads.told_versions(layer.id, query.attributes, lines, returned)
         text = between.encode().join([found[version] for version in asked])
         return Page(text, returned, number > query.limit, _place(first), _place(last), matched)
 
@@ -127,6 +130,7 @@ class Reader:
             async for rows in _taken(connection, statement, seconds(Lane.LONG, self._statement_timeout)):
                 texts = [text for text, _ in rows if text is not None]
                 places = [place for _, place in rows if place is not None]
+                reads.told_text(layer.id, query.attributes, b"\n".join(texts), len(texts))
                 yield Part(b",\n".join(texts), len(texts), len(texts) < len(rows), [*map(_position, places)])
 
     async def walk(self, layer: Layer, query: FeatureQuery, form: Form, between: str) -> AsyncGenerator[Page]:
@@ -142,6 +146,7 @@ class Reader:
             yield Page(b"", min(number, query.limit), number > query.limit, _place(first), _place(last))
             async for rows in _taken(connection, statement, seconds(Lane.LONG, self._statement_timeout)):
                 texts = [text for text, _ in rows if text is not None]
+                reads.told_text(layer.id, query.attributes, b"\n".join(texts), len(texts))
                 yield Page(between.encode().join(texts), len(texts), False, None, None)
 
     async def tile(self, statement: Statement, lane: Lane) -> bytes:
@@ -156,12 +161,18 @@ class Reader:
     ) -> list[dict[str, Any]]:
         """Features as parsed GeoJSON, for pages and other formats; `number` reads what has a decimal point."""
         rows = await self._rows_of(features.select_geojson, layer, query, lane)
-        return [json.loads(text, parse_float=number) for (text,) in rows]
+        found = [json.loads(text, parse_float=number) for (text,) in rows]
+        reads.told(layer.id, query.attributes, len(found), (each["id"] for each in found))
+        return found
 
     async def text(self, layer: Layer, query: FeatureQuery, form: Form = forms.geojson) -> str | None:
         """The text of the first feature that is found, GeoJSON or in another form."""
         rows = await self._rows_of(partial(features.select_text, form=form), layer, query, Lane.QUICK)
-        return rows[0][0].decode() if rows else None
+        if not rows:
+            return None
+        reads.told_text(layer.id, query.attributes, rows[0][0], 1)
+        text: str = rows[0][0].decode()
+        return text
 
     async def count(
         self, layer: Layer, query: FeatureQuery, lane: Lane, *, at_most: int, within: float

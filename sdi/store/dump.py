@@ -161,6 +161,7 @@ def prepare(connection: Connection, wanted: Mapping[str, Sequence[str]], *, repl
         with connection.transaction():
             migrate.prepare(connection)
             _make_roles(connection, wanted)
+            migrate.prepare_audit(connection)
             for name in there:
                 _rename(connection, name, name + ASIDE)
 

@@ -5,6 +5,9 @@ All of them speak UTC and ISO dates. A foreign exception's text never leaves her
 
 from __future__ import annotations
 
+import getpass
+import os
+import re
 import select
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -24,6 +27,8 @@ OWNER, LOADER, READER, STEWARD = "sdi_owner", "sdi_loader", "sdi_reader", "sdi_s
 """Group roles: makes and changes tables; writes rows; reads what may be shown; reads also what only stewards see."""
 REGISTRAR = "sdi_registrar"
 """Enters agencies, their keys and grants, and reads them."""
+RECORDER = "sdi_recorder"
+"""Adds to the audit trail, and may do nothing else."""
 
 _OLDEST = 140000
 """server_version_num of PostgreSQL 14, the oldest in which everything here runs."""
@@ -52,7 +57,9 @@ def connect(url: str, role: str | None = None, *, application: str = "sdi") -> C
     `role`: OWNER, LOADER or READER, or None for the login's own rights. Raises StoreError when the server is away or
     too old, or when the role is not there.
     """
-    options = _options(url, {"timezone": "UTC", "datestyle": "ISO, YMD", "jit": "off"})
+    # Triggers tell the audit trail by it who writes.
+    settings = {"timezone": "UTC", "datestyle": "ISO, YMD", "jit": "off", "sdi.member": _member()}
+    options = _options(url, settings)
     try:
         connection = psycopg.connect(
             url, autocommit=True, connect_timeout=10, application_name=application, options=options
@@ -72,6 +79,14 @@ def connect(url: str, role: str | None = None, *, application: str = "sdi") -> C
                 f"The database has no role '{role}' that this login may take.", hint="Run 'sdi db migrate'."
             ) from error
     return connection
+
+
+def _member() -> str:
+    """Who runs this process, as the machine knows them."""
+    try:
+        return re.sub(r"[^\w.@-]", "_", getpass.getuser())
+    except (KeyError, OSError):
+        return f"uid_{os.getuid()}"
 
 
 def another(connection: Connection) -> Connection:

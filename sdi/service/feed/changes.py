@@ -13,6 +13,7 @@ from starlette.responses import Response
 from sdi.contract.layer import Layer
 from sdi.service import fresh, links, words
 from sdi.service.asked import Asked
+from sdi.service.audit import reads
 from sdi.service.feed import place
 from sdi.service.feed.offered import FORMATS
 from sdi.service.items import instant
@@ -43,6 +44,7 @@ async def read(service: Service, layer: Layer, since: str | None, limit: int) ->
 
     async with service.reader.moment(Lane.SLOW) as connection:
         found = await page.run_async(connection, steps())
+    reads.told(layer.id, seen.attributes, len(found.entries), (entry.id for entry in found.entries))
     return Told(found.entries, place.cursor(layer, seen, found.place, cursors, service), found.more)
 
 

@@ -26,11 +26,13 @@ from sdi.contract.layer import Layer
 from sdi.errors import BadRequest, NotFound, StoreError
 from sdi.service import crs, fresh, problems
 from sdi.service.asked import Asked
+from sdi.service.audit import reads
 from sdi.service.crs import Crs
 from sdi.service.formats import EXPORTS, Format
 from sdi.service.parameters import row_filters
 from sdi.service.publications import Snapshot
 from sdi.service.state import Service, service_of
+from sdi.store.audit.search import WHOLE
 from sdi.store.ledger import Publication
 
 WAIT = 3.0
@@ -132,6 +134,7 @@ async def file(
     name = f"{layer.id}.{format_.extension}"
     if checksum:
         return PlainTextResponse(f"{digest}  {name}\n")
+    reads.told(layer.id, visible(service.agency, layer), publication.count, (WHOLE,))
     validator = fresh.Validator(digest[:30])
     headers = {
         **validator.headers, "Cache-Control": fresh.cache_control(service, layer),

@@ -14,6 +14,7 @@ from sdi.contract.layer import Layer
 from sdi.errors import BadRequest, NotFound, nearest
 from sdi.service import fresh, links
 from sdi.service.asked import asked, checked_path
+from sdi.service.audit import reads
 from sdi.service.lanes import Lane
 from sdi.service.publications import Snapshot
 from sdi.service.state import Service, service_of
@@ -79,6 +80,8 @@ async def tile(
     matrix.known(checked_path(matrix_set))
     place = matrix.tile_of(zoom, row, column)
     shown = tileset.within(shown, place)
+    for each in shown:
+        reads.told(each.layer.id, each.attributes(service.agency, place.zoom))
     headers = {"Cache-Control": _kept(service, shown)}
     settled = all(each.is_settled(service.agency) for each in shown)
     if headers["Cache-Control"] == fresh.SECRET or not settled:

@@ -1,0 +1,114 @@
+"""ASGI middleware, innermost: records an answer before its first byte is sent, and each part before it is."""
+
+from __future__ import annotations
+
+import uuid
+from typing import Any
+
+import structlog
+from starlette.requests import ClientDisconnect, Request
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from sdi.errors import StoreError
+from sdi.service import problems
+from sdi.service.audit.reads import OPENED, Read
+from sdi.service.audit.record import entry, is_recorded
+from sdi.service.audit.recorder import Recorder
+from sdi.service.state import Service
+
+QUIET = ("/health", "/metrics")
+"""They tell nothing of any layer."""
+
+
+class _Unrecorded(Exception):
+    """An answer was given up because it could not be recorded."""
+
+
+class Audited:
+    """Records what is asked by who showed a key, and by the public where it was granted more than everybody has."""
+
+    def __init__(self, app: ASGIApp, recorder: Recorder) -> None:
+        self._app, self._recorder = app, recorder
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        service = _service(scope) if scope["type"] == "http" and self._recorder.on else None
+        if service is None or not is_recorded(service.agency) or scope["path"] in QUIET:
+            await self._app(scope, receive, send)
+            return
+        opened: list[Read] = []
+        before = OPENED.set(opened)
+        answer = _Answer(scope, service, self._recorder, opened, send)
+        try:
+            await self._app(scope, receive, answer.send)
+        except BaseException as error:
+            if answer.refused is not None:
+                await problems.of_error(Request(scope, receive), answer.refused)(scope, receive, send)
+                return
+            answer.end("broken off")
+            if _is_ours(error):
+                # The connection is cut: the only way left to say that the answer is not whole.
+                raise ClientDisconnect from None
+            raise
+        finally:
+            OPENED.reset(before)
+        if answer.refused is not None:
+            await problems.of_error(Request(scope, receive), answer.refused)(scope, receive, send)
+            return
+        answer.end("whole")
+
+
+class _Answer:
+    """An answer on its way."""
+
+    def __init__(self, scope: Scope, service: Service, recorder: Recorder, opened: list[Read], send: Send) -> None:
+        self._scope, self._service, self._recorder, self._opened, self._send = scope, service, recorder, opened, send
+        self._request = str(structlog.contextvars.get_contextvars().get("request") or uuid.uuid4().hex)
+        self._status = self._part = 0
+        self.refused: StoreError | None = None
+
+    async def send(self, message: Message) -> None:
+        if self.refused is not None:
+            raise _Unrecorded
+        if message["type"] == "http.response.start":
+            self._status = message["status"]
+            try:
+                self._record()
+            except StoreError as error:
+                self.refused = error
+                raise _Unrecorded from None
+        elif self._opened:
+            try:
+                self._record()
+            except StoreError:
+                raise _Unrecorded from None
+        await self._send(message)
+
+    def end(self, how: str) -> None:
+        """Tell how an answer in several parts ended; one of a single part was recorded whole."""
+        if self._status and (self._part > 1 or self._opened or how != "whole"):
+            try:
+                self._record(how)
+            except StoreError:
+                return  # it has been sent, and its parts are recorded
+
+    def _record(self, ended: str | None = None) -> None:
+        reads = [*self._opened]
+        self._opened.clear()
+        agency, registry = self._service.agency, self._service.registry
+        line = entry(self._scope, agency, registry, self._request, self._status, reads, self._part, ended)
+        self._part += 1
+        if line is not None:
+            self._recorder.add(line)
+
+
+def _service(scope: Scope) -> Service | None:
+    state: dict[str, Any] = scope.get("state") or {}
+    found: Service | None = state.get("service")
+    return found
+
+
+def _is_ours(error: BaseException) -> bool:
+    """Whether it is our own giving up, alone or in the group of a streamed answer's tasks."""
+    if isinstance(error, BaseExceptionGroup):
+        return any(_is_ours(each) for each in error.exceptions)
+    return isinstance(error, _Unrecorded)

@@ -1,0 +1,222 @@
+"""What happens to the trail when a process is killed, the database is away, or the disk takes nothing more."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import threading
+import time
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import pytest
+import structlog
+
+from sdi.errors import StoreError
+from sdi.service.audit import reads
+from sdi.service.audit.door import Audited
+from sdi.service.audit.recorder import Recorder
+from sdi.service.state import Service
+from sdi.store import engine
+from sdi.store.audit import chain, search, spool
+from sdi.store.audit.proof import verify
+from sdi.store.audit.search import Wanted
+from sdi.store.audit.spool import Spool
+from tests.service.audit.conftest import PATIENCE, Watched, hurried
+from tests.service.conftest import served, served_apart
+
+ITEM = "/collections/plots/items/00004.1.2"
+
+
+def recorded(watched: Watched) -> Counter[str]:
+    """How often each request is in the trail."""
+    with engine.connect(watched.town.database) as connection:
+        rows = connection.execute(
+            "SELECT body::jsonb ->> 'request' FROM sdi_audit.entry WHERE seq > %s AND body LIKE '%%\"request\"%%'",
+            [watched.after],
+        )
+        return Counter(row[0] for row in rows)
+
+
+def test_a_killed_process_loses_nothing_that_was_answered(watched: Watched, tmp_path: Path) -> None:
+    """Whoever was answered before the kill is in the trail afterwards, once; of the rest nobody got anything."""
+    answered: set[str] = set()
+    enough, settings = threading.Event(), {"SDI_DATA": str(tmp_path)}
+
+    with served_apart(watched.town, **settings) as apart:
+        killed = Watched(apart, watched.keys)
+
+        def ask() -> None:
+            while True:
+                try:
+                    answer = killed.ask(ITEM)
+                except (OSError, ValueError):
+                    return  # it is dead
+                if answer.status == 200:
+                    answered.add(answer.headers["X-Request-Id"])
+                if len(answered) >= 60:
+                    enough.set()
+
+        clients = [threading.Thread(target=ask) for _ in range(4)]
+        for client in clients:
+            client.start()
+        assert enough.wait(PATIENCE)
+        assert apart.process is not None
+        os.kill(apart.process, signal.SIGKILL)
+        for client in clients:
+            client.join(PATIENCE)
+    assert len(answered) >= 60
+    folder = spool.folder_of(tmp_path, watched.town.database)
+    assert spool.held(folder), "it could not clean up after itself"
+
+    town = watched.town
+    with served(town.database, town.registry, hurried, data=tmp_path):  # who comes next takes over
+        began = time.monotonic()
+        while not answered <= set(recorded(watched)):
+            assert time.monotonic() - began < PATIENCE, len(answered - set(recorded(watched)))
+            time.sleep(0.2)
+    assert set(recorded(watched).values()) == {1}
+    assert spool.held(folder) == {}
+    with engine.connect(watched.town.database, engine.OWNER) as owner:
+        assert verify(owner).holds
+
+
+def test_while_the_trail_is_held_answers_wait_in_a_file_and_then_are_refused(watched: Watched, tmp_path: Path) -> None:
+    town, long = watched.town, f"{ITEM}?x={'y' * 3900}"
+    with served(town.database, town.registry, hurried, data=tmp_path, audit_spool=1) as held:
+        asked = Watched(held, watched.keys)
+        with engine.connect(town.database) as root, root.transaction():
+            root.execute("SELECT FROM sdi_audit.head FOR UPDATE")
+            statuses = []
+            while 503 not in statuses:
+                statuses.append(asked.ask(long).status)
+                assert len(statuses) < 400
+            refused = asked.ask(ITEM, Accept="application/json")
+            assert refused.status in (200, 503)  # a shorter one may still have room
+            assert asked.ask("/collections/plots/items?limit=1", who=None).status == 200, "the open is not concerned"
+        assert len(statuses) > 100
+        began = time.monotonic()
+        while asked.ask(long).status == 503:
+            assert time.monotonic() - began < PATIENCE
+            time.sleep(0.1)
+    with engine.connect(town.database, engine.OWNER) as owner:
+        found = search.find(owner, Wanted(limit=1000))
+    kept = [each for each in found if each.seq > watched.after and "yyy" in each.body.get("query", "")]
+    assert len(kept) >= len(statuses) - 1
+
+
+@pytest.mark.parametrize(("setting", "status"), [("strict", 503), ("lenient", 200), ("off", 200)])
+def test_a_disk_that_takes_nothing_refuses_by_setting(
+    watched: Watched, tmp_path: Path, setting: str, status: int
+) -> None:
+    (tmp_path / "audit").write_text("a file stands in the way of the folder")
+    town = watched.town
+    with served(town.database, town.registry, data=tmp_path, audit=setting) as broken:
+        asked = Watched(broken, watched.keys)
+        answer = asked.ask(ITEM, Accept="application/json")
+        assert answer.status == status
+        assert (b"properties" in answer.body) == (status == 200)
+        assert asked.ask(ITEM, who=None).status == 200
+
+
+def test_a_streamed_answer_is_recorded_part_by_part_and_says_how_it_ended(watched: Watched, tmp_path: Path) -> None:
+    sent: list[dict[str, Any]] = []
+
+    async def streaming(scope: Any, receive: Any, send: Any) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        for part in range(3):
+            reads.told("plots", ("number",), 150, [f"{part}.{each}" for each in range(150)])
+            await send({"type": "http.response.body", "body": b"x", "more_body": True})
+            if scope["path"] == "/broken" and part == 1:
+                raise ConnectionResetError
+        await send({"type": "http.response.body", "body": b"", "more_body": False})
+
+    async def send(message: dict[str, Any]) -> None:
+        sent.append(message)
+
+    recorder = Recorder(watched.town.settings.model_copy(update={"data": tmp_path}), watched.town.database)
+    service = _service(watched)
+    for path in ("/whole", "/broken"):
+        scope = {"type": "http", "method": "GET", "path": path, "headers": [], "query_string": b"",
+                 "state": {"service": service}}  # fmt: skip
+        structlog.contextvars.clear_contextvars()
+        try:
+            asyncio.run(Audited(streaming, recorder)(scope, None, send))  # type: ignore[arg-type]
+        except ConnectionResetError:
+            assert path == "/broken"
+    recorder.close()
+    with engine.connect(watched.town.database, engine.RECORDER) as connection:
+        for found in spool.left(spool.folder_of(tmp_path, watched.town.database)):
+            assert chain.collect(connection, found) == 9
+    told = [each.body for each in watched.entries()]
+    assert [each.get("part", 0) for each in told] == [0, 1, 2, 3, 4, 0, 1, 2, 3]
+    assert [each.get("ended") for each in told if each.get("ended")] == ["whole", "broken off"]
+    assert sum(read["count"] for each in told[:5] for read in each.get("reads", ())) == 450
+    with engine.connect(watched.town.database) as connection:
+        found = search.find(connection, Wanted(feature="2.149"))
+    assert [each.body["part"] for each in found] == [3], "the part that was cut off was not sent"
+
+
+def _service(watched: Watched) -> Service:
+    from sdi.access import Agency
+
+    publications: Any = type("Contracts", (), {"registry": watched.town.registry})
+    return Service(watched.town.settings, Agency("so_thu"), None, publications)  # type: ignore[arg-type]
+
+
+def test_a_line_that_was_cut_short_is_left_out_and_the_rest_comes_in(watched: Watched, tmp_path: Path) -> None:
+    kept = Spool(tmp_path, 10**6)
+    line = '{"at":"2026-01-01T00:00:00Z","kind":"read","action":"item","layers":[],"agency":"cut"}'
+    for _ in range(3):
+        kept.add(line.encode())
+    kept.close()
+    (path,) = tmp_path.glob("*.spool")
+    with path.open("ab") as file:
+        file.write(line[:40].encode())
+    with engine.connect(watched.town.database, engine.RECORDER) as connection:
+        (found,) = [chain.collect(connection, each) for each in spool.left(tmp_path)]
+    assert found == 3
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_file_is_left_alone_while_its_process_lives_and_its_turn_comes_when_it_has_grown(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(spool, "TURN", 1000)
+    kept = Spool(tmp_path, 5000)
+    kept.add(b"x" * 600)
+    assert list(spool.left(tmp_path)) == []
+    first = kept.next()
+    assert first is not None
+    kept.add("ỷ".encode() * 300)
+    kept.done(first)
+    second = kept.next()
+    assert second is not None
+    assert (second.first, second.bodies) == (1, ["ỷ" * 300])
+    kept.done(second)
+    assert kept.next() is None
+    assert kept.waiting == 0
+    assert not list(tmp_path.iterdir()), "all of it is in the database"
+    kept.add(b"z" * 4000)
+    with pytest.raises(StoreError):
+        kept.add(b"z" * 1000)
+    assert spool.held(tmp_path) == {path.name: 4001 for path in tmp_path.iterdir()}
+    kept.sync()
+    kept.close()
+
+
+def test_one_entry_may_be_longer_than_a_batch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(spool, "BYTES", 100)
+    monkeypatch.setattr(spool, "BATCH", 2)
+    kept, texts = Spool(tmp_path, 10**6), ["a" * 1000, "b", "c", "d" * 500, "", "e"]
+    for text in texts:
+        kept.add(text.encode())
+    found: list[str] = []
+    while (lines := kept.next()) is not None:
+        assert lines.first == len(found)
+        found += lines.bodies
+        kept.done(lines)
+    assert found == texts
+    kept.close()

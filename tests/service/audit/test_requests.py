@@ -1,0 +1,213 @@
+"""What a request leaves in the trail, asked over HTTP and read from the database."""
+
+from __future__ import annotations
+
+import json
+import logging
+from urllib.parse import quote
+
+import pytest
+
+from sdi.access import PUBLIC, Agency, Grant
+from sdi.contract.registry import read_registry
+from sdi.service.audit.record import exceeds, is_recorded, without_secrets
+from sdi.store import engine
+from sdi.store.audit import chain, search
+from sdi.store.audit.proof import verify
+from sdi.store.audit.search import Wanted
+from tests.service.audit.conftest import PURPOSE, Watched
+from tests.service.conftest import TOWN
+
+ITEMS = "/collections/plots/items"
+
+
+def test_an_item_is_recorded_with_who_what_and_why(watched: Watched) -> None:
+    answer = watched.ask(f"{ITEMS}/00004.1.2")
+    assert answer.status == 200
+    (told,) = watched.bodies()
+    assert told["action"] == "item"
+    assert (told["agency"], told["status"], told["client"], told["method"]) == ("so_thu", 200, "127.0.0.1", "GET")
+    assert told["request"] == answer.headers["X-Request-Id"]
+    assert (told["purpose"], len(told["grants"])) == (PURPOSE, 1)
+    assert (told["layers"], told["asked"]) == (["plots"], ["00004.1.2"])
+    (read,) = told["reads"]
+    assert (read["layer"], read["count"], read["ids"]) == ("plots", 1, ["00004.1.2"])
+    assert read["fields"] == list(answer.json["properties"])
+
+
+@pytest.mark.parametrize("format_", ["json", "jsonfg", "geojsonseq", "csv", "fgb", "gpkg", "parquet", "html", "jsonld"])
+def test_a_page_is_recorded_with_the_ids_that_it_has_in_every_format(watched: Watched, format_: str) -> None:
+    expected = [each["id"] for each in json.loads(watched.ask(f"{ITEMS}?limit=7").body)["features"]]
+    watched.bodies()
+    assert watched.ask(f"{ITEMS}?limit=7&f={format_}").status == 200
+    (told,) = watched.bodies()
+    (read,) = told["reads"]
+    assert (told["action"], told["query"]) == ("items", f"limit=7&f={format_}")
+    assert (read["count"], sorted(read["ids"])) == (7, sorted(expected))
+
+
+def test_the_fields_are_those_that_were_answered(watched: Watched) -> None:
+    watched.ask(f"{ITEMS}?properties=number,use&limit=1")
+    (told,) = watched.bodies()
+    assert told["reads"][0]["fields"] == ["number", "use"]
+
+
+def test_an_empty_page_an_error_and_what_is_not_there_are_recorded_too(watched: Watched) -> None:
+    asked = {f"{ITEMS}?number=99999": 200, f"{ITEMS}?filter=nonsense(": 400, f"{ITEMS}/none": 404,
+             "/collections/none/items": 404, "/nowhere": 404}  # fmt: skip
+    for path, status in asked.items():
+        assert watched.ask(path).status == status
+    found = watched.bodies(len(asked))
+    assert [told["status"] for told in found] == list(asked.values())
+    assert [told["layers"] for told in found] == [["plots"]] * 3 + [[]] * 2
+    assert found[0]["reads"][0]["count"] == 0
+
+
+def test_what_a_client_holds_already_is_recorded_as_such(watched: Watched) -> None:
+    tag = watched.ask(f"{ITEMS}/00004.1.3").headers["ETag"]
+    assert watched.ask(f"{ITEMS}/00004.1.3", If_None_Match=tag).status == 304
+    _, told = watched.bodies(2)
+    assert (told["status"], told["asked"]) == (304, ["00004.1.3"])
+
+
+def test_a_tile_is_recorded_by_its_address(watched: Watched) -> None:
+    document = watched.ask("/collections/plots/tiles/WebMercatorQuad").json
+    limits = next(each for each in document["tileMatrixSetLimits"] if each["tileMatrix"] == "18")
+    path = f"/collections/plots/tiles/WebMercatorQuad/18/{limits['minTileRow']}/{limits['minTileCol']}"
+    assert [watched.ask(path).status for _ in range(2)] == [200, 200]
+    _, *tiles = watched.bodies(3)
+    for told in tiles:  # the second came from the worker's memory
+        assert (told["action"], told["path"], told["layers"]) == ("tile", path, ["plots"])
+        assert "number" in told["reads"][0]["fields"]
+
+
+def test_an_export_is_recorded_as_the_whole_layer(watched: Watched) -> None:
+    status = 503
+    while status == 503:
+        answer = watched.ask("/collections/plots/export?f=csv")
+        status = answer.status
+    assert status == 200
+    told = watched.entries(lambda found: any(each.body["status"] == 200 for each in found))[-1].body
+    assert (told["action"], told["reads"][0]["ids"]) == ("export", ["*"])
+    assert told["reads"][0]["count"] > 0
+
+
+def test_a_dossier_is_recorded_with_every_layer_that_it_shows(watched: Watched) -> None:
+    registry = read_registry(TOWN)
+    path = next(layer.dossier.path for layer in registry if layer.dossier is not None)
+    assert watched.ask(f"/{path}/00004.1.2/dossier").status == 200
+    (told,) = watched.bodies()
+    assert told["action"] == "dossier"
+    assert {"plots", "plot_card"} <= set(told["layers"])
+    assert all("00004.1.2" in read["ids"] for read in told["reads"] if read["layer"] in ("plots", "plot_card"))
+
+
+def test_the_feed_of_changes_is_recorded_with_the_ids_that_it_told(watched: Watched) -> None:
+    expected = [each["id"] for each in json.loads(watched.ask("/collections/plots/changes?limit=5").body)["changes"]]
+    (told,) = watched.bodies()
+    assert (told["action"], told["reads"][0]["ids"]) == ("changes", expected)
+    assert len(expected) == 5
+
+
+def test_the_public_is_not_recorded_and_an_agency_is_in_whatever_it_asks(watched: Watched) -> None:
+    for path in (f"{ITEMS}?limit=1", "/", f"{ITEMS}/00004.1.2"):
+        assert watched.ask(path, who=None).status == 200
+    for path in ("/", "/collections", "/collections/works/items?limit=1", "/collections/plots/schema", "/health"):
+        assert watched.ask(path, who="so_la").status == 200
+    found = watched.bodies(4)
+    assert {told["agency"] for told in found} == {"so_la"}
+    assert [told["path"] for told in found] == [
+        "/",
+        "/collections",
+        "/collections/works/items",
+        "/collections/plots/schema",
+    ]
+
+
+def test_what_is_not_open_is_decided_by_the_rule() -> None:
+    registry = read_registry(TOWN)
+    grant = Grant(1, "public", "plots", classes=frozenset({"open", "agency"}))
+    more = Agency("public", grants=(grant,))
+    assert [is_recorded(each) for each in (PUBLIC, more, Agency("so_thu"))] == [False, True, True]
+    shown = [(), ("works",), ("plots",), ("works", "plots")]
+    assert [exceeds(more, registry, layers) for layers in shown] == [False, False, True, True]
+
+
+def test_a_purpose_that_is_told_goes_before_that_of_the_grant(watched: Watched) -> None:
+    watched.ask(f"{ITEMS}/00004.1.2", X_Purpose=quote("Giải quyết khiếu nại số 12"))
+    assert watched.bodies()[0]["purpose"] == "Giải quyết khiếu nại số 12"
+
+
+@pytest.mark.parametrize(
+    ("query", "kept"),
+    [("key=s3cret&limit=1", "limit=1"), ("limit=1&KEY=s3cret", "limit=1"), ("%6bey=s3cret&a=b", "a=b"),
+     ("key=s3cret", ""), ("k%65y=s3cret", ""), ("api_key=s3cret&x=1", "x=1"), ("access_token=s3cret", ""),
+     ("keys=1&mykey=2", "keys=1&mykey=2"), ("filter=key%3D1", "filter=key%3D1"), ("a=%FF", "a=%FF"),
+     ("x" * 5000, "x" * 3999 + "…")],
+)  # fmt: skip
+def test_what_opens_something_is_cut_out_of_a_query(query: str, kept: str) -> None:
+    assert without_secrets(query) == kept
+
+
+def test_no_key_stands_in_the_trail(watched: Watched) -> None:
+    secret = watched.keys["so_thu"]
+    watched.ask(f"{ITEMS}?limit=1&key={secret}")
+    watched.ask(f"{ITEMS}?limit=1", X_API_Key=secret)
+    found = watched.entries(lambda found: len(found) >= 1)
+    assert secret not in str(found)
+    with engine.connect(watched.town.database) as connection:
+        rows = connection.execute("SELECT body FROM sdi_audit.entry").fetchall()
+        digests = [row[0] for row in connection.execute("SELECT sha256 FROM sdi.agency_key")]
+    text = "\n".join(row[0] for row in rows)
+    assert "agency_key" in text, "that keys were made is in it"
+    assert not any(each in text for each in (*watched.keys.values(), *digests))
+
+
+@pytest.mark.parametrize("path", [f"{ITEMS}/%00", f"{ITEMS}/%ff", f"{ITEMS}/%22%5C%0A", f"{ITEMS}?filter=%00",
+                                  f"{ITEMS}/%5Cu0000", f"{ITEMS}/{'x' * 6000}"])  # fmt: skip
+def test_whatever_is_asked_comes_into_the_trail(watched: Watched, path: str) -> None:
+    status = watched.ask(path).status
+    (told,) = watched.bodies()
+    assert (told["kind"], told["status"]) == ("read", status)
+
+
+def test_reads_of_a_parcel_are_found_and_nobody_elses(watched: Watched) -> None:
+    watched.ask(f"{ITEMS}/00004.2.5")
+    watched.ask(f"{ITEMS}?id=00004.2.5")
+    watched.ask(f"{ITEMS}/00004.2.6")
+    watched.bodies(3)
+    with engine.connect(watched.town.database, engine.STEWARD) as connection:
+        found = search.find(connection, Wanted(agency="so_thu", layers=["plots"], feature="00004.2.5", limit=2))
+    assert [entry.body["action"] for entry in found] == ["items", "item"]
+
+
+def test_who_writes_is_recorded_by_the_tables_themselves(watched: Watched) -> None:
+    from sdi.store import ledger, stewardship
+
+    plots = read_registry(TOWN)["works"]
+    with engine.connect(watched.town.database) as owner:
+        ledger.withdraw(owner, plots)
+        ledger.publish(owner, plots)
+        stewardship.grant(owner, plots, "Ban Thử")
+        stewardship.revoke(owner, plots, "Ban Thử")
+        owner.execute("UPDATE sdi.grant SET revoked_at = now(), revoked_why = 'thử' WHERE agency = 'nobody'")
+    found = watched.bodies(4)
+    assert [(told["kind"], told["action"], told["operation"]) for told in found] == [
+        ("write", "publication", "update"), ("write", "publication", "update"),
+        ("write", "stewardship", "insert"), ("write", "stewardship", "update"),
+    ]  # fmt: skip
+    assert [told["row"].get("published") for told in found[:2]] == [False, True]
+    assert all(told["login"] and told["member"] and told["layers"] == ["works"] for told in found)
+
+
+def test_loads_grants_and_keys_are_in_the_trail_and_the_trail_holds(watched: Watched) -> None:
+    with engine.connect(watched.town.database, engine.OWNER) as owner:
+        found = search.find(owner, Wanted(limit=1000))
+        proven = verify(owner, [chain.head(owner)])
+    assert proven.holds, proven.faults
+    writes = [each.body for each in found if each.body["kind"] == "write"]
+    assert {"load", "publication", "agency", "agency_key", "grant"} <= {told["action"] for told in writes}
+    loads = [told["row"] for told in writes if told["action"] == "load"]
+    assert sum(row["inserted"] for row in loads if row["layer"] == "plots") == 40
+    assert len({row["load_id"] for row in loads}) == len(loads)
+    assert not logging.getLogger("sdi").handlers
