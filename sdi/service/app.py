@@ -22,6 +22,7 @@ from sdi.service.audit.recorder import Recorder
 from sdi.service.compression import Compressed
 from sdi.service.feed.stream import Listeners
 from sdi.service.formats.export import Exports
+from sdi.service.lanes import BURST
 from sdi.service.pages import Pages
 from sdi.service.publications import Publications
 from sdi.service.reader import Reader
@@ -31,6 +32,7 @@ from sdi.service.tiles.changes import Known
 from sdi.service.wall.callers import Gate, Turnstile
 from sdi.service.wall.headers import Headers, other_sites
 from sdi.service.wall.limits import Limits
+from sdi.service.wall.turns import Shares
 from sdi.settings import Settings, read_settings
 from sdi.store import engine
 
@@ -41,8 +43,9 @@ def create_app(settings: Settings, registry: Registry, *, url: str | None = None
     """The service over one database as one agency sees it; `url`: the database's, None: the settings' own."""
     ogc.prepare()
     observe.set_up_logs()
-    reader = Reader(url or engine.database_url(settings), settings)
-    stewards = Reader(url or engine.database_url(settings), settings, role=engine.STEWARD, at_hand=0)
+    shares = Shares(settings.slow_share, BURST)
+    reader = Reader(url or engine.database_url(settings), settings, shares=shares)
+    stewards = Reader(url or engine.database_url(settings), settings, role=engine.STEWARD, at_hand=0, shares=shares)
     metrics = observe.Metrics()
     recorder = Recorder(settings, url or engine.database_url(settings))
 

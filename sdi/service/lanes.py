@@ -56,12 +56,12 @@ def seconds(lane: Lane, statement_timeout: float) -> float:
 class Lanes:
     """The lanes of one pool of `size` connections. `running`, `most`, `waiting`: queries by lane, now and at most.
 
-    `share`: the part of one connection's time that a caller may have for slow work while others are served.
+    `shares`: how much slow work each caller may have while others are served, in whatever pool of the process.
     """
 
-    def __init__(self, size: int, share: float = 1.0) -> None:
+    def __init__(self, size: int, shares: Shares | None = None) -> None:
         self.places = {Lane.SLOW: max(1, size // 2), Lane.LONG: max(1, size // 4)}
-        self.shares = Shares(share, BURST)
+        self.shares = shares or Shares(1.0, BURST)
         self.turns = {lane: Turns(places, max(1, places // 2), self.shares.may) for lane, places in self.places.items()}
         self.running: Counter[Lane] = Counter()
         self.waiting: Counter[Lane] = Counter()

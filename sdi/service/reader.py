@@ -22,6 +22,7 @@ from sdi.service.cursors import Cursors
 from sdi.service.lanes import Lane, Lanes, seconds
 from sdi.service.page import Page, Part
 from sdi.service.texts import Texts
+from sdi.service.wall.turns import Shares
 from sdi.settings import Settings
 from sdi.store import (
     engine,
@@ -51,14 +52,19 @@ FIRST, PART = 100, 1000
 class Reader:
     """Reading connections of one worker process; open it before use, close it after."""
 
-    def __init__(self, url: str, settings: Settings, *, role: str = engine.READER, at_hand: int = 1) -> None:
-        """`role`: the public's or the stewards'. `at_hand`: connections that are open even when nobody asks."""
+    def __init__(
+        self, url: str, settings: Settings, *, role: str = engine.READER, at_hand: int = 1,
+        shares: Shares | None = None,
+    ) -> None:  # fmt: skip
+        """`role`: the public's or the stewards'. `at_hand`: connections that are open even when nobody asks. `shares`:
+        of slow work, counted together with other readers of the process.
+        """
         self.url = url
         self._rows = engine.async_pool(
             url, size=settings.pool_size, statement_timeout=settings.statement_timeout, role=role, at_hand=at_hand
         )
         self._statement_timeout = settings.statement_timeout
-        self.lanes = Lanes(settings.pool_size, settings.slow_share)
+        self.lanes = Lanes(settings.pool_size, shares)
         self.cursors: Cursors | None = None
         self._texts = Texts(settings.kept_text * 2**20) if settings.kept_text else None
         # The ledger has its own connection, so that slow filters never delay a look at what is published.

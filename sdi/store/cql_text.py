@@ -1,9 +1,10 @@
 """CQL2 text to CQL2 JSON by the cql2 package, made safe against its weaknesses.
 
 cql2 0.6 (measured): a syntax error inside n nested parentheses costs 2^n (15 levels 0.2 s, 30 levels for ever),
-number literals become floats, and WKT with an exponent is taken for a function. So grouping parentheses are read from
-the inside out, each by a call of its own; long numbers and geometry literals are read here. What was read already
-stands in the enclosing text as a quoted name that no client can write, and is put back into the tree.
+number literals become floats, and WKT with an exponent is taken for a function; a few thousand signs or operators in a
+row overflow its stack, which ends the process. So grouping parentheses are read from the inside out, each by a call of
+its own; long numbers, boxes and geometry literals are read here; rows of operators and lists in lists have an end. What
+was read already stands in the enclosing text as a quoted name that no client can write, and is put back into the tree.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ import re
 import unicodedata
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from decimal import Decimal
+from decimal import Decimal, InvalidOperation
 from typing import Any
 
 import cql2
@@ -23,6 +24,12 @@ from sdi.errors import BadRequest
 
 MAX_DEPTH = 40
 """Parentheses within parentheses."""
+MAX_LISTS = 2
+"""Lists within lists."""
+MAX_ROW = 250
+"""Signs and operators in a row, without AND, OR or a comma between."""
+MAX_RINGS = 8
+"""Parentheses within each other in a geometry."""
 MAX_TEXT = 10_000
 """Characters of a filter without its geometry literals."""
 
@@ -35,6 +42,9 @@ _TOKEN = re.compile(
 _CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
 _OPERATORS = frozenset({"and", "or", "not", "between", "like", "div"})
 """Words before a parenthesis that groups; any other word is a function's name."""
+_ROW = frozenset("+-*/%^=<>") | {"not", "div", "like", "between", "in", "is"}
+_BOUND = r"\s*(?:[+-]\s*)?[\d.]+(?:[eE][+-]?\d+)?\s*"
+_BOX = re.compile(rf"\({_BOUND}(?:,{_BOUND})*\)")
 _SHAPES = ("point", "linestring", "polygon", "multipoint", "multilinestring", "multipolygon", "geometrycollection")
 _GEOMETRIES = frozenset(shape + dimension for shape in _SHAPES for dimension in ("", "z", "m", "zm"))
 _EXACT_DIGITS = 15
@@ -58,22 +68,25 @@ class _Reader:
     tokens: list[_Token]
     place: int = 0
     read: list[tuple[Any, str]] = field(default_factory=list)
+    lists: int = 0
+    """How many lists lie within each other in the parenthesis that is read."""
 
     def expression(self, depth: int) -> tuple[str, bool]:
         """The text up to the closing parenthesis with its groups replaced, and whether commas part it."""
         if depth > MAX_DEPTH:
             raise BadRequest(f"The filter has more than {MAX_DEPTH} parentheses within each other.")
         pieces: list[str] = []
-        before, commas = "", False
+        before, commas, row = "", False, 0
         while self.place < len(self.tokens) and self.tokens[self.place].text != ")":
             token = self.tokens[self.place]
             self.place += 1
             if token.kind == "sign" and token.text in "'\"":
                 raise BadRequest(f"The filter has an opening {token.text} without its end.", hint=_HINT)
+            row = _in_a_row(token, row)
             if token.word in _GEOMETRIES and self._opens():
                 pieces.append(self._geometry(token.text))
             elif token.word == "bbox" and self._opens():
-                pieces.append(token.text + self._verbatim())
+                pieces.append(self._box(token.text))
             elif token.text == "(":
                 pieces.append(self._parenthesis(before, depth))
             elif token.kind == "number" and sum(map(str.isdigit, token.text)) > _EXACT_DIGITS:
@@ -89,11 +102,16 @@ class _Reader:
 
     def _parenthesis(self, before: str, depth: int) -> str:
         """A group is read now; a list and a function's arguments stay where they are."""
-        start = self.place
+        start, outer = self.place, self.lists
+        self.lists = 0
         inner, commas = self.expression(depth + 1)
         self._close()
+        within, self.lists = self.lists, outer
         called = before == "<name>" or (before[:1] not in {"", "<"} and before not in _OPERATORS | {"in"})
         if commas or called or not inner.strip():
+            self.lists = max(outer, within + (not called))
+            if self.lists > MAX_LISTS:
+                raise BadRequest("The filter has a list where one value is needed.")
             return f"({inner})"
         source = "".join(token.text for token in self.tokens[start : self.place - 1])
         group = self._keep(self.parse(inner), f"({source})")
@@ -144,9 +162,21 @@ class _Reader:
             sign = self.tokens[self.place].text
             open_ += (sign == "(") - (sign == ")")
             self.place += 1
+            if open_ > MAX_RINGS:
+                raise BadRequest("A geometry of the filter is nested too deeply.")
             if sign == ")" and open_ == 0:
                 return "".join(token.text for token in self.tokens[start : self.place])
         raise BadRequest("The filter has an opening parenthesis without its end.")
+
+    def _box(self, word: str) -> str:
+        bounds = self._verbatim()
+        if _BOX.fullmatch(bounds) is None:
+            raise BadRequest("A bbox in the filter needs four or six numbers.")
+        try:
+            numbers = [Decimal("".join(bound.split())) for bound in bounds[1:-1].split(",")]
+        except InvalidOperation:
+            raise BadRequest("A bbox in the filter needs four or six numbers.") from None
+        return self._keep({"bbox": numbers}, word + bounds)
 
     def _geometry(self, word: str) -> str:
         wkt = word + self._verbatim()
@@ -179,6 +209,16 @@ def read_text(text: str) -> Any:
         return reader.parse(outer)
     except RecursionError:
         raise BadRequest("The filter is nested too deeply.") from None
+
+
+def _in_a_row(token: _Token, before: int) -> int:
+    """How many signs and operators there are in a row with a token. Raises BadRequest."""
+    if token.text == "," or token.word in ("and", "or"):
+        return 0
+    row = before + ((token.word or token.text) in _ROW)
+    if row > MAX_ROW:
+        raise BadRequest(f"The filter has more than {MAX_ROW} operators in a row.")
+    return row
 
 
 def _tokens(text: str) -> Iterator[_Token]:

@@ -17,7 +17,7 @@ from datetime import UTC, date, datetime
 from email.message import Message
 from http.client import HTTPConnection
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 import pyarrow as pa
@@ -258,10 +258,13 @@ class served:
 
 
 @contextmanager
-def served_apart(town: Town, workers: int = 1, **said: str) -> Iterator[Town]:
+def served_apart(
+    town: Town, workers: int = 1, *, factory: str = "sdi.service.app:from_environment", log: IO[bytes] | None = None,
+    **said: str,
+) -> Iterator[Town]:  # fmt: skip
     """The same town served by processes of their own: GDAL holds the interpreter's lock while it asks.
 
-    `said`: other settings, as environment variables.
+    `log`: a file that takes what they write. `said`: other settings, as environment variables.
     """
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
@@ -282,7 +285,7 @@ def served_apart(town: Town, workers: int = 1, **said: str) -> Iterator[Town]:
         "-m",
         "uvicorn",
         "--factory",
-        "sdi.service.app:from_environment",
+        factory,
         "--port",
         str(port),
         "--workers",
@@ -292,7 +295,9 @@ def served_apart(town: Town, workers: int = 1, **said: str) -> Iterator[Town]:
         "--no-access-log",
         "--no-proxy-headers",
     ]
-    process = subprocess.Popen(command, env=environment, cwd=ROOT, stderr=subprocess.DEVNULL)
+    process = subprocess.Popen(
+        command, env=environment, cwd=ROOT, stdout=log or subprocess.DEVNULL, stderr=log or subprocess.DEVNULL
+    )
     apart = Town(url, town.database, town.registry, town.settings, process.pid)
     try:
         began = time.monotonic()

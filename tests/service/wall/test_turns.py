@@ -6,10 +6,12 @@ import asyncio
 from collections.abc import Awaitable, Callable
 
 import pytest
+from fastapi import FastAPI
 
-from sdi.service import lanes
 from sdi.service.lanes import Lane, Lanes
 from sdi.service.wall.turns import CALLER, Shares, Turns
+from sdi.store import agency, engine
+from tests.service.conftest import Town, served
 
 
 async def settled() -> None:
@@ -159,11 +161,9 @@ def test_what_is_remembered_of_callers_is_bounded() -> None:
     assert len(shares._left) == 10_000
 
 
-def test_the_lanes_count_by_who_the_request_is_answered_for(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(lanes, "BURST", 0.0)
-
+def test_the_lanes_count_by_who_the_request_is_answered_for() -> None:
     async def scene() -> None:
-        own = Lanes(8, share=0.001)
+        own = Lanes(8, Shares(share=0.001, burst=0.0))
         served: list[str] = []
 
         async def slow(caller: str) -> None:
@@ -190,3 +190,16 @@ def test_the_lanes_count_by_who_the_request_is_answered_for(monkeypatch: pytest.
         assert served == ["greedy"]
 
     run(scene)
+
+
+def test_an_agency_and_the_public_share_the_time_of_one_worker(town: Town) -> None:
+    """Each has a pool of its own, and both the same processor."""
+    apps: list[FastAPI] = []
+    with served(town.database, town.registry, apps.append) as other:
+        with engine.connect(town.database) as connection:
+            key = agency.make_key(connection, "so_thu")
+        shares = apps[0].state.service.reader.lanes.shares
+        slow = "/collections/plots/items?filter=number%3E1"
+        assert other.ask(slow, Authorization=f"Bearer {key}").status == 200
+        assert other.ask(slow).status == 200
+        assert {shares._last[0], shares._other[0]} == {"so_thu", "@127.0.0.1"}
