@@ -26,7 +26,8 @@ from serve import load
 from servers import uvicorn
 
 from sdi.settings import Settings
-from sdi.store import agency, engine
+from sdi.store import engine
+from sdi.store.sharing import keys
 
 WORKERS, OTHERS, GREEDY = 2, 1, 16
 """Processes of the service; connections of the public; connections of the one key."""
@@ -47,7 +48,7 @@ def main() -> None:
     with deployment(asked.server) as (settings, registry, folder):
         publication = load(settings, registry, write(folder, asked.parcels))
         with engine.connect(engine.database_url(settings)) as connection:
-            key = agency.make_key(connection, registry[LAYER].steward.id)
+            key = keys.make_key(connection, registry[LAYER].steward.id)
         corners = [",".join(repr(box[side]) for side in "wsen") for box in boxes(publication, 100)]
         small = [told(f"/collections/{LAYER}/items?f=json&limit=1000&bbox={each}") for each in corners]
         for name, share in SHARES.items():

@@ -12,7 +12,8 @@ from urllib.parse import quote
 import psycopg
 import pytest
 
-from sdi.store import agency, engine
+from sdi.store import engine
+from sdi.store.sharing import keys
 from tests.service.conftest import ROOT, Answer, Town, served_apart
 from tests.service.wall.conftest import Canary
 
@@ -111,7 +112,7 @@ PATHS = ("/", "/collections", "/collections/plots/items?limit=1", "/collections/
 def test_a_key_stands_in_no_log_no_problem_and_no_metric(watched: Watched) -> None:
     town = watched.town
     with engine.connect(town.database) as connection:
-        key = agency.make_key(connection, AGENCY)
+        key = keys.make_key(connection, AGENCY)
     answers: list[Answer] = []
     for shown in (key, WRONG):
         basic = base64.b64encode(f"{AGENCY}:{shown}".encode()).decode()

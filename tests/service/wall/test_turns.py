@@ -10,7 +10,8 @@ from fastapi import FastAPI
 
 from sdi.service.lanes import Lane, Lanes
 from sdi.service.wall.turns import CALLER, Shares, Turns
-from sdi.store import agency, engine
+from sdi.store import engine
+from sdi.store.sharing import keys
 from tests.service.conftest import Town, served
 
 
@@ -197,7 +198,7 @@ def test_an_agency_and_the_public_share_the_time_of_one_worker(town: Town) -> No
     apps: list[FastAPI] = []
     with served(town.database, town.registry, apps.append) as other:
         with engine.connect(town.database) as connection:
-            key = agency.make_key(connection, "so_thu")
+            key = keys.make_key(connection, "so_thu")
         shares = apps[0].state.service.reader.lanes.shares
         slow = "/collections/plots/items?filter=number%3E1"
         assert other.ask(slow, Authorization=f"Bearer {key}").status == 200
