@@ -62,6 +62,10 @@ class Settings(BaseSettings):
     max_limit: int = Field(10_000, ge=1)
     trusted_proxies: Listed = ()
     """Addresses and networks whose `X-Forwarded-For` is believed; of everybody else it is what anyone may write."""
+    webhook_hosts: Listed = ()
+    """Host names, and networks of addresses, that webhooks may call; none: nobody is called."""
+    webhook_http: bool = False
+    """Whether webhooks may call without TLS, for a gateway on the same machine."""
     rate_public: float = Field(0.0, ge=0)
     """Requests a second that one worker answers an address of the public, on average; 0: as many as come."""
     rate_agency: float = Field(0.0, ge=0)
@@ -80,7 +84,7 @@ class Settings(BaseSettings):
     read_memory: int = Field(8 * 1024**3, ge=2**28)
     """Bytes of address space of the process that reads a delivery."""
 
-    @field_validator("trusted_proxies", "origins", mode="before")
+    @field_validator("trusted_proxies", "origins", "webhook_hosts", mode="before")
     @classmethod
     def _parted(cls, value: Any) -> Any:
         return tuple(filter(None, map(str.strip, value.split(",")))) if isinstance(value, str) else value

@@ -78,4 +78,5 @@ from sdi.cli import (  # noqa: E402, F401
     quality,
     server,
     steward,
+    webhooks,
 )  # fmt: skip

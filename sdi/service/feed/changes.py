@@ -36,16 +36,16 @@ class Told:
 async def read(service: Service, layer: Layer, since: str | None, limit: int) -> Told:
     """The changes behind `since`, as they exist for who asks. Raises BadRequest, Gone."""
     cursors = await service.cursors()
-    seen = await service.reader.with_codes(layer, place.view(service, layer))
+    seen = await service.reader.with_codes(layer, place.view(service.agency, layer))
 
     def steps() -> Steps[Page]:
-        begins = yield from place.begun(layer, seen, since, cursors, service)
+        begins = yield from place.begun(layer, seen, since, cursors, service.agency)
         return (yield from page.read(layer, seen, begins, limit))
 
     async with service.reader.moment(Lane.SLOW) as connection:
         found = await page.run_async(connection, steps())
     reads.told(layer.id, seen.attributes, len(found.entries), (entry.id for entry in found.entries))
-    return Told(found.entries, place.cursor(layer, seen, found.place, cursors, service), found.more)
+    return Told(found.entries, place.cursor(layer, seen, found.place, cursors, service.agency), found.more)
 
 
 async def answer(request: Request, asked: Asked, layer: Layer) -> Response:

@@ -12,13 +12,12 @@ import re
 from dataclasses import astuple
 from typing import Any
 
-from sdi.access import visible
+from sdi.access import Agency, visible
 from sdi.contract.layer import Layer
 from sdi.contract.query import FeatureQuery, as_of
 from sdi.errors import BadRequest, Gone
 from sdi.service.cursors import Cursors
 from sdi.service.parameters import row_filters
-from sdi.service.state import Service
 from sdi.store.feed import page
 from sdi.store.feed.page import Place, Steps
 
@@ -27,11 +26,9 @@ _TIME = re.compile(r"\d{4}-\d\d-\d\d.*", re.ASCII)
 AGAIN = "Begin again, without 'since'."
 
 
-def view(service: Service, layer: Layer) -> FeatureQuery:
+def view(agency: Agency, layer: Layer) -> FeatureQuery:
     """The layer's features as they exist for who asks, in CRS84."""
-    return FeatureQuery(
-        layer.id, attributes=visible(service.agency, layer), filters=row_filters(service.agency, layer), limit=None
-    )
+    return FeatureQuery(layer.id, attributes=visible(agency, layer), filters=row_filters(agency, layer), limit=None)
 
 
 def rule(layer: Layer, view: FeatureQuery) -> str:
@@ -41,7 +38,7 @@ def rule(layer: Layer, view: FeatureQuery) -> str:
     return hashlib.sha256(about.encode()).hexdigest()[:16]
 
 
-def begun(layer: Layer, view: FeatureQuery, since: str | None, cursors: Cursors, service: Service) -> Steps[Place]:
+def begun(layer: Layer, view: FeatureQuery, since: str | None, cursors: Cursors, agency: Agency) -> Steps[Place]:
     """The place that `since` means. Raises BadRequest for what means none, Gone for one under another rule."""
     if since is None:
         return Place()
@@ -51,7 +48,7 @@ def begun(layer: Layer, view: FeatureQuery, since: str | None, cursors: Cursors,
         return (yield from page.at_load(layer, view, int(since)))
     if _TIME.fullmatch(since):
         return (yield from page.at_moment(layer, view, as_of(since)))
-    content = cursors.opened(since, _about(layer, service))
+    content = cursors.opened(since, _about(layer, agency))
     if content is None:
         raise BadRequest("since: it is no cursor that was given for these changes, no load, and no time.", hint=AGAIN)
     under, *told = content
@@ -60,10 +57,10 @@ def begun(layer: Layer, view: FeatureQuery, since: str | None, cursors: Cursors,
     return Place(*told)
 
 
-def cursor(layer: Layer, view: FeatureQuery, place: Place, cursors: Cursors, service: Service) -> str:
+def cursor(layer: Layer, view: FeatureQuery, place: Place, cursors: Cursors, agency: Agency) -> str:
     """The text of a place."""
-    return cursors.sealed([rule(layer, view), *astuple(place)], _about(layer, service))
+    return cursors.sealed([rule(layer, view), *astuple(place)], _about(layer, agency))
 
 
-def _about(layer: Layer, service: Service) -> list[Any]:
-    return ["changes", service.agency.id, layer.id]
+def _about(layer: Layer, agency: Agency) -> list[Any]:
+    return ["changes", agency.id, layer.id]

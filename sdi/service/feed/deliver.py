@@ -1,0 +1,157 @@
+"""Telling webhooks that a layer has changed for their agency: that there is news, and where to ask for it.
+
+A call carries no feature: the receiver asks with the agency's key, and gets what the agency may see at that moment. It
+is told of what the agency can see alone, so a load that changed nothing of it calls nobody.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import random
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import astuple, dataclass, replace
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import structlog
+
+from sdi.access import Agency, sees
+from sdi.contract.layer import Layer
+from sdi.contract.query import FeatureQuery
+from sdi.contract.registry import Registry
+from sdi.errors import Gone
+from sdi.service import links
+from sdi.service.cursors import Cursors
+from sdi.service.feed import call, place
+from sdi.service.feed.offered import are_told
+from sdi.settings import Settings
+from sdi.store import ledger, order, succession
+from sdi.store.engine import Connection
+from sdi.store.feed import page, webhooks
+from sdi.store.feed.page import Page, Place
+from sdi.store.feed.webhooks import Due
+from sdi.store.sharing import register
+
+COUNTED = 1000
+"""Changes that are counted at most."""
+FIRST, LONGEST = timedelta(seconds=10), timedelta(hours=6)
+"""The pause after the first call that failed, and the longest; each is twice the one before, less up to a half."""
+GIVE_UP = timedelta(days=5)
+"""How long a webhook may fail before it is given up."""
+log = structlog.get_logger("sdi.webhooks")
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of one webhook. `told`: None: there was nothing to tell; else whether it was taken."""
+
+    webhook_id: int
+    told: bool | None
+    words: str
+
+
+def deliver(
+    owner: Connection, reader: Connection, registry: Registry, settings: Settings
+) -> Iterator[Outcome]:  # fmt: skip
+    """Look once at every webhook that is due, and call those that have news.
+
+    owner: a connection that may write the register of webhooks. reader: of the stewards' role, to the same database.
+    """
+    allowed = call.Allowed.of(settings.webhook_hosts, plain=settings.webhook_http)
+    known = register.read(reader)
+    cursors = Cursors(order.key(reader))
+    for webhook_id in webhooks.due(owner):
+        with webhooks.taken(owner, webhook_id) as found:
+            if found is None:
+                continue
+            agency, layer = known.agency(found.agency), registry.layers.get(found.layer)
+            published = ledger.published(reader)
+            if layer is None or found.layer not in published or not sees(agency, layer) or not are_told(layer):
+                continue  # it does not exist for them: nothing is said of it, not even this
+            yield _Call(owner, reader, settings, allowed, cursors, found, agency, layer).made()
+
+
+@dataclass(frozen=True)
+class _Call:
+    """What one webhook is told."""
+
+    owner: Connection
+    reader: Connection
+    settings: Settings
+    allowed: call.Allowed
+    cursors: Cursors
+    hook: Due
+    agency: Agency
+    layer: Layer
+
+    def made(self) -> Outcome:
+        view = self._view()
+        under = place.rule(self.layer, view)
+        if self.hook.place is None:
+            # What was there before is fetched when one likes; calls are for what comes.
+            webhooks.settle(self.owner, self.hook.webhook_id, [under, *astuple(self._newest(view))])
+            return Outcome(self.hook.webhook_id, None, "begins")
+        former, *told = self.hook.place
+        news, reached, since = self._news(view, Place(*told)) if former == under else (None, self._newest(view), None)
+        if news is not None and not news.entries:
+            webhooks.settle(self.owner, self.hook.webhook_id, [under, *astuple(reached)])
+            return Outcome(self.hook.webhook_id, None, "nothing new")
+        return self._sent(self._body(news, since), [under, *astuple(reached)])
+
+    def _view(self) -> FeatureQuery:
+        view = place.view(self.agency, self.layer)
+        meant = succession.select_meant(self.layer, view)
+        if meant is None:
+            return view
+        rows = self.reader.execute(meant.sql, meant.params).fetchall()
+        return replace(view, meant=tuple((row[0], row[1], row[2]) for row in rows))
+
+    def _newest(self, view: FeatureQuery) -> Place:
+        with page.moment(self.reader):
+            return page.run(self.reader, page.at_load(self.layer, view, page.LAST))
+
+    def _news(self, view: FeatureQuery, told: Place) -> tuple[Page | None, Place, str | None]:
+        """What came behind a place, where all of it ends, and the cursor before it; no page: begin again."""
+        try:
+            with page.moment(self.reader):
+                news = page.run(self.reader, page.read(self.layer, view, told, COUNTED))
+                newest = page.run(self.reader, page.at_load(self.layer, view, page.LAST)) if news.more else news.place
+        except Gone:
+            return None, self._newest(view), None
+        return news, newest, place.cursor(self.layer, view, told, self.cursors, self.agency)
+
+    def _body(self, news: Page | None, since: str | None) -> dict[str, Any]:
+        parameters = {} if since is None else {"since": since}
+        address = links.address(self.settings.url, "collections", self.layer.id, "changes", parameters=parameters)
+        data: dict[str, Any] = {"collection": self.layer.id, "agency": self.agency.id, "changes": address}
+        if news is None:
+            return {"type": "changes.restart", "data": data}
+        counted = {"cursor": since, "count": len(news.entries), "more": news.more}
+        return {"type": "changes.available", "data": data | counted}
+
+    def _sent(self, told: dict[str, Any], reached: list[Any]) -> Outcome:
+        number = self.hook.webhook_id
+        # The same news are the same message, however often it is sent; more news are another one.
+        about = json.dumps([number, self.hook.place, reached])
+        message = "msg_" + hashlib.sha256(about.encode()).hexdigest()[:32]
+        now = int(time.time())
+        at = datetime.fromtimestamp(now, UTC).isoformat().replace("+00:00", "Z")
+        body = json.dumps({"timestamp": at, **told}, ensure_ascii=False).encode()
+        taken, words = call.post(self.allowed, self.hook.url, self.hook.secret, message, now, body)
+        if taken:
+            webhooks.settle(self.owner, number, reached, words)
+        else:
+            since = self.hook.failing_since
+            give_up = words == "410" or (since is not None and datetime.now(UTC) - since > GIVE_UP)
+            webhooks.fail(self.owner, number, words, wait=pause(self.hook.attempts), give_up=give_up)
+            if give_up:
+                log.error("webhook given up", webhook=number, agency=self.agency.id, layer=self.layer.id, outcome=words)
+        return Outcome(number, taken, words)
+
+
+def pause(attempts: int, chance: Callable[[], float] = random.random) -> timedelta:
+    """How long to wait after so many failed calls and one more."""
+    longest: timedelta = min(FIRST * 2 ** min(attempts, 30), LONGEST)
+    return longest * (0.5 + chance() / 2)
