@@ -66,7 +66,10 @@ def ours(url: str, file: str, folder: str) -> None:
 
     whole = import_module("sdi.pipeline.deliver")
     spent: dict[str, float] = {}
-    for module, function, stage in ((whole, "receive", 0), (loader, "load", 1), (derived, "refresh", 2)):
+    for module, function, stage in (
+        (whole, "receive", 0), (whole.Received, "settle", 0), (loader, "fill_ahead", 1), (loader, "load", 1),
+        (derived, "refresh", 2),
+    ):  # fmt: skip
         setattr(module, function, clocked(getattr(module, function), STAGES[stage], spent))
     registry = read_registry(ROOT / "layers")
     settings = Settings(database_url=url, data=Path(folder))

@@ -7,9 +7,11 @@ In memory there are a few parts at a time, and of each feature its box, its plac
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
 from datetime import date
+from functools import partial
 from typing import Any, Self
 
 import numpy as np
@@ -37,21 +39,46 @@ Waivers = Mapping[tuple[str, str], str]
 """(rule, feature id) -> why a steward lets it pass."""
 
 
+@dataclass(frozen=True)
+class Judged:
+    """What became of the rows. `held`: in quarantine."""
+
+    report: Report
+    held: Mask
+    features: Features
+
+
 class Received:
-    """A delivery that was held against its contract; its rows are read as often as wanted until it is closed."""
+    """A delivery that is held against its contract; its rows are read as often as wanted until it is closed."""
 
     def __init__(
-        self, delivery: Delivery, report: Report, source: Source, whole: Whole, held: Mask, keep: Mask,
-        context: str | None,
+        self, delivery: Delivery, source: Source, whole: Whole, context: str | None, judge: Callable[[], Judged],
+        early: Features | None = None,
     ) -> None:  # fmt: skip
         self.delivery = delivery
-        self.report = report
         self._source, self._whole = source, whole
-        self._held = held
-        self.features = Features(whole, keep)
-        """The rows that are good, read by calling it."""
         self.context = context
-        """How they were read, see `recognition.context`; None: no row is to be known again."""
+        """How the rows were read, see `recognition.context`; None: no row is to be known again."""
+        self.early = early
+        """Those that are good as far as each was looked at by itself, while all are still held against each other;
+        None: they were before this was given out."""
+        self._worker = ThreadPoolExecutor(max_workers=1) if early is not None else None
+        self._judged = self._worker.submit(judge) if self._worker is not None else judge()
+
+    def settle(self) -> Judged:
+        """What became of the rows, once they were held against each other."""
+        if isinstance(self._judged, Future):
+            self._judged = self._judged.result()
+        return self._judged
+
+    @property
+    def report(self) -> Report:
+        return self.settle().report
+
+    @property
+    def features(self) -> Features:
+        """The rows that are good, read by calling it."""
+        return self.settle().features
 
     def quarantined(self) -> pa.RecordBatchReader:
         """source_row, id or null, findings (JSON list), attributes (JSON, as delivered), geom, geom_wgs84."""
@@ -61,7 +88,7 @@ class Received:
         """Read once more from the file's rows, which are still there, as they were delivered."""
         reading, found = self._whole.reading, self.report.findings
         assert isinstance(found, Marked)
-        rows = np.flatnonzero(self._held)
+        rows = np.flatnonzero(self.settle().held)
         for number, inside, positions in split(rows, self._whole.spill.starts):
             table = self._source.part(number).take(pa.array(inside))
             chosen = rows[positions]
@@ -88,7 +115,9 @@ class Received:
         return self._whole.recognisable() if self.context is not None and self._whole.is_news else None
 
     def close(self) -> None:
-        """Give back what it holds on disk."""
+        """Give back what it holds on disk, once nobody looks at it any more."""
+        if self._worker is not None:
+            self._worker.shutdown(cancel_futures=True)
         self._source.close()
         self._whole.spill.close()
 
@@ -117,13 +146,15 @@ def receive(
     waivers: Waivers | None = None,
     standing: Standing | None = None,
     part: int = PART,
+    first: bool = False,
 ) -> Received:
     """Read a file and hold it against its contract. Nothing is written but working files.
 
     grid: EPSG code in which features of a WGS 84 file are kept. extent: where the deployment expects its data, west,
     south, east, north in degrees; None: the grid's area of use. waivers: what is let pass. standing: the layer as its
-    store has it; None: the delivery is looked at by itself. part: features that are worked on at once. Raises
-    UsageError, SourceError, StoreError (no room on disk); bad data is reported.
+    store has it; None: the delivery is looked at by itself. part: features that are worked on at once. first:
+    nothing was ever loaded into the layer; then this may come back with `early` features, while they are still held
+    against each other. Raises UsageError, SourceError, StoreError (no room on disk); bad data is reported.
     """
     if layer.kind != "features" or layer.geometry is None:
         raise UsageError(f"Layer '{layer.id}' is of kind '{layer.kind}'; it takes no features.")
@@ -150,11 +181,15 @@ def receive(
         whole.lonlat, reading.where, extent, whole.bounds, findings, inside=whole.inside
     )
     whole.plain &= ~findings.marked("place.outside")
-    checked = _Checks()
+    checked, compare = _Checks(), None
     if believed:  # what is measured in a wrong grid says nothing
-        checked = _check_whole(whole, findings, standing)
-    marked = findings.finish(whole.names, whole.places)
-    return _received(source, whole, findings, marked, ended, checked, context)
+        checked, compare = _check_whole(whole, findings, standing, first)
+    early = None
+    if first and compare is not None and not findings.refused:
+        whole.fill()  # while nobody reads it
+        early = Features(whole, ~findings.quarantined & ~whole.dropped)
+    judge = partial(_judge, whole, findings, compare)
+    return Received(_delivery(source, reading, count, ended, checked), source, whole, context, judge, early)
 
 
 def _context(
@@ -197,8 +232,10 @@ class _Checks:
     since: int | None = None
 
 
-def _check_whole(whole: Whole, findings: Findings, standing: Standing | None) -> _Checks:
-    """What was measured feature by feature, and what holds between features."""
+def _check_whole(
+    whole: Whole, findings: Findings, standing: Standing | None, first: bool
+) -> tuple[_Checks, Callable[[], None] | None]:
+    """What was measured feature by feature; and how features are then held against each other."""
     stray = findings.marked("place.outside") | whole.ended
     for made in whole.chunks:
         findings.merge(made.measured, made.start, without=stray)
@@ -209,44 +246,42 @@ def _check_whole(whole: Whole, findings: Findings, standing: Standing | None) ->
     spilled = Spilled(whole, usable)
     mode, scope, reach = request.mode or layer.load.mode, whole.scope(usable), between.reach_of(layer)
     edition = between.edition() if mode == "full" else None
-    if standing is None or reach is None:
-        between.check_between(spilled, where, findings)
-        return _Checks(edition if standing is not None else None, scope)
+    if standing is None or reach is None or first:
+        checks = _Checks(edition if standing is not None else None, scope)
+        return checks, partial(between.check_between, spilled, where, findings)
     ids = whole.ids
     beside = around(standing, spilled, ids, where, mode, scope, reach)
     anew = None
     if edition is not None and not request.check_all:
         anew = known(standing, spilled, ids, where, edition, scope)
-    between.check_between(spilled, where, findings, anew=anew, around=beside)
-    return _Checks(edition, scope, anew.load_id if anew is not None else None)
+    checks = _Checks(edition, scope, anew.load_id if anew is not None else None)
+    return checks, partial(between.check_between, spilled, where, findings, anew=anew, around=beside)
 
 
-def _received(
-    source: Source, whole: Whole, findings: Findings, found: Marked, ended: tuple[str, ...], checked: _Checks,
-    context: str | None,
-) -> Received:  # fmt: skip
-    reading = whole.reading
+def _judge(whole: Whole, findings: Findings, compare: Callable[[], None] | None) -> Judged:
+    """Hold features against each other, and say what was found in all."""
+    if compare is not None:
+        compare()
+    found = findings.finish(whole.names, whole.places)
     held = findings.quarantined & ~whole.dropped
     keep = ~held & ~whole.dropped
+    layer = whole.reading.layer
     report = Report(
-        layer=reading.layer.id, contract_version=reading.layer.version, read=len(keep), kept=int(keep.sum()),
+        layer=layer.id, contract_version=layer.version, read=len(keep), kept=int(keep.sum()),
         quarantined=int(held.sum()), dropped=int(whole.dropped.sum()), findings=found,
     )  # fmt: skip
     if report.read != report.kept + report.quarantined + report.dropped:
         raise AssertionError("a feature is neither kept nor quarantined nor dropped")
-    delivery = replace(
-        _delivery(source.facts, reading, report.read), ended=ended,
-        checks=checked.edition, scope=checked.scope, checked_since=checked.since,
-    )  # fmt: skip
-    return Received(delivery, report, source, whole, held, keep, context)
+    return Judged(report, held, Features(whole, keep))
 
 
-def _delivery(facts: Facts, reading: Reading, count: int) -> Delivery:
-    where, request = reading.where, reading.request
+def _delivery(source: Source, reading: Reading, count: int, ended: tuple[str, ...], checked: _Checks) -> Delivery:
+    facts, where, request = source.facts, reading.where, reading.request
     return Delivery(
         file_name=facts.file_name, sha256=facts.sha256, size=facts.size, driver=facts.driver, layer_in_file=facts.layer,
         feature_count=count, encoding=reading.encodings.label, crs_declared=where.declared,
         crs_used=f"EPSG:{where.used}", grid=where.grid, operation=where.operation, steward=request.steward,
+        ended=ended, checks=checked.edition, scope=checked.scope, checked_since=checked.since,
     )  # fmt: skip
 
 

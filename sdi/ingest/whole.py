@@ -403,6 +403,10 @@ class Features:
     whole: Whole
     keep: Mask
 
+    @property
+    def count(self) -> int:
+        return int(self.keep.sum())
+
     def __call__(self) -> pa.RecordBatchReader:
         """id, the stored attributes, geom (EWKB in its grid), geom_wgs84 (EWKB 4326), source_row (from 1), and row_hash
         where the layer's store was there to make it."""

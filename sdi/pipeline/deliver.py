@@ -32,6 +32,7 @@ from sdi.store import (
     derived,
     engine,
     export,
+    first,
     former_codes,
     frame,
     ledger,
@@ -118,8 +119,9 @@ def deliver(
         turn(connection, layer, request, wait=wait, waiting=waiting),
         closing(_receive(connection, settings, registry, layer, request, progress)) as received,
     ):
-        delivery, report = _as_said(received.delivery, request), received.report
-        if report.refused:
+        delivery = _as_said(received.delivery, request)
+        if not _is_early(received) and received.report.refused:
+            report = received.report
             return Outcome(layer, delivery, report, ledger.refuse(connection, layer, delivery, report))
         try:
             with (
@@ -132,8 +134,9 @@ def deliver(
                 measure(connection, settings, registry, load.load_id)
                 made = derived.refresh(connection, registry, load.load_id)
         except ledger.Refused:
+            report = received.report
             return Outcome(layer, delivery, report, ledger.refuse(connection, layer, delivery, report, load_id))
-        return Outcome(layer, delivery, report, load.load_id, load, made)
+        return Outcome(layer, delivery, received.report, load.load_id, load, made)
 
 
 def check(
@@ -186,6 +189,7 @@ def _receive(
         return receive(
             request, layer, registry, grid=settings.grid, extent=extent, limits=limits, progress=progress,
             waivers=waivers, standing=met,
+            first=keep and connection is not None and first.is_first(connection, layer),
         )  # fmt: skip
     with coverages.new_file(connection, settings, layer, keep) as out:
         return raster.receive(
@@ -219,6 +223,10 @@ def _extent(
 # --- writing --------------------------------------------------------------------------------------------------------
 
 
+def _is_early(received: Received | ReceivedCoverage) -> bool:
+    return isinstance(received, Received) and received.early is not None
+
+
 def _as_said(delivery: Delivery, request: Request) -> Delivery:
     """A delivery as it was read, with how the steward wants it loaded."""
     ended = tuple(dict.fromkeys([*delivery.ended, *request.ended]))
@@ -236,10 +244,17 @@ def _load(
     day: date,
 ) -> Load:
     if isinstance(received, Received):
+        begun = None
+        if received.early is not None:  # the database writes while features are held against each other
+            early = received.early
+            begun = loader.fill_ahead(connection, layer, early, early.count, load_id)
+            received.settle()
+            if received.report.refused:
+                raise ledger.Refused
         features = former_codes.understood(connection, layer, registry, received.features)
         load = loader.load(
             connection, layer, registry, features, received.quarantined(), delivery,
-            received.report, load_id=load_id, day=day,
+            received.report, load_id=load_id, day=day, begun=begun,
         )  # fmt: skip
         rows = received.recognisable() if delivery.checks is not None else None
         if rows is not None and received.context is not None:

@@ -7,10 +7,9 @@ fails before leaves the old layer and nothing else, for all that lies beside the
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
 from datetime import date
-from functools import cached_property
 from time import perf_counter
 from typing import Any
 
@@ -29,11 +28,11 @@ from sdi.contract.report import Report
 from sdi.errors import UsageError
 from sdi.store import (
     between,
-    bulk,
     delta,
     ending,
     engine,
     findings,
+    first,
     genealogy,
     hold,
     ledger,
@@ -43,25 +42,21 @@ from sdi.store import (
     tables,
     waiver,
 )
-from sdi.store.content import row_hashes
-from sdi.store.delta import NEXT, STAGED, Values
+from sdi.store.arrived import HASH, Arrived, Reader
+from sdi.store.delta import NEXT
 from sdi.store.engine import Connection
+from sdi.store.first import Begun
 from sdi.store.ledger import Counts
-from sdi.store.sparing import Sparing
 
 _HELD = pa.schema({
     "load_id": pa.int64(), "source_row": pa.int64(), "layer": pa.string(), "id": pa.string(),
     "findings": pa.string(), "attributes": pa.string(), "geom": pa.binary(), "geom_wgs84": pa.binary(),
 })  # fmt: skip
 """What is copied into `sdi.quarantine`."""
-_HASH = pa.field("row_hash", pa.binary())
-"""A feature's hash; a delivery may bring it (`content.row_hashes`)."""
 _HELD_IDS = sql.Identifier("sdi_held")
 """Temporary: the ids of the delivery's features that go to quarantine."""
 _POSITION = "sdi_position"
 """Column of NEXT: the place of a row in the delivery, from 0."""
-type Reader = Callable[[], pa.RecordBatchReader]
-"""Features, to be read as often as wanted."""
 _WORTH_ANALYSING = 0.05
 """Share of a table whose change makes the planner's statistics stale."""
 
@@ -101,13 +96,14 @@ def load(
     *,
     load_id: int | None = None,
     day: date | None = None,
+    begun: Begun | None = None,
 ) -> Load:
     """Load what `ingest` received: good features as a delta, the others into quarantine, findings beside them.
 
     features: `id`, one column per stored attribute, `geom` and `geom_wgs84` as EWKB (x = east or longitude),
     `source_row`. load_id: of an entry that runs already (`ledger.recorded`); None: one is made, and stands only if the
-    caller commits. day: the date of the data, on which features of other layers must be in force; None: today. What is
-    found against other layers is added to the report.
+    caller commits. day: the date of the data, on which features of other layers must be in force; None: today. begun:
+    what `fill_ahead` gave in this transaction. What is found against other layers is added to the report.
 
     Leaves the temporary table `sdi_changed` to `derived.refresh`. Raises StoreError when another load holds the layer,
     UsageError when a full delivery without any good feature would end the whole layer, and ledger.Refused when what the
@@ -117,21 +113,32 @@ def load(
         raise RuntimeError("load() runs inside the caller's transaction")
     if report.refused:
         raise RuntimeError("a refused delivery is entered by ledger.refuse(), not loaded")
-    begun = perf_counter()
+    start = perf_counter()
     with engine.translated():
+        load_id = begun.load_id if begun is not None else load_id
         load_id = begin(connection, layer, ledger.start(connection, layer, delivery) if load_id is None else load_id)
         connection.execute("CREATE TEMPORARY TABLE sdi_held (id text) ON COMMIT DROP")
         if quarantined is not None:
             _quarantine(connection, layer, load_id, quarantined)
         reader = features.to_reader if isinstance(features, pa.Table) else features
         reader = _compare(connection, layer, registry, load_id, reader, report, day or date.today())
-        counts, delivered = _write(connection, _Arrived(layer, reader, delivery, report, load_id))
+        arrived = Arrived(layer, reader, load_id)
+        counts, delivered = _write(connection, arrived, delivery, report, begun)
         findings.write(connection, load_id, report)
         quarantine.settle(connection, layer, load_id, delivered=delivered, mode=delivery.mode)
         connection.execute("DROP TABLE IF EXISTS sdi_next, sdi_delta, sdi_staged; DROP TABLE sdi_held")
         genealogy.record(connection, layer, load_id)
         settle(connection, layer, registry, load_id, counts, report)
-    return Load.of(load_id, layer, counts, quarantined=report.quarantined, seconds=perf_counter() - begun)
+    return Load.of(load_id, layer, counts, quarantined=report.quarantined, seconds=perf_counter() - start)
+
+
+def fill_ahead(connection: Connection, layer: Layer, features: Reader, expected: int, load_id: int) -> Begun:
+    """Write the features of a delivery before it is known whether all of them are good, into a layer for which
+    `first.is_first` holds; `load` goes on from there, in the same transaction. expected: about how many they are.
+    load_id: of an entry that runs (`ledger.recorded`)."""
+    with engine.translated():
+        load_id = begin(connection, layer, load_id)
+        return Begun(load_id, first.fill(connection, Arrived(layer, features, load_id), expected))
 
 
 def begin(connection: Connection, layer: Layer, load_id: int) -> int:
@@ -256,77 +263,33 @@ def _readable(column: pa.Array) -> pa.Array:
 # --- writing ------------------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True)
-class _Arrived:
-    """What is being written."""
-
-    layer: Layer
-    features: Reader
-    delivery: Delivery
-    report: Report
-    load_id: int
-
-    @cached_property
-    def sent(self) -> pa.Schema:
-        return sending.schema(self.layer, self.features().schema)
-
-    @cached_property
-    def hashed(self) -> pa.Schema:
-        """What is sent, and the hash of each row."""
-        return pa.schema([*self.sent, _HASH])
-
-    @cached_property
-    def told(self) -> bool:
-        """Whether the features come with their hashes."""
-        return _HASH.name in self.features().schema.names
-
-    def heads(self, wanted: pa.Schema) -> Iterator[pa.RecordBatch]:
-        """Some columns of all features, the hash among them."""
-        few = self.features.heads(wanted.names) if self.told and isinstance(self.features, Sparing) else None
-        if few is not None:
-            yield from sending.fitted(few, wanted)
-            return
-        for rows in self.rows():
-            yield pa.RecordBatch.from_arrays([rows[name] for name in wanted.names], schema=wanted)
-
-    def rows(self, chosen: NDArray[np.bool_] | None = None) -> Iterator[pa.RecordBatch]:
-        """The features, all or the chosen ones, with the hashes that came with them, else with ours."""
-        if chosen is not None and isinstance(self.features, Sparing) and self.told:
-            yield from sending.fitted(self.features.chosen(chosen), self.hashed)
-            return
-        reader, position, told = self.features(), 0, self.told
-        for rows in sending.fitted(reader, self.hashed if told else self.sent):
-            picked = rows if chosen is None else rows.filter(pa.array(chosen[position : position + len(rows)]))
-            position += len(rows)
-            if len(picked) and not told:
-                columns = [*picked.columns, row_hashes(self.layer, picked)]
-                picked = pa.RecordBatch.from_arrays(columns, schema=self.hashed)
-            if len(picked):
-                yield picked
-
-
-def _write(connection: Connection, arrived: _Arrived) -> tuple[Counts, sql.Composable]:
+def _write(
+    connection: Connection, arrived: Arrived, delivery: Delivery, report: Report, begun: Begun | None
+) -> tuple[Counts, sql.Composable]:
     """Bring the layer to the features; return what was written, and a table that has the delivered ones' ids."""
-    layer, report = arrived.layer, arrived.report
-    if delta.is_empty(connection, layer):
-        return _fill(connection, arrived), tables.now(layer)
-    mode = ending.mode_of(layer, arrived.delivery)
+    layer, load_id = arrived.layer, arrived.load_id
+    if begun is not None or delta.is_empty(connection, layer):
+        filled = first.fill(connection, arrived, report.kept) if begun is None else begun.filled
+        back = first.take_back(connection, layer, load_id) if begun is not None else 0
+        delta.note_all(connection, layer, load_id)
+        return Counts(inserted=filled - back), tables.now(layer)
+    mode = ending.mode_of(layer, delivery)
     delivered = _send_heads(connection, arrived)
     if not delivered and mode == "full" and layer.load.scope is None:
         raise UsageError(
             f"The delivery has no good feature; as a full delivery it would end all of '{layer.id}'.",
             hint="Correct the file, or withdraw the layer if that is meant.",
         )
-    ending.name(connection, arrived.delivery)
+    ending.name(connection, delivery)
     place = sql.Identifier("n", _POSITION)
     counts = delta.compare(connection, layer, delivered, gone=ending.gone(connection, layer, mode), place=place)
-    for finding in ending.examine(connection, layer, arrived.delivery, counts):
+    for finding in ending.examine(connection, layer, delivery, counts):
         report.findings.insert(0, finding)
     ending.forget(connection)
     if report.refused:
         raise ledger.Refused
     _change(connection, arrived, counts)
-    if quarantine.stands(connection, layer, arrived.load_id) or delta.exists(connection, _HELD_IDS):
+    if quarantine.stands(connection, layer, load_id) or delta.exists(connection, _HELD_IDS):
         delta.index_next(connection)
     held = connection.execute(
         sql.SQL(
@@ -336,42 +299,20 @@ def _write(connection: Connection, arrived: _Arrived) -> tuple[Counts, sql.Compo
     return replace(counts, kept=held[0] if held else 0), NEXT
 
 
-def _change(connection: Connection, arrived: _Arrived, counts: Counts) -> None:
+def _change(connection: Connection, arrived: Arrived, counts: Counts) -> None:
     """Send what is new or differs, and write it."""
     layer, values = arrived.layer, None
     if counts.inserted or counts.updated:
-        values = _send(connection, arrived, _differing(connection, counts.inserted + counts.updated + counts.unchanged))
+        chosen = _differing(connection, counts.inserted + counts.updated + counts.unchanged)
+        values = arrived.stage(connection, chosen)
     if counts.written:
         delta.apply(connection, layer, arrived.load_id, values)
 
 
-def _fill(connection: Connection, arrived: _Arrived) -> Counts:
-    """Send all features into an empty layer."""
-    layer, load_id = arrived.layer, arrived.load_id
-    with bulk.filling(connection, layer, arrived.report.kept) as anew:
-        if any(pa.types.is_floating(arrived.sent.field(a.name).type) for a in layer.stored if a.type == "decimal"):
-            values = _send(connection, arrived)
-            count = delta.insert(connection, layer, load_id, values)
-        else:
-            count = _send_into_layer(connection, arrived, frozen=anew)
-    delta.note_all(connection, layer, load_id)
-    return Counts(inserted=count)
-
-
-def _send_into_layer(connection: Connection, arrived: _Arrived, *, frozen: bool) -> int:
-    layer, load_id = arrived.layer, pa.scalar(arrived.load_id, pa.int64())
-    written = pa.schema([*arrived.hashed, pa.field("load_id", pa.int64())])
-    batches = (
-        pa.RecordBatch.from_arrays([*rows.columns, pa.repeat(load_id, len(rows))], schema=written)
-        for rows in arrived.rows()
-    )
-    return sending.copy_arrow(connection, tables.now(layer), written, batches, _lists(layer), frozen=frozen)
-
-
-def _send_heads(connection: Connection, arrived: _Arrived) -> int:
+def _send_heads(connection: Connection, arrived: Arrived) -> int:
     """Make NEXT: id, hash, position and scope of each feature; return their count."""
     layer = arrived.layer
-    names = ["id", _HASH.name, *([layer.load.scope] if layer.load.scope else [])]
+    names = ["id", HASH.name, *([layer.load.scope] if layer.load.scope else [])]
     told = pa.schema([arrived.hashed.field(name) for name in dict.fromkeys(names)])
     head = told.append(pa.field(_POSITION, pa.int32()))
     connection.execute(
@@ -396,26 +337,6 @@ def _differing(connection: Connection, delivered: int) -> NDArray[np.bool_]:
         while rows := cursor.fetchmany(sending.CHUNK):
             chosen[[row[0] for row in rows]] = True
     return chosen
-
-
-def _send(connection: Connection, arrived: _Arrived, chosen: NDArray[np.bool_] | None = None) -> Values:
-    """Send features, all or the chosen ones, into STAGED; return the expressions that give its columns the layer's
-    types."""
-    layer = arrived.layer
-    columns = sending.columns(layer, arrived.hashed)
-    connection.execute(sql.SQL("CREATE TEMPORARY TABLE {} ({}) ON COMMIT DROP").format(STAGED, columns))
-    sending.copy_arrow(connection, STAGED, arrived.hashed, arrived.rows(chosen), _lists(layer))
-    connection.execute(sql.SQL("ANALYZE {}").format(STAGED))
-    names = (*tables.content(layer), "source_row", _HASH.name)
-    values = {name: sql.SQL("s.{}").format(sql.Identifier(name)) for name in names}
-    for attribute in layer.stored:
-        if attribute.type == "decimal":
-            values[attribute.name] = sql.SQL("s.{}::numeric").format(sql.Identifier(attribute.name))
-    return values
-
-
-def _lists(layer: Layer) -> list[str]:
-    return [attribute.name for attribute in layer.stored if attribute.type == "list"]
 
 
 def _forget_statistics(connection: Connection, layer: Layer, registry: Registry) -> None:
