@@ -14,28 +14,26 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
-from importlib import import_module
 from pathlib import Path
 from statistics import median
 from time import perf_counter
-from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
 import psycopg
-from land import LAYER, arguments, show, write
+from land import arguments, show, write
+from ours import STAGES
 from process import Ran, run
 from psycopg import sql
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from sdi.contract.registry import read_registry
-from sdi.settings import ROOT, Settings
+from sdi.settings import ROOT
 from sdi.store import cluster, engine, migrate
 
 MOST = 3_000_000
 DELTA = 0.01
-STAGES = ("read and check", "load", "derive", "else")
 FORMATS = {".gpkg": "GeoPackage", ".shp": "Shapefile"}
 TEMPLATE, SCRATCH = "bench_template", "bench_scratch"
 
@@ -44,12 +42,9 @@ def main() -> None:
     parser = arguments(__doc__, MOST, usual=1_000_000)
     parser.add_argument("--rounds", type=int, default=3, help="of which medians are shown (3)")
     parser.add_argument("--memory", action="store_true", help="then ours with three times as many, for its memory")
-    parser.add_argument("--ours", nargs=3, metavar=("URL", "FILE", "FOLDER"), help=argparse.SUPPRESS)
     parser.add_argument("--geopandas", nargs=2, metavar=("URL", "FILE"), help=argparse.SUPPRESS)
     asked = parser.parse_args()
-    if asked.ours:
-        ours(*asked.ours)
-    elif asked.geopandas:
+    if asked.geopandas:
         geopandas(*asked.geopandas)
     else:
         with tempfile.TemporaryDirectory(prefix="sdi-bench-") as name, server(asked.server, Path(name)) as (url, pid):
@@ -57,39 +52,6 @@ def main() -> None:
 
 
 # --- what is measured ---------------------------------------------------------------------------------------------
-
-
-def ours(url: str, file: str, folder: str) -> None:
-    """Deliver a file and print how long each stage took. In a process of its own, as `sdi load` is."""
-    from sdi.contract.delivery import Request
-    from sdi.store import derived, loader
-
-    whole = import_module("sdi.pipeline.deliver")
-    spent: dict[str, float] = {}
-    for module, function, stage in (
-        (whole, "receive", 0), (whole.Received, "settle", 0), (loader, "fill_ahead", 1), (loader, "load", 1),
-        (derived, "refresh", 2),
-    ):  # fmt: skip
-        setattr(module, function, clocked(getattr(module, function), STAGES[stage], spent))
-    registry = read_registry(ROOT / "layers")
-    settings = Settings(database_url=url, data=Path(folder))
-    begun = perf_counter()
-    with engine.connect(url, engine.LOADER) as connection:
-        outcome = whole.deliver(connection, settings, registry, LAYER, Request(Path(file), steward="bench"))
-    spent[STAGES[3]] = perf_counter() - begun - sum(spent.values())
-    assert outcome.load is not None
-    print(json.dumps({"written": outcome.load.written, "stages": spent, "whole": perf_counter() - begun}))
-
-
-def clocked(function: Callable[..., Any], stage: str, spent: dict[str, float]) -> Callable[..., Any]:
-    def timed(*args: Any, **options: Any) -> Any:
-        begun = perf_counter()
-        try:
-            return function(*args, **options)
-        finally:
-            spent[stage] = spent.get(stage, 0.0) + perf_counter() - begun
-
-    return timed
 
 
 def geopandas(url: str, file: str) -> None:
@@ -152,7 +114,7 @@ def each_round(
 
 
 def ours_of(url: str, file: Path, folder: Path) -> list[str]:
-    return [sys.executable, __file__, "--ours", url, str(file), str(folder / "data")]
+    return [sys.executable, str(Path(__file__).with_name("ours.py")), url, str(file), str(folder / "data")]
 
 
 def one(what: str, ran: dict[str, list[Ran]], command: list[str], postmaster: int | None) -> None:

@@ -8,7 +8,6 @@ from pathlib import Path
 from xml.sax.saxutils import quoteattr
 
 import pyarrow as pa
-import pyogrio
 
 PALETTE = (
     "#c0392b", "#e08e0b", "#2e86ab", "#7d6bb0", "#2e8b57", "#8c564b", "#d6488f", "#5b7f95", "#9a9a1f", "#17a2a2",
@@ -19,6 +18,8 @@ _KINDS = {"Point": ("marker", "SimpleMarker"), "LineString": ("line", "SimpleLin
 def add_style(path: Path, layer: str, geometry_type: str, attribute: str, colours: Mapping[str, str], tip: str) -> None:
     """Let a layer of a GeoPackage open in colours by an attribute's values; `tip`: HTML with QGIS expressions that the
     map shows where the mouse rests."""
+    import pyogrio  # loads GDAL, which a load does not ask for here
+
     family = geometry_type.removeprefix("Multi")
     qml = _qml(_KINDS.get(family, _KINDS["Polygon"]), attribute, colours, tip)
     texts = {"f_table_catalog": "", "f_table_schema": "", "f_table_name": layer, "f_geometry_column": "geom",

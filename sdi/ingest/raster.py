@@ -31,10 +31,7 @@ from sdi.ingest.findings import Findings
 from sdi.ingest.place import Box, propose
 from sdi.ingest.scratch import Scratch
 from sdi.ingest.source import Limits, Progress, last_words
-from sdi.ingest.zonal import zonal
 from sdi.national import vn2000
-
-__all__ = ["ReceivedCoverage", "receive", "zonal"]
 
 log = logging.getLogger(__name__)
 PACKAGE_ROOT = Path(__file__).resolve().parents[2]

@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import date
 from functools import cache
-from hashlib import sha256
+from hashlib import blake2b, sha256
 from importlib import resources
 from importlib.resources.abc import Traversable
 from itertools import pairwise
@@ -42,7 +42,7 @@ from sdi.ingest.reading import Reading
 from sdi.ingest.source import WKB, Source
 
 Marks = NDArray[np.uint64]
-"""Eight bytes of SHA-256 of each row as the file has it."""
+"""Eight bytes of BLAKE2b of each row as the file has it: of so few bytes it takes half the time of SHA-256."""
 HASH = 16
 """Bytes of a row's hash."""
 
@@ -158,7 +158,7 @@ def marks(table: pa.Table, columns: Sequence[str]) -> Marks | None:
     _, offsets, data = joined.buffers()
     ends = np.frombuffer(offsets, np.int64)[joined.offset : joined.offset + len(joined) + 1].tolist()
     memory = memoryview(data)
-    found = b"".join([sha256(memory[a:b]).digest()[:8] for a, b in pairwise(ends)])
+    found = b"".join([blake2b(memory[a:b], digest_size=8).digest() for a, b in pairwise(ends)])
     return np.frombuffer(found, "<u8").astype(np.uint64)
 
 

@@ -11,7 +11,6 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pyarrow.csv
-import pyogrio
 import shapely
 
 from sdi.contract.report import Finding
@@ -70,6 +69,8 @@ def write_stream(
     `indexed`: with a spatial index; FlatGeobuf then orders the features by place. `changed_at`: what a GeoPackage says
     of when its content changed, so that equal features are equal bytes.
     """
+    import pyogrio  # loads GDAL, which a load does not ask for here
+
     driver = DRIVERS[path.suffix.lower()]
     plain = pa.schema([_doubled(field) for field in reader.schema])
     batches = (batch.cast(plain) for batch in reader)
@@ -130,6 +131,8 @@ def _write(
     kind: str,
     options: dict[str, str],
 ) -> None:
+    import pyogrio
+
     table = attributes.append_column(GEOMETRY, pa.array(shapely.to_wkb(shapes, flavor="iso"), pa.binary()))
     pyogrio.write_arrow(
         table,

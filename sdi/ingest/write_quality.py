@@ -9,7 +9,6 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyogrio
 import shapely
 
 from sdi.contract.layer import Layer
@@ -30,6 +29,8 @@ def write_quarantine(path: Path, layer: Layer, rows: pa.Table) -> None:
     A file of one name and grid is what `sdi load` takes again once it is corrected; features of several grids go to a
     layer each, the later ones named `<layer>_<EPSG>`. Raises UsageError for another format.
     """
+    import pyogrio  # loads GDAL, which a load does not ask for here
+
     suffix = path.suffix.lower()
     if suffix not in FORMATS:
         raise UsageError(f"'{suffix}' cannot be written.", hint=f"Writable: {', '.join(FORMATS)}.")

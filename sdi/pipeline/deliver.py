@@ -272,15 +272,15 @@ def _load(
 
 def measure(connection: Connection, settings: Settings, registry: Registry, load_id: int) -> None:
     """Give features their figures from the coverages where this load made them stale."""
+    from sdi.ingest.zonal import zonal  # loads GDAL, which few deliveries ask for
+
     known = ledger.publications(connection)
     for due in statistics.due(connection, registry):
         publication = known[due.coverage.id]
         shapes = statistics.geometries(connection, due.layer, due.ids)
         assert due.coverage.coverage is not None
         bands = [band.name for band in due.coverage.coverage.bands]
-        figures = raster.zonal(
-            settings.data / publication.facts["file"], publication.grids[0], shapes, due.operations, bands
-        )
+        figures = zonal(settings.data / publication.facts["file"], publication.grids[0], shapes, due.operations, bands)
         statistics.write(connection, due.coverage, due.layer, figures, whole=due.ids is None, load_id=load_id)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from sdi.contract.registry import Registry
-from sdi.store import tables
+from sdi.store import definitions
 from sdi.store.check import Found
 from sdi.store.engine import Connection
 
@@ -17,7 +17,7 @@ def missing(connection: Connection, registry: Registry) -> list[str]:
     """
     wanted = {
         (str(table.schema), table.name): {str(index.name) for index in table.indexes}
-        for table in tables.tables(registry)
+        for table in definitions.tables(registry)
     }
     query = """
         SELECT n.nspname, t.relname, i.relname, x.indisprimary, x.indisvalid AND x.indisready
@@ -32,7 +32,7 @@ def missing(connection: Connection, registry: Registry) -> list[str]:
             found.add(index)
             if primary:
                 keyed.add((schema, table))
-    needs_key = {(str(table.schema), table.name) for table in tables.tables(registry) if table.primary_key.columns}
+    needs_key = {(str(table.schema), table.name) for table in definitions.tables(registry) if table.primary_key.columns}
     absent = [f"{schema}.{name}" for (schema, table), names in wanted.items() if (schema, table) in usable
               for name in sorted(names - usable[schema, table])]  # fmt: skip
     return absent + [f"{schema}.{table} (primary key)" for schema, table in sorted(needs_key & usable.keys() - keyed)]

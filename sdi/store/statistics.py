@@ -64,7 +64,7 @@ def write(
     whole: the figures are of all features, so a feature that is not among them has none. Leaves what changed in
     `sdi_changed`, under the coverage's id, for `derived.refresh`.
     """
-    names = [column.name for column in tables.statistics_table(coverage, layer).columns if column.name != "id"]
+    names = tables.figures(coverage, layer.id)
     fields = [pa.field("id", pa.string()), *(pa.field(name, pa.float64()) for name in names)]
     columns = sql.SQL(", ").join(map(sql.Identifier, ["id", *names]))
     table = tables.statistics(coverage, layer)

@@ -11,7 +11,7 @@ from sqlalchemy import Table
 
 from sdi.contract.registry import Registry
 from sdi.errors import ContractError, Fault
-from sdi.store import tables
+from sdi.store import definitions, tables
 from sdi.store.engine import LOADER, OWNER, READER, Connection
 
 Step = tuple[str, str]
@@ -31,7 +31,7 @@ class _Found:
 
 def changes(connection: Connection, registry: Registry) -> Iterator[Step]:
     """What to do, in order; each step is run before the next is asked for. Raises ContractError with all faults."""
-    wanted = tables.tables(registry)
+    wanted = definitions.tables(registry)
     found = _catalogue(connection, sorted({str(table.schema) for table in wanted} | set(_themes(connection))))
     faults = [fault for table in wanted for fault in _narrowing(table, found.get(_key(table)), registry)]
     faults += [fault for table in wanted if _key(table) not in found for fault in _moved(table, found, registry)]
@@ -91,7 +91,7 @@ def _narrowing(table: Table, found: _Found | None, registry: Registry) -> Iterat
     name = f"{table.schema}.{table.name}"
     owner = next((layer.id for layer in registry if table.name.split("__")[0] == layer.id), table.name)
     write = _write_it(registry)
-    wanted = {column.name: tables.type_of(column) for column in table.columns}
+    wanted = {column.name: definitions.type_of(column) for column in table.columns}
     for column, kind in found.columns.items():
         if column not in wanted:
             new = [other for other in wanted if other not in found.columns and wanted[other] == kind]
@@ -154,18 +154,18 @@ def _write(table: Table, connection: Connection) -> str:
 def _table(table: Table, found: _Found | None, connection: Connection) -> Iterator[Step]:
     name = f"{table.schema}.{table.name}"
     if found is None:
-        yield f"Create table {name}.", ";\n".join([*tables.create(table), _write(table, connection)])
+        yield f"Create table {name}.", ";\n".join([*definitions.create(table), _write(table, connection)])
         return
     quoted = sql.Identifier(str(table.schema), table.name).as_string(connection)
     for column in table.columns:
         if column.name not in found.columns:
-            statement = f"ALTER TABLE {quoted} ADD COLUMN {tables.column_ddl(column)}"
+            statement = f"ALTER TABLE {quoted} ADD COLUMN {definitions.column_ddl(column)}"
             yield f"Add column '{column.name}' to {name}.", statement
     wanted = {str(index.name): index for index in table.indexes}
     for index_name in sorted(wanted.keys() - found.indexes):
-        yield f"Create index {index_name}.", tables.create_index(wanted[index_name])
+        yield f"Create index {index_name}.", definitions.create_index(wanted[index_name])
     for index_name in sorted(found.indexes - wanted.keys()):
-        if index_name.endswith(f"__{tables.INDEX}"):
+        if index_name.endswith(f"__{definitions.INDEX}"):
             index = sql.Identifier(str(table.schema), index_name)
             yield f"Drop index {index_name}.", sql.SQL("DROP INDEX {}").format(index).as_string(connection)
 

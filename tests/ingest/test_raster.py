@@ -19,6 +19,7 @@ from sdi.contract.layer import Layer
 from sdi.errors import NotFound, SdiError, SourceError, UsageError
 from sdi.ingest import raster
 from sdi.ingest.source import Limits
+from sdi.ingest.zonal import zonal
 from sdi.national import vn2000
 
 Shared = Callable[[str], Path]
@@ -393,7 +394,7 @@ def cell_box(row: float, column: float, rows: float, columns: float) -> Any:
 
 
 def test_zonal_statistics_are_known_answers(heights: Path) -> None:
-    found = raster.zonal(
+    found = zonal(
         heights,
         9210,
         table(one=cell_box(1, 2, 1, 1), four=cell_box(0, 0, 2, 2), half=cell_box(0, 0, 1, 1.5)),
@@ -413,7 +414,7 @@ def test_zonal_statistics_are_known_answers(heights: Path) -> None:
 
 def test_a_polygon_without_data_has_no_value(heights: Path) -> None:
     west, north = CORNER
-    found = raster.zonal(
+    found = zonal(
         heights,
         9210,
         table(
@@ -434,7 +435,7 @@ def test_a_parcel_of_another_meridian_is_brought_to_the_grid_of_the_coverage(hei
     parcel = cell_box(1, 1, 2, 2)
     there = shapely.set_srid(shapely.transform(parcel, lambda xy: vn2000.regrid(xy, 9210, 5899)), 5899)
     lonlat = shapely.set_srid(shapely.transform(parcel, lambda xy: vn2000.to_wgs84(xy, 9210)), 4326)
-    found = raster.zonal(heights, 9210, table(own=parcel, other=there, wgs84=lonlat), ["mean", "count"], ["height"])
+    found = zonal(heights, 9210, table(own=parcel, other=there, wgs84=lonlat), ["mean", "count"], ["height"])
     for row in found.to_pylist():
         assert row["height_mean"] == pytest.approx(16.5, abs=1e-3), row["id"]
         assert row["height_count"] == pytest.approx(4, abs=1e-3)
@@ -444,7 +445,7 @@ def test_bands_and_multipolygons_are_measured(tmp_path: Path) -> None:
     values = np.stack([np.full((8, 8), 3, np.int16), np.full((8, 8), 7, np.int16)])
     cog = receive(write(tmp_path / "two.tif", values), coverage(2), extent=CITY).cog
     parts = shapely.MultiPolygon([cell_box(0, 0, 1, 1), cell_box(5, 5, 2, 1)])
-    found = raster.zonal(cog, 9210, table(both=parts), ["mean", "count"], ["low", "high"])  # type: ignore[arg-type]
+    found = zonal(cog, 9210, table(both=parts), ["mean", "count"], ["low", "high"])  # type: ignore[arg-type]
     assert found.to_pylist() == [
         {"id": "both", "low_mean": 3, "low_count": pytest.approx(3), "high_mean": 7, "high_count": pytest.approx(3)}
     ]
@@ -461,7 +462,7 @@ def test_thousands_of_parcels_answer_in_their_own_order(tmp_path: Path) -> None:
         "id": [f"p{i}" for i in range(3000)],
         "geom": shapely.to_wkb(shapely.set_srid(boxes, 9210), include_srid=True).tolist(),
     })  # fmt: skip
-    found = raster.zonal(cog, 9210, geometries, ["mean", "max"], ["height"])  # type: ignore[arg-type]
+    found = zonal(cog, 9210, geometries, ["mean", "max"], ["height"])  # type: ignore[arg-type]
     expected = np.array([values[r : r + 2, c : c + 2].mean() for r, c in zip(rows, columns, strict=True)])
     assert found.column("id").to_pylist() == [f"p{i}" for i in range(3000)]
     assert found.column("height_mean").to_numpy() == pytest.approx(expected, abs=1e-6)
@@ -469,15 +470,15 @@ def test_thousands_of_parcels_answer_in_their_own_order(tmp_path: Path) -> None:
 
 def test_no_parcels_give_an_empty_table(heights: Path) -> None:
     empty = pa.table({"id": pa.array([], pa.string()), "geom": pa.array([], pa.binary())})
-    found = raster.zonal(heights, 9210, empty, ["mean"], ["height"])
+    found = zonal(heights, 9210, empty, ["mean"], ["height"])
     assert found.num_rows == 0
     assert found.column_names == ["id", "height_mean"]
 
 
 def test_a_wrong_question_is_a_usage_error(heights: Path, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="Did you mean 'mean'"):
-        raster.zonal(heights, 9210, table(), ["meen"], ["height"])
+        zonal(heights, 9210, table(), ["meen"], ["height"])
     with pytest.raises(UsageError, match="1 bands, 2 names"):
-        raster.zonal(heights, 9210, table(a=cell_box(0, 0, 1, 1)), ["mean"], ["height", "depth"])
+        zonal(heights, 9210, table(a=cell_box(0, 0, 1, 1)), ["mean"], ["height", "depth"])
     with pytest.raises(SourceError, match="cannot be read"):
-        raster.zonal(tmp_path / "gone.tif", 9210, table(a=cell_box(0, 0, 1, 1)), ["mean"], ["height"])
+        zonal(tmp_path / "gone.tif", 9210, table(a=cell_box(0, 0, 1, 1)), ["mean"], ["height"])

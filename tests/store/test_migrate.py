@@ -12,7 +12,8 @@ import pytest
 from sdi.contract.registry import Registry, read_registry
 from sdi.errors import ContractError, StoreError
 from sdi.national import vn2000
-from sdi.store import check, engine, migrate
+from sdi.settings import ROOT
+from sdi.store import check, definitions, engine, migrate, tables
 from sdi.store.engine import Connection
 from tests.store.town import Town, attribute, plot
 
@@ -217,3 +218,12 @@ def test_a_private_reference_system_of_ogr2ogr_is_found(town: Town) -> None:
         )
         found = examined(town.connection)
     assert (found["grids"], found["reference systems"], found["geometry columns"]) == ("error", "warning", "warning")
+
+
+def test_the_types_that_are_written_are_those_of_the_tables() -> None:
+    registry = read_registry(ROOT / "layers")
+    made = {(table.schema, table.name): table for table in definitions.tables(registry)}
+    for layer in registry:
+        if layer.coverage is None:
+            table = made[layer.theme, layer.id]
+            assert tables.types(layer) == {column.name: definitions.type_of(column) for column in table.columns}

@@ -1,0 +1,55 @@
+"""One delivery by `deliver()`, in a process of its own that loads what `sdi load` loads and nothing else: `ours.py URL
+FILE FOLDER` prints how long each stage took."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable
+from importlib import import_module
+from pathlib import Path
+from time import perf_counter
+from typing import Any
+
+STAGES = ("read and check", "load", "derive", "else")
+LAYER = "cadastral_parcels"
+
+
+def main(url: str, file: str, folder: str) -> None:
+    # Development libraries that others load where they find them; what is deployed has none of them.
+    sys.modules |= dict.fromkeys(("pandas", "geopandas"))  # type: ignore[arg-type]
+    from sdi.contract.delivery import Request
+    from sdi.contract.registry import read_registry
+    from sdi.settings import ROOT, Settings
+    from sdi.store import derived, engine, loader
+
+    whole = import_module("sdi.pipeline.deliver")
+    spent: dict[str, float] = {}
+    for module, function, stage in (
+        (whole, "receive", 0), (whole.Received, "settle", 0), (loader, "fill_ahead", 1), (loader, "load", 1),
+        (derived, "refresh", 2),
+    ):  # fmt: skip
+        setattr(module, function, clocked(getattr(module, function), STAGES[stage], spent))
+    registry = read_registry(ROOT / "layers")
+    settings = Settings(database_url=url, data=Path(folder))
+    begun = perf_counter()
+    with engine.connect(url, engine.LOADER) as connection:
+        outcome = whole.deliver(connection, settings, registry, LAYER, Request(Path(file), steward="bench"))
+    spent[STAGES[3]] = perf_counter() - begun - sum(spent.values())
+    assert outcome.load is not None
+    print(json.dumps({"written": outcome.load.written, "stages": spent, "whole": perf_counter() - begun}))
+
+
+def clocked(function: Callable[..., Any], stage: str, spent: dict[str, float]) -> Callable[..., Any]:
+    def timed(*args: Any, **options: Any) -> Any:
+        begun = perf_counter()
+        try:
+            return function(*args, **options)
+        finally:
+            spent[stage] = spent.get(stage, 0.0) + perf_counter() - begun
+
+    return timed
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
