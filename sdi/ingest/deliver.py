@@ -146,13 +146,13 @@ def receive(
     waivers: Waivers | None = None,
     standing: Standing | None = None,
     part: int = PART,
-    first: bool = False,
+    early: bool = False,
 ) -> Received:
     """Read a file and hold it against its contract. Nothing is written but working files.
 
     grid: EPSG code in which features of a WGS 84 file are kept. extent: where the deployment expects its data, west,
     south, east, north in degrees; None: the grid's area of use. waivers: what is let pass. standing: the layer as its
-    store has it; None: the delivery is looked at by itself. part: features that are worked on at once. first:
+    store has it; None: the delivery is looked at by itself. part: features that are worked on at once. early:
     nothing was ever loaded into the layer; then this may come back with `early` features, while they are still held
     against each other. Raises UsageError, SourceError, StoreError (no room on disk); bad data is reported.
     """
@@ -183,13 +183,14 @@ def receive(
     whole.plain &= ~findings.marked("place.outside")
     checked, compare = _Checks(), None
     if believed:  # what is measured in a wrong grid says nothing
-        checked, compare = _check_whole(whole, findings, standing, first)
-    early = None
-    if first and compare is not None and not findings.refused:
+        checked, compare = _check_whole(whole, findings, standing, early)
+    good = None
+    if early and compare is not None and not findings.refused:
         whole.fill()  # while nobody reads it
-        early = Features(whole, ~findings.quarantined & ~whole.dropped)
+        good = Features(whole, ~findings.quarantined & ~whole.dropped)
     judge = partial(_judge, whole, findings, compare)
-    return Received(_delivery(source, reading, count, ended, checked), source, whole, context, judge, early)
+    delivery = _delivery(source, reading, count, ended, checked)
+    return Received(delivery, source, whole, context, judge, good if good is not None and good.count else None)
 
 
 def _context(
@@ -233,7 +234,7 @@ class _Checks:
 
 
 def _check_whole(
-    whole: Whole, findings: Findings, standing: Standing | None, first: bool
+    whole: Whole, findings: Findings, standing: Standing | None, early: bool
 ) -> tuple[_Checks, Callable[[], None] | None]:
     """What was measured feature by feature; and how features are then held against each other."""
     stray = findings.marked("place.outside") | whole.ended
@@ -246,7 +247,7 @@ def _check_whole(
     spilled = Spilled(whole, usable)
     mode, scope, reach = request.mode or layer.load.mode, whole.scope(usable), between.reach_of(layer)
     edition = between.edition() if mode == "full" else None
-    if standing is None or reach is None or first:
+    if standing is None or reach is None or early:
         checks = _Checks(edition if standing is not None else None, scope)
         return checks, partial(between.check_between, spilled, where, findings)
     ids = whole.ids

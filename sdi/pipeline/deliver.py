@@ -43,6 +43,7 @@ from sdi.store import (
     waiver,
 )
 from sdi.store.engine import Connection
+from sdi.store.first import Begun
 from sdi.store.loader import Load
 from sdi.store.standing import Standing
 
@@ -129,10 +130,12 @@ def deliver(
                 engine.translated(),
                 connection.transaction(),
             ):
-                load = _load(connection, settings, registry, layer, received, delivery, load_id, _day(request))
+                begun, made = _begin(connection, settings, registry, layer, received, load_id)
+                load = _load(connection, settings, registry, layer, received, delivery, load_id, begun, _day(request))
                 stewardship.examine(connection, layer, load.load_id, request.steward)
-                measure(connection, settings, registry, load.load_id)
-                made = derived.refresh(connection, registry, load.load_id)
+                if begun is None or made is None or load.written < begun.filled:
+                    measure(connection, settings, registry, load.load_id)
+                    made = [*(made or []), *derived.refresh(connection, registry, load.load_id)]
         except ledger.Refused:
             report = received.report
             return Outcome(layer, delivery, report, ledger.refuse(connection, layer, delivery, report, load_id))
@@ -189,7 +192,7 @@ def _receive(
         return receive(
             request, layer, registry, grid=settings.grid, extent=extent, limits=limits, progress=progress,
             waivers=waivers, standing=met,
-            first=keep and connection is not None and first.is_first(connection, layer),
+            early=keep and connection is not None and first.takes_early(connection, layer, registry),
         )  # fmt: skip
     with coverages.new_file(connection, settings, layer, keep) as out:
         return raster.receive(
@@ -233,6 +236,25 @@ def _as_said(delivery: Delivery, request: Request) -> Delivery:
     return replace(delivery, mode=request.mode, ended=ended, allow_shrink=request.allow_shrink)
 
 
+def _begin(
+    connection: Connection, settings: Settings, registry: Registry, layer: Layer,
+    received: Received | ReceivedCoverage, load_id: int,
+) -> tuple[Begun | None, list[Load] | None]:  # fmt: skip
+    """Write a first load, and what is derived of it, while its features are held against each other; the second stands
+    only where none of them is put into quarantine for that."""
+    if not isinstance(received, Received) or received.early is None:
+        return None, None
+    begun = loader.fill_ahead(connection, layer, received.early, received.early.count, load_id)
+    with first.on_trial(connection) as trial:
+        measure(connection, settings, registry, begun.load_id)
+        made = derived.refresh(connection, registry, begun.load_id)
+        judged = received.settle()
+        if judged.report.refused:
+            raise ledger.Refused
+        trial.failed = judged.features.count < begun.filled
+    return begun, None if trial.failed else made
+
+
 def _load(
     connection: Connection,
     settings: Settings,
@@ -241,16 +263,10 @@ def _load(
     received: Received | ReceivedCoverage,
     delivery: Delivery,
     load_id: int,
+    begun: Begun | None,
     day: date,
 ) -> Load:
     if isinstance(received, Received):
-        begun = None
-        if received.early is not None:  # the database writes while features are held against each other
-            early = received.early
-            begun = loader.fill_ahead(connection, layer, early, early.count, load_id)
-            received.settle()
-            if received.report.refused:
-                raise ledger.Refused
         features = former_codes.understood(connection, layer, registry, received.features)
         load = loader.load(
             connection, layer, registry, features, received.quarantined(), delivery,

@@ -142,6 +142,11 @@ def _checks(layer: Layer) -> list[Check]:
     return named
 
 
+def others(layer: Layer) -> set[str]:
+    """The layers that a layer's features are held against."""
+    return {_other(layer, check) for check in _checks(layer)}
+
+
 def _other(layer: Layer, check: Check) -> str:
     if check.rule == "reference.missing":
         return str(layer[check.parameters["attribute"]].refers_to)

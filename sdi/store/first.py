@@ -6,13 +6,17 @@ them before the load commits; what turns out to be no good is then taken back.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
+import psycopg
 import pyarrow as pa
 from psycopg import sql
 
 from sdi.contract.layer import Layer
-from sdi.store import bulk, delta, engine, sending, tables
+from sdi.contract.registry import Registry
+from sdi.store import between, bulk, delta, engine, sending, tables
 from sdi.store.arrived import Arrived
 from sdi.store.engine import Connection
 
@@ -26,8 +30,11 @@ class Begun:
     """How many they were."""
 
 
-def is_first(connection: Connection, layer: Layer) -> bool:
-    """Whether nothing was ever loaded into a layer, so that none of its features stands beside a delivery's."""
+def takes_early(connection: Connection, layer: Layer, registry: Registry) -> bool:
+    """Whether features may be written into a layer before they are judged: nothing was ever loaded into it, and none of
+    its checks looks at the layer itself, or at one that is made from others."""
+    if any(name == layer.id or registry[name].derived is not None for name in between.others(layer)):
+        return False
     with engine.translated():
         loaded = connection.execute(
             "SELECT FROM sdi.load WHERE layer = %s AND status = 'done' LIMIT 1", [layer.id]
@@ -57,11 +64,30 @@ def _send_into_layer(connection: Connection, arrived: Arrived, *, frozen: bool) 
 
 
 def take_back(connection: Connection, layer: Layer, load_id: int) -> int:
-    """Take those features out of a layer that were filled in and are in quarantine now; return their count."""
+    """Take those features out of a layer that were filled in and are in quarantine now, enter them into `sdi_changed`,
+    and return their count."""
     return connection.execute(
         sql.SQL(
-            "DELETE FROM {} o USING sdi.quarantine q"
-            " WHERE q.load_id = %s AND q.layer = %s AND q.source_row = o.source_row"
+            "WITH gone AS (DELETE FROM {} o USING sdi.quarantine q"
+            " WHERE q.load_id = %(load)s AND q.layer = %(layer)s AND q.source_row = o.source_row RETURNING o.id)"
+            " INSERT INTO sdi_changed SELECT %(layer)s, id, NULL, %(load)s FROM gone"
         ).format(tables.now(layer)),
-        [load_id, layer.id],
+        {"load": load_id, "layer": layer.id},
     ).rowcount
+
+
+@dataclass
+class Trial:
+    """`failed`: what was written in a trial is to be undone."""
+
+    failed: bool = False
+
+
+@contextmanager
+def on_trial(connection: Connection) -> Iterator[Trial]:
+    """A part of the caller's transaction that may be undone alone."""
+    with connection.transaction() as part:
+        trial = Trial()
+        yield trial
+        if trial.failed:
+            raise psycopg.Rollback(part)

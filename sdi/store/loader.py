@@ -128,17 +128,23 @@ def load(
         quarantine.settle(connection, layer, load_id, delivered=delivered, mode=delivery.mode)
         connection.execute("DROP TABLE IF EXISTS sdi_next, sdi_delta, sdi_staged; DROP TABLE sdi_held")
         genealogy.record(connection, layer, load_id)
-        settle(connection, layer, registry, load_id, counts, report)
+        settle(connection, layer, registry, load_id, counts, report, begun=begun)
     return Load.of(load_id, layer, counts, quarantined=report.quarantined, seconds=perf_counter() - start)
 
 
 def fill_ahead(connection: Connection, layer: Layer, features: Reader, expected: int, load_id: int) -> Begun:
     """Write the features of a delivery before it is known whether all of them are good, into a layer for which
-    `first.is_first` holds; `load` goes on from there, in the same transaction. expected: about how many they are.
-    load_id: of an entry that runs (`ledger.recorded`)."""
+    `first.takes_early` holds, and publish them so that layers may be derived of it; `load` goes on from there, in the
+    same transaction. expected: about how many they are, one at least. load_id: of an entry that runs
+    (`ledger.recorded`)."""
     with engine.translated():
         load_id = begin(connection, layer, load_id)
-        return Begun(load_id, first.fill(connection, Arrived(layer, features, load_id), expected))
+        begun = Begun(load_id, first.fill(connection, Arrived(layer, features, load_id), expected))
+        delta.note_all(connection, layer, load_id)
+        succession.renew(connection, layer)
+        _analyse(connection, layer, Counts(inserted=begun.filled))
+        ledger.renew(connection, layer, load_id, changed=True)
+    return begun
 
 
 def begin(connection: Connection, layer: Layer, load_id: int) -> int:
@@ -152,15 +158,19 @@ def begin(connection: Connection, layer: Layer, load_id: int) -> int:
 
 
 def settle(
-    connection: Connection, layer: Layer, registry: Registry, load_id: int, counts: Counts, report: Report | None = None
-) -> None:
-    """What follows when a layer's rows are written: its statistics, its entry in the ledger, its publication."""
+    connection: Connection, layer: Layer, registry: Registry, load_id: int, counts: Counts,
+    report: Report | None = None, *, begun: Begun | None = None,
+) -> None:  # fmt: skip
+    """What follows when a layer's rows are written: its statistics, its entry in the ledger, its publication, where
+    `fill_ahead` has not brought that to these rows."""
+    changed = counts.written > 0 if begun is None else counts.inserted < begun.filled
     _forget_statistics(connection, layer, registry)
-    if counts.written:
+    if changed:
         succession.renew(connection, layer)
     ledger.finish(connection, load_id, counts, report)
-    _analyse(connection, layer, counts)
-    ledger.renew(connection, layer, load_id, changed=counts.written > 0)
+    if begun is None or changed:
+        _analyse(connection, layer, counts)
+        ledger.renew(connection, layer, load_id, changed=changed)
     quarantine.sum_up(connection, layer, load_id)
 
 
@@ -268,11 +278,12 @@ def _write(
 ) -> tuple[Counts, sql.Composable]:
     """Bring the layer to the features; return what was written, and a table that has the delivered ones' ids."""
     layer, load_id = arrived.layer, arrived.load_id
-    if begun is not None or delta.is_empty(connection, layer):
-        filled = first.fill(connection, arrived, report.kept) if begun is None else begun.filled
-        back = first.take_back(connection, layer, load_id) if begun is not None else 0
+    if begun is not None:
+        return Counts(inserted=begun.filled - first.take_back(connection, layer, load_id)), tables.now(layer)
+    if delta.is_empty(connection, layer):
+        filled = first.fill(connection, arrived, report.kept)
         delta.note_all(connection, layer, load_id)
-        return Counts(inserted=filled - back), tables.now(layer)
+        return Counts(inserted=filled), tables.now(layer)
     mode = ending.mode_of(layer, delivery)
     delivered = _send_heads(connection, arrived)
     if not delivered and mode == "full" and layer.load.scope is None:

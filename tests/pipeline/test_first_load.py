@@ -20,6 +20,7 @@ from tests.deployment import Deployment
 LAYER = "cadastral_parcels"
 CORNER = (588_000.0, 2_326_000.0)
 OVERLAP = "{rule: coverage.overlap, severity: warning, tolerance: 0.1}"
+DIFFERS = "rule: layer.differs\n    severity: info"
 COUNT = 60
 UPON = (7, 31)
 """Parcels that lie half upon the one before them."""
@@ -34,7 +35,7 @@ def _few_are_many(monkeypatch: pytest.MonkeyPatch) -> None:
 def strict(
     new_deployment: Callable[..., Deployment], tmp_path_factory: pytest.TempPathFactory
 ) -> Callable[[str], Deployment]:
-    """A deployment whose parcels may not overlap, with what the contract does about it."""
+    """A deployment whose parcels may not overlap or be used against the plan, with what the contract does about it."""
 
     def make(action: str) -> Deployment:
         layers = tmp_path_factory.mktemp("contracts") / "layers"
@@ -42,7 +43,9 @@ def strict(
         contract = layers / f"{LAYER}.yaml"
         text = contract.read_text(encoding="utf-8")
         assert OVERLAP in text
-        contract.write_text(text.replace(OVERLAP, OVERLAP[:-1] + f", action: {action}}}"), encoding="utf-8")
+        assert DIFFERS in text
+        text = text.replace(OVERLAP, OVERLAP[:-1] + f", action: {action}}}")
+        contract.write_text(text.replace(DIFFERS, f"{DIFFERS}\n    action: {action}"), encoding="utf-8")
         return new_deployment(layers, grid=5897)
 
     return make
@@ -58,6 +61,20 @@ def parcels(path: Path, upon: tuple[int, ...]) -> Path:
         "dienTich": pa.array([400.0] * COUNT),
         "geom": pa.array(shapely.to_wkb(shapely.box(x, y, x + 20, y + 20)), pa.binary()),
     }  # fmt: skip
+    return written(path, table)
+
+
+def zone(path: Path, first: int, last: int) -> Path:
+    """A zone of another use over some parcels."""
+    x, y = CORNER[0] + 20 * np.array([first, last + 1]), CORNER[1]
+    table = {
+        "maThongTinQH": pa.array(["010112000001"]), "kyHieuO": pa.array(["A1"]), "maLoaiDat": pa.array(["CLN"]),
+        "geom": pa.array([shapely.to_wkb(shapely.box(x[0], y, x[1], y + 20))], pa.binary()),
+    }  # fmt: skip
+    return written(path, table)
+
+
+def written(path: Path, table: dict[str, pa.Array]) -> Path:
     pyogrio.write_arrow(
         pa.table(table), path, layer="thua", driver="GPKG", geometry_name="geom", geometry_type="Polygon",
         crs="EPSG:5897",
@@ -94,6 +111,21 @@ def test_what_is_found_between_features_takes_those_back_that_were_written(
     again = at.deliver(LAYER, file)
     assert again.load is not None
     assert (again.load.written, again.load.unchanged) == (0, COUNT - len(held))
+
+
+def test_what_is_found_against_other_layers_is_taken_back_too_and_from_what_is_derived(
+    strict: Callable[[str], Deployment], tmp_path: Path
+) -> None:
+    at = strict("quarantine")
+    assert at.deliver("planning_zones", zone(tmp_path / "quyhoach.gpkg", 10, 14)).load is not None
+    done = at.deliver(LAYER, parcels(tmp_path / "thua.gpkg", ()))
+    held = {f"00070.7.{number}" for number in range(10, 15)}
+    assert done.load is not None
+    assert (done.load.inserted, done.load.quarantined) == (COUNT - len(held), len(held))
+    assert done.report.by_rule()["layer.differs"] == len(held)
+    assert served(at) == {f"00070.7.{number}" for number in range(COUNT)} - held
+    assert at.rows("SELECT count FROM sdi.publication WHERE layer = %s", LAYER) == [(COUNT - len(held),)]
+    assert {row[0] for row in at.rows("SELECT id FROM cadastre.parcel_overview")} == served(at)
 
 
 def test_what_is_found_between_features_may_refuse_them_all(
