@@ -15,9 +15,17 @@ STAGES = ("read and check", "load", "derive", "else")
 LAYER = "cadastral_parcels"
 
 
+class Absent:
+    """Says of development libraries, which others load where they find them, that they are not there, as they are not
+    where the project is deployed."""
+
+    def find_spec(self, name: str, path: Any = None, target: Any = None) -> None:
+        if name in ("pandas", "geopandas"):
+            raise ImportError(name)
+
+
 def main(url: str, file: str, folder: str) -> None:
-    # Development libraries that others load where they find them; what is deployed has none of them.
-    sys.modules |= dict.fromkeys(("pandas", "geopandas"))  # type: ignore[arg-type]
+    sys.meta_path.insert(0, Absent())  # type: ignore[arg-type]
     from sdi.contract.delivery import Request
     from sdi.contract.registry import read_registry
     from sdi.settings import ROOT, Settings

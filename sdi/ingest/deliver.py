@@ -60,15 +60,24 @@ class Received:
         self.context = context
         """How the rows were read, see `recognition.context`; None: no row is to be known again."""
         self.early = early
-        """Those that are good as far as each was looked at by itself, while all are still held against each other;
-        None: they were before this was given out."""
+        """Those that are good as far as each was looked at by itself; None: they were held against each other before
+        this was given out."""
+        self._judge = judge
         self._worker = ThreadPoolExecutor(max_workers=1) if early is not None else None
-        self._judged = self._worker.submit(judge) if self._worker is not None else judge()
+        self._judging: Future[Judged] | None = None
+        self._judged = judge() if early is None else None
+
+    def begin(self) -> None:
+        """Hold the rows against each other in a thread of its own, where they are not yet."""
+        if self._worker is not None and self._judging is None:
+            self._judging = self._worker.submit(self._judge)
 
     def settle(self) -> Judged:
         """What became of the rows, once they were held against each other."""
-        if isinstance(self._judged, Future):
-            self._judged = self._judged.result()
+        if self._judged is None:
+            self.begin()
+            assert self._judging is not None
+            self._judged = self._judging.result()
         return self._judged
 
     @property

@@ -6,7 +6,7 @@ them before the load commits; what turns out to be no good is then taken back.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -42,14 +42,19 @@ def takes_early(connection: Connection, layer: Layer, registry: Registry) -> boo
         return loaded is None and delta.is_empty(connection, layer)
 
 
-def fill(connection: Connection, arrived: Arrived, expected: int) -> int:
-    """Send all features into an empty layer; return their count."""
+def fill(
+    connection: Connection, arrived: Arrived, expected: int, sent: Callable[[], None] | None = None
+) -> int:  # fmt: skip
+    """Send all features into an empty layer; return their count. sent: called when the database has them and goes on to
+    build the indexes."""
     layer = arrived.layer
     with bulk.filling(connection, layer, expected) as anew:
         if any(pa.types.is_floating(arrived.sent.field(a.name).type) for a in layer.stored if a.type == "decimal"):
             count = delta.insert(connection, layer, arrived.load_id, arrived.stage(connection))
         else:
             count = _send_into_layer(connection, arrived, frozen=anew)
+        if sent is not None:
+            sent()
     return count
 
 

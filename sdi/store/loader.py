@@ -7,7 +7,7 @@ fails before leaves the old layer and nothing else, for all that lies beside the
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, replace
 from datetime import date
 from time import perf_counter
@@ -132,14 +132,19 @@ def load(
     return Load.of(load_id, layer, counts, quarantined=report.quarantined, seconds=perf_counter() - start)
 
 
-def fill_ahead(connection: Connection, layer: Layer, features: Reader, expected: int, load_id: int) -> Begun:
+def fill_ahead(
+    connection: Connection, layer: Layer, features: Reader, expected: int, load_id: int, sent: Callable[[], None]
+) -> Begun:
     """Write the features of a delivery before it is known whether all of them are good, into a layer for which
     `first.takes_early` holds, and publish them so that layers may be derived of it; `load` goes on from there, in the
-    same transaction. expected: about how many they are, one at least. load_id: of an entry that runs
-    (`ledger.recorded`)."""
+    same transaction.
+
+    expected: about how many they are, one at least. load_id: of an entry that runs (`ledger.recorded`). sent: called as
+    soon as the database has them all.
+    """
     with engine.translated():
         load_id = begin(connection, layer, load_id)
-        begun = Begun(load_id, first.fill(connection, Arrived(layer, features, load_id), expected))
+        begun = Begun(load_id, first.fill(connection, Arrived(layer, features, load_id), expected, sent))
         delta.note_all(connection, layer, load_id)
         succession.renew(connection, layer)
         _analyse(connection, layer, Counts(inserted=begun.filled))
