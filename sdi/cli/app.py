@@ -75,6 +75,7 @@ from sdi.cli import (  # noqa: E402, F401
     history,
     layers,
     lineage,
+    project,
     quality,
     server,
     steward,

@@ -288,17 +288,36 @@ def _way(epsg: int, operation: int | None) -> tuple[int, int]:
 
 @cache
 def _to_wgs84(epsg: int, operation: int) -> Transformer:
+    shift = _geocentric(_helmert(operation)) if operation else ""
+    steps = [_unproject(grid(epsg)), shift, "+step +proj=unitconvert +xy_in=rad +xy_out=deg"]
+    return Transformer.from_pipeline(" ".join(["+proj=pipeline", *filter(None, steps)]))
+
+
+def pipeline_from_wgs84(epsg: int) -> str:
+    """PROJ's pipeline from longitude, latitude (WGS 84, degrees) to E, N (metres) of a grid, by the official operation.
+
+    For programs that must be told, lest they choose another. Raises UsageError for an unknown or geographic grid.
+    """
     known = grid(epsg)
-    steps = [_unproject(known)]
-    if operation:
-        x, y, z, rx, ry, rz, s = _HELMERT[operation].split()
-        steps += [
-            "+step +proj=push +v_3 +step +proj=cart +ellps=WGS84",
-            f"+step +proj=helmert +x={x} +y={y} +z={z} +rx={rx} +ry={ry} +rz={rz} +s={s} +convention=coordinate_frame",
-            "+step +inv +proj=cart +ellps=WGS84 +step +proj=pop +v_3",
-        ]
-    steps.append("+step +proj=unitconvert +xy_in=rad +xy_out=deg")
-    return Transformer.from_pipeline(" ".join(["+proj=pipeline", *steps]))
+    if known.geographic:
+        raise UsageError(f"EPSG:{epsg} is a geographic grid; a map needs metres.", hint="Name a projected grid.")
+    _, operation = _way(epsg, None)
+    shift = _geocentric(f"+inv {_helmert(operation)}") if operation else ""
+    steps = ["+step +proj=unitconvert +xy_in=deg +xy_out=rad", shift, f"+step {known.projection}"]
+    return " ".join(["+proj=pipeline", *filter(None, steps)])
+
+
+def _helmert(operation: int) -> str:
+    x, y, z, rx, ry, rz, s = _HELMERT[operation].split()
+    return f"+proj=helmert +x={x} +y={y} +z={z} +rx={rx} +ry={ry} +rz={rz} +s={s} +convention=coordinate_frame"
+
+
+def _geocentric(step: str) -> str:
+    """A step between geocentric coordinates, from radians to radians; heights are put aside meanwhile."""
+    return (
+        f"+step +proj=push +v_3 +step +proj=cart +ellps=WGS84 +step {step}"
+        " +step +inv +proj=cart +ellps=WGS84 +step +proj=pop +v_3"
+    )
 
 
 @cache

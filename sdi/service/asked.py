@@ -25,6 +25,10 @@ MEDIA_TYPES = {
     "tilejson": ("application/vnd.mapbox.tile+json",),
     "events": ("text/event-stream",),
     "ndjson": ("application/x-ndjson", "application/ndjson", "application/jsonl"),
+    "mapbox": ("application/vnd.mapbox.style+json",),
+    "sld11": ("application/vnd.ogc.sld+xml",),
+    "qml": ("application/vnd.qgis.qml",),
+    "qgz": ("application/x-qgis-project",),
 }  # fmt: skip
 
 

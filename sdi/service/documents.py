@@ -13,6 +13,7 @@ from sdi.contract.layer import Layer
 from sdi.service import formats, links, ogc, words
 from sdi.service.feed import changes
 from sdi.service.feed.offered import are_told
+from sdi.service.portrayal import documents as portrayal
 from sdi.service.publications import Snapshot
 from sdi.service.state import Service
 from sdi.service.tiles import documents as tiles
@@ -82,6 +83,7 @@ async def landing(service: Service, snapshot: Snapshot, language: str, format_: 
     kept = ("self", "alternate", "service-desc", "service-doc", "conformance", "data")
     document["links"] = _translated([each for each in document["links"] if each["rel"] in kept], service, language)
     document["links"] += [tiles.link_to(service, None, language), tiles.link_to_matrix_sets(service, language)]
+    document["links"] += [portrayal.link_to(service, None, language), portrayal.link_to_project(service, language)]
     boxes = [snapshot.publications[name].extent for name in snapshot.layers]
     known = [box for box in boxes if box is not None]
     if known:
@@ -175,6 +177,8 @@ def _complete(document: dict[str, Any], service: Service, snapshot: Snapshot, la
         document["links"].append(changes.link_to(service, layer, language))
     if is_tiled(layer):
         document["links"].append(tiles.link_to(service, layer, language))
+    if layer.geometry is not None:
+        document["links"].append(portrayal.link_to(service, layer, language))
     if rates := snapshot.rates.get(layer.id):
         document["quality"] = quality(rates, language)
     document["attribution"] = layer.steward.name.in_language(language)

@@ -15,6 +15,7 @@ from sdi.service import formats
 from sdi.service.feed import openapi as feed
 from sdi.service.links import GEOJSON
 from sdi.service.parameters import FILTER_LANGUAGES, RESERVED, comparable, searched
+from sdi.service.portrayal import openapi as portrayal
 from sdi.service.provider import field
 from sdi.service.tiles import openapi as tiles
 from sdi.settings import Settings
@@ -33,6 +34,7 @@ def document(
     for name, layer in layers.items():
         paths |= _of_layer(name, layer, agency)
     paths |= _of_service() | tiles.paths(layers.values()) | feed.paths([*layers.values()])
+    paths |= portrayal.paths(layers.values())
     for path, operation in ((path, about["get"]) for path, about in paths.items()):
         if path.endswith("/coverage"):
             operation["responses"] = {"200": {"$ref": "#/components/responses/Coverage"}}
@@ -77,7 +79,7 @@ def _components(pygeoapi: dict[str, Any], settings: Settings) -> dict[str, Any]:
     )
     parameters["filter-crs"] = _parameter("filter-crs", {"type": "string", "format": "uri"})
     parameters["featureId"] = {"name": "featureId", "in": "path", "required": True, "schema": {"type": "string"}}
-    parameters |= tiles.parameters() | feed.parameters()
+    parameters |= tiles.parameters() | feed.parameters() | portrayal.parameters()
     return {"parameters": parameters, "responses": _COMMON, "schemas": _SCHEMAS | feed.schemas()}
 
 
@@ -286,6 +288,7 @@ _COMMON: dict[str, Any] = {
     "Document": _answer("application/json", {"type": "object"}, "A document"),
     "Tile": tiles.tile_response(),
     **feed.responses(),
+    **portrayal.responses(),
     "Problem": {
         "description": "What went wrong (RFC 9457)",
         "content": {"application/problem+json": {"schema": {"$ref": "#/components/schemas/problem"}}},

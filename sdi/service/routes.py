@@ -27,6 +27,7 @@ from sdi.service.formats import EXPORTS, ITEM, ITEMS, LABELS, export, lines, pac
 from sdi.service.page import begins
 from sdi.service.pages import Pages
 from sdi.service.parameters import Question, known, placed, question, record_time
+from sdi.service.portrayal import routes as portrayal_routes
 from sdi.service.publications import Snapshot
 from sdi.service.state import Service, service_of
 from sdi.service.tiles import routes as tile_routes
@@ -72,6 +73,7 @@ def addresses() -> list[BaseRoute]:
         ("/collections/{collection}/coverage", coverage_data), ("/code-lists/{code_list}", code_list),
         ("/agency", sign_in), ("/health", health), ("/metrics", metrics), *tile_routes.addresses(),
         *feed_routes.addresses(),
+        *portrayal_routes.addresses(),
         ("/{path}/{feature:path}/dossier", dossier_of),
     ]  # fmt: skip
     for path, endpoint in own:

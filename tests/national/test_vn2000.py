@@ -318,3 +318,17 @@ def test_a_region_layer_in_the_grid_equals_its_twin_in_wgs84(shared_data: Shared
 def vertices(path: Path) -> np.ndarray:
     features = zipped_features(path)
     return np.array([point for one in features for point in coordinates(one["geometry"]["coordinates"])])
+
+
+@pytest.mark.parametrize("epsg", [5897, 9210, 5899, 3405, 3857, 32648])
+def test_the_pipeline_that_is_told_to_others_is_the_way_that_is_taken_here(epsg: int) -> None:
+    west, south, east, north = vn2000.grid(epsg).area
+    lonlat = np.array([(max(west, 104.5), max(south, 9.5)), (min(east, 107.5), min(north, 22.0))])
+    told = Transformer.from_pipeline(vn2000.pipeline_from_wgs84(epsg))
+    there = np.column_stack(told.transform(*lonlat.T))
+    assert np.abs(there - vn2000.from_wgs84(lonlat, epsg)).max() < 1e-4
+
+
+def test_a_map_is_not_told_a_way_to_degrees() -> None:
+    with pytest.raises(UsageError, match="geographic"):
+        vn2000.pipeline_from_wgs84(4756)

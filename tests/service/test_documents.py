@@ -26,8 +26,12 @@ def test_the_landing_page_leads_to_everything_that_is_there(town: Town) -> None:
     found = town.get("/")
     assert found["title"] == "Thị trấn thử"
     assert town.get("/?lang=en")["title"] == "Test town"
-    tiles = {f"http://www.opengis.net/def/rel/ogc/1.0/{name}" for name in ("tilesets-vector", "tiling-schemes")}
-    assert {"self", "alternate", "service-desc", "service-doc", "conformance", "data"} | tiles == rels(found)
+    maps = {
+        f"http://www.opengis.net/def/rel/ogc/1.0/{name}" for name in ("tilesets-vector", "tiling-schemes", "styles")
+    }
+    assert {"self", "alternate", "service-desc", "service-doc", "conformance", "data", "enclosure"} | maps == rels(
+        found
+    )
     for each in found["links"]:
         assert town.ask(each["href"].removeprefix(town.url) or "/").status == 200, each
     west, south, east, north = found["extent"]["spatial"]["bbox"][0]
@@ -147,6 +151,7 @@ def test_the_openapi_document_is_whole_and_true(town: Town) -> None:
     for path in document["paths"]:
         asked = path.replace("{featureId}", "00004.1.1").replace("{codeList}", "use")
         asked = asked.replace("{tileMatrixSetId}", "WebMercatorQuad")
+        asked = asked.replace("{styleId}", "default").replace("{agencyId}", "public")
         asked = asked.replace("{tileMatrix}/{tileRow}/{tileCol}", "6/28/50")
         if "/works/items/" not in asked:
             also = (204,) if "tileRow" in path else (503,) if "/export" in path else ()  # 503: a file is being made

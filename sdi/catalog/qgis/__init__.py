@@ -1,0 +1,1 @@
+"""QGIS project files, written without QGIS; `tests/clients` opens them with it."""

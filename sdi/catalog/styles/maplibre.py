@@ -1,0 +1,107 @@
+"""A style for vector tiles, by the MapLibre style specification, version 8.
+
+It has no `glyphs`: no host is called for a font, and a map then writes labels in the fonts of its machine.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from sdi.catalog.styles import portrayal as look
+from sdi.catalog.styles.portrayal import Portrayal
+from sdi.catalog.styles.scale import Box, zoom_of
+
+FONTS = ["Open Sans", "Noto Sans", "sans-serif"]
+SOURCE = "sdi"
+BACKGROUND = "#ffffff"
+_HALVED = 1.5
+"""Zooms in which an outline's width doubles."""
+_FROM = look.FULL_ZOOM - _HALVED * 2.321928094887362
+"""The zoom up to which an outline is at its thinnest: log2(1 / THINNEST) doublings before FULL_ZOOM."""
+
+
+def document(name: str, tilejson: str, portrayals: Sequence[Portrayal], extent: Box | None) -> dict[str, Any]:
+    """A map of layers, the first lowest. `tilejson`: where the description of their tiles stands; each layer of a tile
+    has a portrayal's id."""
+    made: dict[str, Any] = {"version": 8, "name": name}
+    if extent is not None:
+        made["center"] = [round((extent[0] + extent[2]) / 2, 6), round((extent[1] + extent[3]) / 2, 6)]
+        made["zoom"] = 14
+    made["metadata"] = {"sdi:legend": {each.id: legend(each) for each in portrayals}}
+    made["sources"] = {SOURCE: {"type": "vector", "url": tilejson}}
+    background = {"id": "background", "type": "background", "paint": {"background-color": BACKGROUND}}
+    shapes = [layer for each in portrayals for layer in _shapes(each)]
+    made["layers"] = [background, *shapes, *(layer for each in portrayals for layer in _labels(each))]
+    return made
+
+
+def legend(portrayal: Portrayal) -> dict[str, Any]:
+    """Titles and colours of a layer's values, for a page that shows them: the specification has no place for it."""
+    entries: list[dict[str, Any]] = [
+        {"value": each.value, "title": each.title, "colour": each.colour} for each in portrayal.classes
+    ]
+    told: dict[str, Any] = {"title": portrayal.title, "shape": portrayal.shape, "entries": entries}
+    if portrayal.classify:
+        told |= {"attribute": portrayal[portrayal.classify].title}
+        entries.append({"value": None, "title": portrayal.other, "colour": portrayal.fill})
+    return told
+
+
+def _layer(portrayal: Portrayal, part: str, kind: str, **rest: Any) -> dict[str, Any]:
+    return {"id": f"{portrayal.id}.{part}", "type": kind, "source": SOURCE, "source-layer": portrayal.id, **rest}
+
+
+def _shapes(portrayal: Portrayal) -> Iterable[dict[str, Any]]:
+    colour = _colour(portrayal)
+    if portrayal.shape == "point":
+        yield _layer(portrayal, "point", "circle", paint={
+            "circle-radius": look.RADIUS_PX, "circle-color": colour, "circle-opacity": portrayal.opacity,
+            "circle-stroke-color": portrayal.stroke, "circle-stroke-width": portrayal.width,
+        })  # fmt: skip
+    elif portrayal.shape == "line":
+        stroke = colour if portrayal.classify else portrayal.stroke
+        yield _layer(portrayal, "line", "line", layout={"line-cap": "round", "line-join": "round"},
+                     paint={"line-color": stroke, "line-width": portrayal.width})  # fmt: skip
+    else:
+        paint = {"fill-color": colour, "fill-opacity": portrayal.opacity, "fill-antialias": False}
+        yield _layer(portrayal, "area", "fill", paint=paint)
+        yield _layer(portrayal, "outline", "line", layout={"line-join": "round"},
+                     paint={"line-color": portrayal.stroke, "line-width": _thinned(portrayal.width)})  # fmt: skip
+
+
+def _colour(portrayal: Portrayal) -> Any:
+    if not portrayal.classes:
+        return portrayal.fill
+    assert portrayal.classify is not None
+    pairs = [part for each in portrayal.classes for part in (each.value, each.colour)]
+    value = ["get", portrayal.classify]
+    # A boolean is one in a tile too, and values are matched as texts.
+    return [
+        "match", ["to-string", value] if portrayal[portrayal.classify].boolean else value, *pairs, portrayal.fill,
+    ]  # fmt: skip
+
+
+def _thinned(width: float) -> list[Any]:
+    """The same widths as QGIS draws: exponential interpolation is exactly the law of the doublings."""
+    thin = round(width * look.THINNEST, 4)
+    return ["interpolate", ["exponential", 2 ** (1 / _HALVED)], ["zoom"], round(_FROM, 4), thin, look.FULL_ZOOM, width]
+
+
+def _labels(portrayal: Portrayal) -> Iterable[dict[str, Any]]:
+    if portrayal.label is None:
+        return
+    text: list[Any] = ["get", portrayal.label]
+    if portrayal.spoken:
+        text = ["match", text, *(part for pair in portrayal.spoken for part in pair), text]
+    layout: dict[str, Any] = {"text-field": text, "text-font": FONTS, "text-size": look.LABEL_PX}
+    if portrayal.shape == "line":
+        layout["symbol-placement"] = "line"
+    elif portrayal.shape == "point":
+        layout |= {"text-anchor": "bottom", "text-offset": [0, -0.6]}
+    made = _layer(portrayal, "label", "symbol", layout=layout, paint={
+        "text-color": look.LABEL_COLOUR, "text-halo-color": look.HALO_COLOUR, "text-halo-width": look.HALO_PX,
+    })  # fmt: skip
+    if portrayal.labelled is not None:
+        made["minzoom"] = min(24.0, max(0.0, round(zoom_of(portrayal.labelled, portrayal.latitude), 2)))
+    yield made

@@ -1,0 +1,158 @@
+"""QGIS's own style, QML: symbols, labels, and what the attributes are called. Written for QGIS 3.22 and later."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from xml.etree import ElementTree as ET
+
+from sdi.catalog.styles import portrayal as look
+from sdi.catalog.styles.portrayal import Portrayal
+from sdi.catalog.styles.scale import PIXEL_MM, denominator_of
+
+DOCTYPE = "<!DOCTYPE qgis PUBLIC 'http://mrcc.com/qgis.dtd' 'SYSTEM'>"
+VERSION = "3.22.0"
+_SYMBOLS = {"point": ("marker", "SimpleMarker"), "line": ("line", "SimpleLine"), "area": ("fill", "SimpleFill")}
+_PLACEMENTS = {"point": "6", "line": "3", "area": "4"}
+"""Around the point by cartographers' order, curved along the line, horizontal in the area (QgsPalLayerSettings)."""
+_POINTS = 0.75
+"""Typographic points of a pixel of CSS."""
+
+
+def document(portrayal: Portrayal) -> bytes:
+    """The style as a file that QGIS loads, UTF-8."""
+    about = {"version": VERSION, "styleCategories": "AllStyleCategories"}
+    root = ET.Element("qgis", about | visibility(portrayal))
+    describe(root, portrayal)
+    return written(root)
+
+
+def written(root: ET.Element) -> bytes:
+    """A document of QGIS with its DOCTYPE."""
+    ET.indent(root, " ")
+    return f"{DOCTYPE}\n{ET.tostring(root, encoding='unicode')}\n".encode()
+
+
+def visibility(portrayal: Portrayal) -> dict[str, str]:
+    """Attributes of a layer or style: from which scale on it is drawn, and whether it is labelled."""
+    return {
+        "hasScaleBasedVisibilityFlag": "0" if portrayal.drawn is None else "1",
+        "minScale": str(portrayal.drawn or 100_000_000),
+        "maxScale": "0",
+        "labelsEnabled": "1" if portrayal.label else "0",
+    }
+
+
+def describe(parent: ET.Element, portrayal: Portrayal) -> None:
+    """The elements of a style, as they stand in a QML file and below a project's `maplayer`."""
+    _renderer(parent, portrayal)
+    if portrayal.label:
+        _labels(parent, portrayal)
+    fields = ET.SubElement(parent, "fieldConfiguration")
+    aliases = ET.SubElement(parent, "aliases")
+    for number, field in enumerate(portrayal.fields, start=1):  # 0 is the id
+        ET.SubElement(aliases, "alias", index=str(number), field=field.name, name=field.title)
+        if field.values:
+            _value_map(ET.SubElement(fields, "field", name=field.name, configurationFlags="None"), field)
+    if portrayal.label:
+        ET.SubElement(parent, "previewExpression").text = column(portrayal.label)
+
+
+def column(name: str) -> str:
+    """An attribute in an expression of QGIS."""
+    return '"' + name.replace('"', '""') + '"'
+
+
+def options(parent: ET.Element, values: Mapping[str, str], name: str | None = None) -> ET.Element:
+    """QGIS's way of writing a map of texts."""
+    made = ET.SubElement(parent, "Option", {"type": "Map", **({"name": name} if name else {})})
+    for key, value in values.items():
+        ET.SubElement(made, "Option", name=key, value=value, type="QString")
+    return made
+
+
+def rgba(colour: str, opacity: float = 1.0) -> str:
+    red, green, blue = (int(colour[at : at + 2], 16) for at in (1, 3, 5))
+    return f"{red},{green},{blue},{round(opacity * 255)}"
+
+
+def _millimetres(pixels: float) -> str:
+    return f"{pixels * PIXEL_MM:.4f}"
+
+
+def _renderer(parent: ET.Element, portrayal: Portrayal) -> None:
+    common = {"symbollevels": "0", "forceraster": "0", "enableorderby": "0"}
+    if not portrayal.classify:
+        renderer = ET.SubElement(parent, "renderer-v2", common | {"type": "singleSymbol"})
+        _symbol(ET.SubElement(renderer, "symbols"), 0, portrayal, portrayal.fill)
+        return
+    renderer = ET.SubElement(parent, "renderer-v2", common | {"type": "categorizedSymbol", "attr": portrayal.classify})
+    categories, symbols = ET.SubElement(renderer, "categories"), ET.SubElement(renderer, "symbols")
+    shown = [(each.value, each.title, each.colour) for each in portrayal.classes]
+    # QGIS takes the category of the empty text for every value that has none.
+    for number, (value, title, colour) in enumerate([*shown, ("", portrayal.other, portrayal.fill)]):
+        ET.SubElement(categories, "category", symbol=str(number), value=value, label=title, render="true")
+        _symbol(symbols, number, portrayal, colour)
+
+
+def _symbol(symbols: ET.Element, number: int, portrayal: Portrayal, colour: str) -> None:
+    kind, name = _SYMBOLS[portrayal.shape]
+    width = _millimetres(portrayal.width)
+    drawn = {
+        "point": {
+            "name": "circle", "color": rgba(colour, portrayal.opacity), "outline_color": rgba(portrayal.stroke),
+            "outline_width": width, "outline_width_unit": "MM", "size_unit": "MM",
+            "size": _millimetres(2 * look.RADIUS_PX),
+        },
+        "line": {"line_color": rgba(colour if portrayal.classify else portrayal.stroke), "line_width": width,
+                 "line_width_unit": "MM", "capstyle": "round", "joinstyle": "round"},
+        "area": {"color": rgba(colour, portrayal.opacity), "style": "solid", "outline_color": rgba(portrayal.stroke),
+                 "outline_style": "solid", "outline_width": width, "outline_width_unit": "MM", "joinstyle": "round"},
+    }[portrayal.shape]  # fmt: skip
+    symbol = ET.SubElement(symbols, "symbol", type=kind, name=str(number), alpha="1", clip_to_extent="1", force_rhr="0")
+    layer = ET.SubElement(symbol, "layer", {"class": name, "enabled": "1", "pass": "0", "locked": "0"})
+    options(layer, drawn)
+    if portrayal.shape == "area":
+        _thinned(layer, portrayal)
+
+
+def _thinned(layer: ET.Element, portrayal: Portrayal) -> None:
+    """Outlines of small areas hide them on a small scale, so they are drawn thinner there."""
+    full = denominator_of(look.FULL_ZOOM, portrayal.latitude)
+    share = f"min(1, max({look.THINNEST}, ({full:.0f} / @map_scale) ^ (2.0 / 3)))"
+    made = options(ET.SubElement(layer, "data_defined_properties"), {"name": "", "type": "collection"})
+    properties = ET.SubElement(made, "Option", name="properties", type="Map")
+    width = options(properties, {"expression": f"{_millimetres(portrayal.width)} * {share}"}, "outlineWidth")
+    ET.SubElement(width, "Option", name="active", value="true", type="bool")
+    ET.SubElement(width, "Option", name="type", value="3", type="int")
+
+
+def _labels(parent: ET.Element, portrayal: Portrayal) -> None:
+    assert portrayal.label is not None
+    spoken = bool(portrayal.spoken)
+    text = f"represent_value({column(portrayal.label)})" if spoken else portrayal.label
+    settings = ET.SubElement(ET.SubElement(parent, "labeling", type="simple"), "settings", calloutType="simple")
+    style = ET.SubElement(
+        settings, "text-style", fieldName=text, isExpression="1" if spoken else "0", fontSizeUnit="Point",
+        fontSize=str(look.LABEL_PX * _POINTS), textColor=rgba(look.LABEL_COLOUR), textOpacity="1", fontWeight="50",
+        fontFamily="Open Sans", multilineHeight="1",
+    )  # fmt: skip
+    ET.SubElement(
+        style, "text-buffer", bufferDraw="1", bufferSize=_millimetres(look.HALO_PX), bufferSizeUnits="MM",
+        bufferColor=rgba(look.HALO_COLOUR), bufferOpacity="1", bufferJoinStyle="128", bufferNoFill="1",
+    )  # fmt: skip
+    ET.SubElement(
+        settings, "placement", placement=_PLACEMENTS[portrayal.shape], dist=_millimetres(look.RADIUS_PX),
+        distUnits="MM", offsetType="1", predefinedPositionOrder="TR,TL,BR,BL,R,L,TSR,BSR", priority="5",
+        placementFlags="10",
+    )  # fmt: skip
+    ET.SubElement(
+        settings, "rendering", drawLabels="1", scaleVisibility="1" if portrayal.labelled else "0", scaleMin="0",
+        scaleMax=str(portrayal.labelled or 0), obstacle="1", fontMinPixelSize="3", fontMaxPixelSize="10000",
+    )  # fmt: skip
+
+
+def _value_map(parent: ET.Element, field: look.Field) -> None:
+    config = ET.SubElement(ET.SubElement(parent, "editWidget", type="ValueMap"), "config")
+    listed = ET.SubElement(ET.SubElement(config, "Option", type="Map"), "Option", name="map", type="List")
+    for value, title in field.values:
+        options(listed, {title: value})
