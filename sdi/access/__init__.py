@@ -1,20 +1,19 @@
 """Who asks, and what of a layer exists for them: the one rule behind every list, item, count, tile, file and filter."""
 
 from sdi.access.agency import PUBLIC, Agency, Kind
-from sdi.access.grant import ACTIONS, Action, Grant, Precision
-from sdi.access.rule import Part, Rule, announced, row_filter, rule_of, sees, visible
+from sdi.access.grant import ACTIONS, Action, Grant
+from sdi.access.rule import NOTHING, Part, Rule, row_filter, rule_of, sees, visible
 
 __all__ = [
     "ACTIONS",
+    "NOTHING",
     "PUBLIC",
     "Action",
     "Agency",
     "Grant",
     "Kind",
     "Part",
-    "Precision",
     "Rule",
-    "announced",
     "row_filter",
     "rule_of",
     "sees",

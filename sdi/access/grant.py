@@ -7,11 +7,10 @@ from datetime import date
 from typing import Literal
 
 from sdi.contract.layer import Privacy
+from sdi.contract.query import Precision
 
 Action = Literal["read", "export", "load", "edit", "approve"]
 ACTIONS: tuple[Action, ...] = ("read", "export", "load", "edit", "approve")
-Precision = Literal["exact", "generalised", "centroid", "none"]
-"""How exactly the place of a feature is told: as stored; each vertex on a grid of so many metres; its centre; not."""
 
 
 @dataclass(frozen=True)
@@ -30,6 +29,10 @@ class Grant:
     """CQL2 text that a feature must fulfil; it may name every stored attribute. None: every feature."""
     communes: tuple[str, ...] | None = None
     """Codes of the administrative units in which a feature must lie; None: anywhere."""
+    meant: str | None = None
+    """CQL2 text: what these codes mean today in a layer whose features bear codes of units."""
+    outline: str | None = None
+    """GeoJSON in CRS84: the ground of these units, for a layer whose features bear none."""
     polygon: str | None = None
     """GeoJSON geometry in CRS84 (x = longitude, degrees) that a feature must meet; None: anywhere."""
     precision: Precision = "exact"

@@ -6,8 +6,12 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from sdi.access.agency import Agency
-from sdi.access.grant import Action, Grant, Precision
+from sdi.access.grant import Action, Grant
 from sdi.contract.layer import Layer
+from sdi.contract.query import Precision
+
+NOTHING = "id IS NULL"
+"""CQL2 text that no feature fulfils."""
 
 
 @dataclass(frozen=True)
@@ -17,15 +21,15 @@ class Part:
     attributes: frozenset[str]
     rows: tuple[str, ...] = ()
     """CQL2 texts that a feature must fulfil, all of them; an unknown answer shows nothing."""
-    communes: tuple[str, ...] | None = None
-    polygon: str | None = None
+    areas: tuple[str, ...] = ()
+    """GeoJSON geometries in CRS84 that a feature must meet, each of them."""
     precision: Precision = "exact"
     metres: float = 0.0
 
     @property
     def everywhere(self) -> bool:
         """Whether it shows every feature."""
-        return not self.rows and self.communes is None and self.polygon is None
+        return not self.rows and not self.areas
 
 
 @dataclass(frozen=True)
@@ -71,11 +75,6 @@ def row_filter(agency: Agency, layer: Layer) -> str | None:
     return f"NOT ({withhold})" if withhold and agency.ungranted else None
 
 
-def announced(layer: Layer) -> bool:
-    """Whether the release plan names the layer to everybody: its steward wrote a planned day into the contract."""
-    return layer.sharing.release is not None and layer.sharing.level != "open"
-
-
 @dataclass(frozen=True, eq=False)
 class _Itself:
     """A layer as a key: equal to itself alone, for contracts that are read again are other ones."""
@@ -95,7 +94,8 @@ def _rule(agency: Agency, of: _Itself) -> Rule:
     granted = [grant for grant in agency.grants if grant.layer == layer.id]
     parts, actions = _default(agency, layer), set[Action]()
     if parts:
-        actions |= {"read", "export"}
+        # What is the steward's alone never becomes a file of the service.
+        actions |= {"read"} if layer.sharing.level == "steward" else {"read", "export"}
     for grant in granted:
         actions |= grant.actions
         if "read" in grant.actions:
@@ -123,5 +123,20 @@ def _granted(layer: Layer, grant: Grant) -> Part:
         if attribute.privacy in grant.classes and (named is None or attribute.name in named)
     )  # fmt: skip
     withhold = layer.sharing.withhold if "restricted" not in grant.classes else None
-    rows = (*((f"NOT ({withhold})",) if withhold else ()), *((grant.rows,) if grant.rows else ()))
-    return Part(names, rows, grant.communes, grant.polygon, grant.precision, grant.metres)
+    rows = [f"NOT ({withhold})"] if withhold else []
+    rows += [grant.rows] if grant.rows else []
+    areas = [grant.polygon] if grant.polygon else []
+    if grant.communes is not None:
+        if grant.outline is not None:
+            areas.append(grant.outline)
+        else:
+            rows.append(grant.meant if grant.meant is not None else _bearing(layer, grant.communes))
+    return Part(names, tuple(rows), tuple(areas), grant.precision, grant.metres)
+
+
+def _bearing(layer: Layer, codes: tuple[str, ...]) -> str:
+    """CQL2 text: a feature bears one of these codes as it is; one that bears none lies in no known unit."""
+    if layer.reform is None or not codes:
+        return NOTHING
+    quoted = ", ".join("'" + code.replace("'", "''") + "'" for code in codes)
+    return f"{layer.reform.attribute} IN ({quoted})"

@@ -55,8 +55,9 @@ def grant(
         purpose = purpose or asked("Mục đích · Purpose", "--purpose")
     wanted = Grant(
         0, name, found.id, shown, tuple(attribute) if attribute else None, rows, tuple(commune) if commune else None,
-        _geometry(polygon), precision, metres, frozenset(cast("list[Action]", action or ["read"])), _day(since),
-        _day(until), legal_basis, purpose,
+        polygon=_geometry(polygon), precision=precision, metres=metres,
+        actions=frozenset(cast("list[Action]", action or ["read"])), valid_from=_day(since), valid_to=_day(until),
+        legal_basis=legal_basis, purpose=purpose,
     )  # fmt: skip
     grants.grounded(found, wanted)
     with owner_of(at) as owner:
@@ -117,7 +118,7 @@ def _view(at: Desk, owner: Connection, entries: list[Entry], name: str) -> list[
     """What an agency sees today of each layer, and by what."""
     if name not in {each.id for each in entries}:
         raise NotFound(f"There is no agency '{name[:100]}'.{nearest(name, [each.id for each in entries])}")
-    agency = read_now(owner).agency(name)
+    agency = read_now(owner, at.registry).agency(name)
     return [_seen(agency, layer) for layer in at.registry]
 
 

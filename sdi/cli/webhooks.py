@@ -43,7 +43,7 @@ def add(
     found = at.registry.layers.get(layer)
     with owner_of(at) as owner:
         with _reading(at) as reader:
-            asks = read(reader).agency(agency)
+            asks = read(reader, at.registry).agency(agency)
         if found is None or not are_told(found) or not sees(asks, found):
             raise NotFound(
                 f"There is no layer '{layer}' with changes for '{agency}'.{nearest(layer, at.registry.layers)}"

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import re
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, time, timedelta, timezone
-from typing import Any, Self
+from functools import cached_property
+from typing import Any, Literal, Self
 
 from sdi.errors import BadRequest
 
@@ -110,6 +113,50 @@ class Position:
     """The features before the place are asked for, not those behind it."""
 
 
+Precision = Literal["exact", "generalised", "centroid", "none"]
+"""How exactly the place of a feature is told: as stored; each vertex on a grid of so many metres; its centre; not."""
+
+
+@dataclass(frozen=True, eq=False)
+class Sight:
+    """A layer's features as who asks sees them, where that is not all of each one; equal to itself alone.
+
+    The expressions are CQL2-JSON over the features as they are stored, whatever of them is hidden; codes of
+    administrative units in them stand for themselves. An unknown answer hides.
+    """
+
+    attributes: tuple[str, ...]
+    """Those that exist."""
+    rows: dict[str, Any] | None = None
+    """What a feature must fulfil to exist; None: every one does."""
+    masks: tuple[tuple[str, dict[str, Any]], ...] = ()
+    """(attribute, where it is shown); elsewhere it is empty."""
+    places: tuple[tuple[dict[str, Any] | None, Precision, float], ...] = ()
+    """(where, how exactly a place is told there, metres of the grid): the first that holds; none at all: exactly."""
+
+    @cached_property
+    def key(self) -> str:
+        """Tells sights apart by what they show."""
+        about = [self.attributes, self.rows, self.masks, self.places]
+        return hashlib.sha256(json.dumps(about, sort_keys=True, default=str).encode()).hexdigest()
+
+    @property
+    def reach(self) -> float | None:
+        """Metres by which a place that is told may lie outside the stored shape's box; None: all are told exactly."""
+        told = [metres if precision == "generalised" else 0.0
+                for _, precision, metres in self.places if precision != "exact"]  # fmt: skip
+        return max(told, default=None)
+
+    def to_json(self) -> dict[str, Any]:
+        return {name: getattr(self, name) for name in ("attributes", "rows", "masks", "places")}
+
+    @classmethod
+    def of_json(cls, told: dict[str, Any]) -> Self:
+        """What `to_json` gave, lists in the place of tuples."""
+        return cls(tuple(told["attributes"]), told["rows"], tuple(map(tuple, told["masks"])),
+                   tuple(map(tuple, told["places"])))  # fmt: skip
+
+
 @dataclass(frozen=True)
 class FeatureQuery:
     """All names are attribute names of the layer, already checked by who built the query."""
@@ -132,6 +179,8 @@ class FeatureQuery:
     """The features as the store knew them at that instant (record time); None: as it knows them now."""
     latest: tuple[dict[str, Any], ...] = field(default=(), hash=False)
     """With `as_of`: CQL2-JSON expressions that must also hold of a feature's latest state, whatever it was then."""
+    sight: Sight | None = None
+    """What who asks sees of the features; None: all of each one that fulfils the filters."""
     meant: tuple[tuple[str, str, str], ...] | None = None
     """(asked, role, code): what codes of administrative units mean on the day; None: it is looked up on the way."""
     sort: tuple[tuple[str, bool], ...] = ()

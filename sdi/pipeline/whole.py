@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from sdi.contract.layer import Layer
-from sdi.contract.query import FeatureQuery
+from sdi.contract.query import FeatureQuery, Sight
 from sdi.contract.registry import read_registry
 from sdi.ingest import write
 from sdi.store import columns, engine, forms, geoparquet, whole
@@ -32,15 +32,20 @@ FORMATS = ("gpkg", "parquet", "fgb", "csv", "json")
 
 @dataclass(frozen=True)
 class Order:
-    """What is to be made. `path`: the file's; its folder is the generation's, and others beside it are old ones."""
+    """What is to be made. `path`: the file's; its folder is one moment's of one view, those beside it are older."""
 
     database: str
     layers: Path
     layer: str
     generation: int
     changed_at: datetime
+    seen_at: datetime
+    """When what is seen in the file changed last."""
+    role: str
+    """As which the database is read."""
     attributes: tuple[str, ...]
     filters: tuple[dict[str, Any], ...]
+    sight: Sight | None
     format: str
     crs: int
     north_first: bool
@@ -52,7 +57,8 @@ class Order:
         told = json.loads(text)
         return cls(**told | {
             "layers": Path(told["layers"]), "path": Path(told["path"]), "attributes": tuple(told["attributes"]),
-            "filters": tuple(told["filters"]), "changed_at": datetime.fromisoformat(told["changed_at"]),
+            "filters": tuple(told["filters"]), "sight": None if told["sight"] is None else Sight.of_json(told["sight"]),
+            **{name: datetime.fromisoformat(told[name]) for name in ("changed_at", "seen_at")},
         })  # fmt: skip
 
 
@@ -78,7 +84,7 @@ def make(order: Order) -> int:
             return TAKEN
         if checksum_of(order.path).exists():
             return MADE
-        with engine.connect(order.database, engine.READER, application="sdi-export") as connection:
+        with engine.connect(order.database, order.role, application="sdi-export") as connection:
             return _made(connection, order)
 
 
@@ -108,7 +114,13 @@ def _made(connection: Connection, order: Order) -> int:
 
 def _write(connection: Connection, layer: Layer, order: Order, path: Path) -> None:
     query = FeatureQuery(
-        layer.id, order.attributes, filters=order.filters, crs=order.crs, north_first=order.north_first, limit=None
+        layer.id,
+        order.attributes,
+        filters=order.filters,
+        sight=order.sight,
+        crs=order.crs,
+        north_first=order.north_first,
+        limit=None,
     )
     if order.format in ("csv", "json"):
         _write_text(connection, layer, order.format, query, path)
@@ -120,8 +132,8 @@ def _write(connection: Connection, layer: Layer, order: Order, path: Path) -> No
         return
     kind = layer.geometry.type if layer.geometry is not None else None
     reader = columns.reader(wanted, tables)
-    indexed = order.format != "fgb" or whole.everywhere(connection, layer)
-    write.write_stream(path, layer.id, reader, order.crs, kind, order.changed_at, indexed=indexed)
+    indexed = order.format != "fgb" or whole.everywhere(connection, layer, query)
+    write.write_stream(path, layer.id, reader, order.crs, kind, order.seen_at, indexed=indexed)
 
 
 def _write_text(connection: Connection, layer: Layer, format_: str, query: FeatureQuery, path: Path) -> None:

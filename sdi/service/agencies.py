@@ -84,7 +84,7 @@ class Agencies:
             version = await self._reader.version()
             ended = self._register.until is not None and self._register.until <= datetime.now(UTC)
             if version != self._version or ended:
-                self._register = await self._reader.register()
+                self._register = await self._reader.register(self._base.registry)
                 self._version = version
         except StoreError:
             if self._version < 0:
@@ -99,7 +99,7 @@ class Agencies:
             agency = (await self.register()).agency(PUBLIC.id)
         except StoreError:
             return self._base
-        return self._base if agency == self._base.agency else self._service(agency, self._base.reader)
+        return self._base if agency == self._base.agency else self._service(agency, self._reader)
 
     async def listen(self) -> None:
         """Look at the register as soon as the store tells that it has changed, for as long as this runs.
@@ -135,7 +135,7 @@ class Agencies:
         return Caller(self._service(register.agency(holder.agency), self._reader), holder.member)
 
     def _service(self, agency: Agency, reader: Reader) -> Service:
-        """`reader`: the public's for the public, else the stewards', which reads what only agencies see."""
+        """`reader`: the stewards', which reads what only agencies see, and what a rule asks that is not shown."""
         known = self._services.get(agency.id)
         if known is None or known.agency != agency:
             publications = Publications(self._base.settings, self._base.registry, agency, reader)

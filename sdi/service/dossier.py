@@ -16,7 +16,7 @@ from typing import Any
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 
-from sdi.access import PUBLIC, row_filter, visible
+from sdi.access import PUBLIC, rule_of, visible
 from sdi.contract.layer import Attribute, Layer
 from sdi.contract.query import Area, FeatureQuery
 from sdi.contract.registry import Registry
@@ -24,9 +24,9 @@ from sdi.service import items, kin, links, observe, plan, words
 from sdi.service.asked import Asked
 from sdi.service.crs import DEFAULT
 from sdi.service.pages import Pages
-from sdi.service.parameters import row_filters
 from sdi.service.publications import Publications, Snapshot
 from sdi.service.reader import Reader
+from sdi.service.rights import seen
 from sdi.service.state import Service, service_of
 from sdi.settings import Settings
 from sdi.store import engine
@@ -121,7 +121,7 @@ async def _related(
     if layer is not None and ids:
         rows = await service.reader.features(layer, items.by_ids(service, layer, ids, DEFAULT))
         features = {feature["id"]: feature for feature in rows}
-    withholds = layer is not None and row_filter(service.agency, layer) is not None
+    withholds = layer is not None and not rule_of(service.agency, layer).whole
     joined = [_joined(service, layer, item, features.get(str(item.get("id")))) for item in found
               if not withholds or str(item.get("id")) in features]  # fmt: skip
     return {
@@ -150,7 +150,8 @@ def _joined(
 def _inside(service: Service, layer: Layer, window: tuple[float, float, float, float]) -> FeatureQuery:
     label = (layer.style.label,) if layer.style.label in visible(service.agency, layer) else ()
     query = FeatureQuery(layer.id, attributes=tuple(filter(None, label)), limit=MOST_NEIGHBOURS)
-    return replace(query, area=Area.of_box(*window), filters=row_filters(service.agency, layer))
+    shown = seen(service.agency, layer)
+    return replace(query, area=Area.of_box(*window), filters=shown.filters, sight=shown.sight)
 
 
 def _links(service: Service, derived: Layer, subject: Layer, feature_id: str, asked: Asked) -> list[dict[str, Any]]:

@@ -24,8 +24,9 @@ from sdi.service.formats import ITEM, ITEMS
 from sdi.service.hangup import Stream
 from sdi.service.lanes import Lane
 from sdi.service.page import Matched, Page, Part, around
-from sdi.service.parameters import Question, record_time, row_filters
+from sdi.service.parameters import Question, record_time
 from sdi.service.publications import Snapshot
+from sdi.service.rights import seen
 from sdi.service.state import Service, service_of
 from sdi.store import forms
 from sdi.store.forms import Form
@@ -160,14 +161,15 @@ def by_ids(
     service: Any, layer: Layer, ids: tuple[str, ...], crs: Crs, known_at: datetime | None = None
 ) -> FeatureQuery:
     """The features with these ids, as far as they exist for who asks."""
-    filters = row_filters(service.agency, layer)
+    shown = seen(service.agency, layer)
     return FeatureQuery(
         layer=layer.id,
         attributes=visible(service.agency, layer),
         ids=ids,
-        filters=filters,
+        filters=shown.filters,
         as_of=known_at,
-        latest=filters if known_at else (),
+        latest=shown.latest if known_at else (),
+        sight=shown.sight,
         crs=crs.epsg,
         north_first=crs.north_first,
         limit=len(ids),

@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import lru_cache
 from typing import Any, cast
 
-from sdi.access import Agency, row_filter, visible
+from sdi.access import Agency, visible
 from sdi.contract.layer import Attribute, Layer
 from sdi.contract.query import Area, FeatureQuery, Interval, as_of
 from sdi.errors import BadRequest, nearest
 from sdi.service import crs
 from sdi.service.cursors import Cursors
 from sdi.service.lanes import HELD, Lane, lane_of
+from sdi.service.rights import Itself, seen
 from sdi.settings import Settings
 from sdi.store import cql, search
 from sdi.store.ledger import Publication
@@ -56,11 +57,11 @@ class Question:
 
 def known(agency: Agency, layer: Layer) -> tuple[str, ...]:
     """The parameters that `items` of this layer takes, besides f and lang."""
-    return _known(agency, _Itself(layer))
+    return _known(agency, Itself(layer))
 
 
 @lru_cache(maxsize=500)
-def _known(agency: Agency, of: _Itself) -> tuple[str, ...]:
+def _known(agency: Agency, of: Itself) -> tuple[str, ...]:
     layer = of.layer
     absent = {name for name, there in (("as-of", layer.sharing.level != "steward"), ("q", searched(agency, layer)))
               if not there}  # fmt: skip
@@ -70,7 +71,7 @@ def _known(agency: Agency, of: _Itself) -> tuple[str, ...]:
 
 def comparable(agency: Agency, layer: Layer) -> tuple[Attribute, ...]:
     """The attributes that may be compared as `attribute=value`."""
-    return _comparable(agency, _Itself(layer))
+    return _comparable(agency, Itself(layer))
 
 
 def searched(agency: Agency, layer: Layer) -> tuple[str, ...]:
@@ -91,8 +92,9 @@ def question(
     equals = _equals(layer, agency, parameters)
     words = search.groups(parameters["q"]) if "q" in parameters else ()
     ids = (parameters["id"],) if "id" in parameters else None
-    interval = _interval(layer, parameters)
+    interval = _interval(layer, names, parameters)
     known_at = record_time(parameters)
+    shown = seen(agency, layer)
     query = FeatureQuery(
         layer=layer.id,
         attributes=_properties(parameters, names),
@@ -102,15 +104,16 @@ def question(
         equals=equals,
         search=words,
         searched=searched(agency, layer) if words else (),
-        filters=(*row_filters(agency, layer), *filters),
+        filters=(*shown.filters, *filters),
         as_of=known_at,
-        latest=row_filters(agency, layer) if known_at else (),
+        latest=shown.latest if known_at else (),
+        sight=shown.sight,
         sort=_sort(layer, agency, parameters),
         crs=answered.epsg,
         north_first=answered.north_first,
         geometry=not _truth(parameters, "skipGeometry"),
         limit=limited(parameters, default_limit or settings.default_limit, settings.max_limit),
-        offset=whole_number(parameters, "offset", 0, minimum=0),
+        offset=_whole(parameters, "offset", 0, minimum=0),
     )
     looked = bool(interval or equals or words or filters or known_at)
     filtered = bool(ids or area or looked)
@@ -132,36 +135,10 @@ def record_time(parameters: Mapping[str, str]) -> datetime | None:
     return as_of(parameters["as-of"]) if "as-of" in parameters else None
 
 
-def row_filters(agency: Agency, layer: Layer) -> tuple[dict[str, Any], ...]:
-    """What the access rule adds to every query of this layer: CQL2-JSON."""
-    text = row_filter(agency, layer)
-    return () if text is None else (_rule(text, _Itself(layer)),)
-
-
-@dataclass(frozen=True, eq=False)
-class _Itself:
-    """A layer as a key: equal to itself alone, for contracts that are read again are other ones."""
-
-    layer: Layer
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, _Itself) and other.layer is self.layer
-
-    def __hash__(self) -> int:
-        return id(self.layer)
-
-
 @lru_cache(maxsize=500)
-def _comparable(agency: Agency, of: _Itself) -> tuple[Attribute, ...]:
+def _comparable(agency: Agency, of: Itself) -> tuple[Attribute, ...]:
     names = visible(agency, of.layer)
     return tuple(a for a in of.layer.stored if a.name in names and a.queryable and a.type != "list")
-
-
-@lru_cache(maxsize=500)
-def _rule(text: str, of: _Itself) -> dict[str, Any]:
-    """A rule is read once, not with every request: that takes half a millisecond."""
-    names = tuple(attribute.name for attribute in of.layer.stored)
-    return cql.parse_filter(text, "cql2-text", of.layer, names)
 
 
 def _place(parameters: Mapping[str, str], publication: Publication) -> Area | None:
@@ -188,12 +165,12 @@ def _filter(
         return ()
     literal_crs = cql.FilterCrs(literals.epsg, literals.north_first)
     parse = _parsed if len(parameters["filter"]) <= REPEATED else _parsed.__wrapped__
-    return (parse(parameters["filter"], cast("cql.Language", language), _Itself(layer), agency, literal_crs),)
+    return (parse(parameters["filter"], cast("cql.Language", language), Itself(layer), agency, literal_crs),)
 
 
 @lru_cache(maxsize=200)
 def _parsed(
-    text: str, language: cql.Language, of: _Itself, agency: Agency, literal_crs: cql.FilterCrs
+    text: str, language: cql.Language, of: Itself, agency: Agency, literal_crs: cql.FilterCrs
 ) -> dict[str, Any]:  # fmt: skip
     """A filter is asked with every box of a map that is moved; the same one is the same object each time."""
     names = tuple(name for name in visible(agency, of.layer) if of.layer[name].queryable)
@@ -209,12 +186,19 @@ def _equals(layer: Layer, agency: Agency, parameters: Mapping[str, str]) -> tupl
     return tuple((attribute.name, parameters[attribute.name]) for attribute in asked)
 
 
-def _interval(layer: Layer, parameters: Mapping[str, str]) -> Interval | None:
+def _interval(layer: Layer, names: tuple[str, ...], parameters: Mapping[str, str]) -> Interval | None:
     if "datetime" not in parameters:
         return None
     asked = Interval.parse(parameters["datetime"])
-    # /req/core/fc-time-response: a collection without time answers all its features.
-    return asked if layer.temporal is not None else None
+    # /req/core/fc-time-response: a collection without time answers all its features. What is hidden is not there.
+    return asked if is_dated(layer, names) else None
+
+
+def is_dated(layer: Layer, names: Collection[str]) -> bool:
+    """Whether the features of the layer have a time among these attributes."""
+    temporal = layer.temporal
+    told = () if temporal is None else (temporal.instant, temporal.start, temporal.end)
+    return any(told) and all(name in names for name in told if name is not None)
 
 
 def _properties(parameters: Mapping[str, str], names: tuple[str, ...]) -> tuple[str, ...]:
@@ -247,11 +231,10 @@ def _sort(layer: Layer, agency: Agency, parameters: Mapping[str, str]) -> tuple[
 
 def limited(parameters: Mapping[str, str], default: int, maximum: int) -> int:
     """`limit`, or the default, at most the maximum. Raises BadRequest."""
-    return min(whole_number(parameters, "limit", default, minimum=1), maximum)
+    return min(_whole(parameters, "limit", default, minimum=1), maximum)
 
 
-def whole_number(parameters: Mapping[str, str], name: str, default: int, minimum: int) -> int:
-    """A parameter that is a whole number. Raises BadRequest."""
+def _whole(parameters: Mapping[str, str], name: str, default: int, minimum: int) -> int:
     if name not in parameters:
         return min(default, LARGEST)
     text = parameters[name].strip()

@@ -18,14 +18,16 @@ import structlog
 from starlette.concurrency import run_in_threadpool
 
 from sdi import __version__
-from sdi.access import Agency, sees
+from sdi.access import Agency, sees, visible
 from sdi.contract import quality
 from sdi.contract.layer import Layer
+from sdi.contract.query import Sight
 from sdi.contract.registry import Registry, read_registry
 from sdi.errors import ContractError, NotFound, StoreError, nearest
 from sdi.service import links, ogc, openapi
-from sdi.service.parameters import row_filters
-from sdi.service.reader import Reader
+from sdi.service.parameters import is_dated
+from sdi.service.reader import Reader, View
+from sdi.service.rights import seen
 from sdi.settings import Settings
 from sdi.store.ledger import Publication
 from sdi.store.quality import Rate
@@ -43,6 +45,7 @@ class Snapshot:
     version: int
     layers: dict[str, Layer] = field(default_factory=dict)
     publications: Mapping[str, Publication] = field(default_factory=dict)
+    """As who asks sees them: what changed nothing for them never was."""
     rates: Mapping[str, list[Rate]] = field(default_factory=dict)
     api: Any = None
     openapi: dict[str, Any] = field(default_factory=dict)
@@ -54,14 +57,18 @@ class Snapshot:
     """The layers in which some feature has parents: of no other one's they have to be asked."""
     frames: links.Frames = field(default_factory=links.Frames)
     """The links of its answers, as far as they are the same."""
-    kept: dict[Any, Any] = field(default_factory=dict, compare=False)
-    """What was made from this snapshot and is asked for again, such as the catalogue; it goes with the snapshot."""
+    stored: Mapping[str, Publication] = field(default_factory=dict)
+    """As the ledger has them. Nothing of these is ever told."""
 
     def __getitem__(self, layer: str) -> tuple[Layer, Publication]:
         """A published layer. Raises NotFound alike for unknown, unpublished and hidden ones."""
         if layer not in self.layers:
             raise NotFound(f"There is no collection '{layer[:100]}'.{nearest(layer, self.layers)}")
         return self.layers[layer], self.publications[layer]
+
+    def partial(self, layer: str) -> bool:
+        """Whether something of a layer is hidden from who asks, so that a load may change nothing for them."""
+        return self.publications[layer] is not self.stored.get(layer)
 
     def dossiers_of(self, named: Layer) -> list[Layer]:
         """The published derived layers that answer a dossier on a feature of this layer, their subject or row."""
@@ -108,13 +115,15 @@ class Publications:
             version = await self._reader.version()
             if version != self._snapshot.version:
                 await run_in_threadpool(self._read_contracts)
-                published = await self._public(await self._reader.published())
+                stored = await self._reader.published()
+                published = await self._as_seen(stored)
                 own = self._own()
                 published |= await self._reader.quality_collections(own) if own else {}
-                rates = await self._reader.rates()
+                loads = {name: each.load_id for name, each in published.items() if each is not stored.get(name)}
+                rates = await self._reader.rates({name: load for name, load in loads.items() if load is not None})
                 families = await self._reader.families(self.registry.layers)
                 made = await run_in_threadpool(self._build, version, published, rates)
-                self._snapshot = replace(made, families=families)
+                self._snapshot = replace(made, families=families, stored=stored)
                 log.info("published", version=version, layers=len(self._snapshot.layers))
         except StoreError as error:
             if self._snapshot.version < 0:
@@ -133,21 +142,24 @@ class Publications:
         except ContractError as error:
             log.error("contracts are wrong, the old ones stand", faults=[str(fault) for fault in error.faults])
 
-    async def _public(self, published: Mapping[str, Publication]) -> dict[str, Publication]:
-        """Counts and extents without what is withheld from who asks; looked up once for each generation."""
-        seen: dict[str, Publication] = {}
+    async def _as_seen(self, published: Mapping[str, Publication]) -> dict[str, Publication]:
+        """What publications tell to who asks: number, extent, grids and time of what exists for them, and the load that
+        changed it last as far as they see. Looked up once for each generation.
+        """
+        told: dict[str, Publication] = {}
+        views: dict[str, View] = {}
         for name, publication in published.items():
             layer = self.registry.layers.get(name)
-            filters = row_filters(self._agency, layer) if layer is not None else ()
-            if layer is not None and filters and sees(self._agency, layer):
-                known = self._snapshot.publications.get(name)
-                if known is not None and known.generation == publication.generation:
-                    count, extent = known.count, known.extent
-                else:
-                    count, extent = await self._reader.measured(layer, filters)
-                publication = replace(publication, count=count, extent=extent)
-            seen[name] = publication
-        return seen
+            view = _view(self._agency, layer) if layer is not None and sees(self._agency, layer) else None
+            if view is None:
+                told[name] = publication
+            elif _standing(self._snapshot.stored.get(name)) == _standing(publication):
+                told[name] = self._snapshot.publications[name]
+            else:
+                views[name] = view
+        for name, facts in (await self._reader.standing(views)).items():
+            told[name] = _told(published[name], facts, counted=views[name][3])
+        return told
 
     def _own(self) -> dict[str, Layer]:
         """The layers that who asks collects, and of which they see the quality collections."""
@@ -178,6 +190,34 @@ class Publications:
             and (former.generation, former.changed_at) == (publication.generation, publication.changed_at)
         }
         return {name: before.since[name] if name in stands else now for name in published}
+
+
+def _view(agency: Agency, layer: Layer) -> View | None:
+    """What who asks sees of a layer, all of it told by one sight; None: everything."""
+    if layer.coverage is not None:
+        return None
+    names, shown = visible(agency, layer), seen(agency, layer)
+    counted = bool(shown.filters) or shown.sight is not None
+    if not counted and len(names) == len(layer.stored):
+        return None
+    rows = {"op": "and", "args": list(shown.filters)} if shown.filters else None
+    return layer, shown.sight or Sight(names, rows), is_dated(layer, names), counted
+
+
+def _standing(publication: Publication | None) -> tuple[int, datetime] | None:
+    return None if publication is None else (publication.generation, publication.changed_at)
+
+
+def _told(publication: Publication, facts: dict[str, Any] | None, *, counted: bool) -> Publication:
+    """A publication as it is told; of a layer that never showed anything to who asks, nothing is."""
+    if facts is None:
+        unknown: dict[str, Any] = {"count": 0, "extent": None, "grids": (), "time_start": None, "time_end": None}
+        unknown = unknown if counted else {}
+        return replace(publication, generation=0, load_id=None, loaded_at=_NEVER, changed_at=_NEVER, **unknown)
+    return replace(publication, generation=facts["load_id"], loaded_at=facts["changed_at"], **facts)
+
+
+_NEVER = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def _contracts(folder: Path) -> dict[str, int]:

@@ -14,7 +14,7 @@ from typing import Any
 from starlette.concurrency import run_in_threadpool
 
 from sdi.contract.layer import Layer
-from sdi.contract.query import FeatureQuery, Interval, Position
+from sdi.contract.query import FeatureQuery, Position, Sight
 from sdi.contract.registry import Registry
 from sdi.errors import BadRequest, Overloaded, SdiError, StoreError
 from sdi.service.audit import reads
@@ -26,7 +26,6 @@ from sdi.service.wall.turns import Shares
 from sdi.settings import Settings
 from sdi.store import (
     engine,
-    events,
     features,
     forms,
     genealogy,
@@ -34,6 +33,7 @@ from sdi.store import (
     ledger,
     order,
     quality,
+    seen,
     succession,
     touched,
     versions,
@@ -50,6 +50,10 @@ FIRST, PART = 100, 1000
 """Features of the first part of a stream, which is to come soon, and of each that follows."""
 
 
+View = tuple[Layer, Sight, bool, bool]
+"""A layer, what is seen of it, and whether its time and its features' number and places are to be told of that."""
+
+
 class Reader:
     """Reading connections of one worker process; open it before use, close it after."""
 
@@ -60,7 +64,7 @@ class Reader:
         """`role`: the public's or the stewards'. `at_hand`: connections that are open even when nobody asks. `shares`:
         of slow work, counted together with other readers of the process.
         """
-        self.url = url
+        self.url, self.role = url, role
         self._rows = engine.async_pool(
             url, size=settings.pool_size, statement_timeout=settings.statement_timeout, role=role, at_hand=at_hand
         )
@@ -109,7 +113,7 @@ class Reader:
         ((lines, number, first, last, matched, table),) = await self._rows_of(select, layer, query, lane)
         assert query.limit is not None
         asked = lines.split(b"\n") if lines else []
-        kind = (layer.table, table, forms.written(layer, query))
+        kind = (layer.table, table, forms.written(layer, query), query.sight and query.sight.key)
         found = texts.found(kind, asked)
         missing = tuple(version.partition(b" ")[2].decode() for version in asked if version not in found)
         if missing:
@@ -233,15 +237,6 @@ class Reader:
         async with self._connection() as connection:
             return await fetched(connection, statement)
 
-    async def measured(
-        self, layer: Layer, filters: tuple[dict[str, Any], ...]
-    ) -> tuple[int, tuple[float, float, float, float] | None]:  # fmt: skip
-        """Number and extent (west, south, east, north, degrees) of the features that fulfil the filters."""
-        query = FeatureQuery(layer.id, attributes=(), filters=filters)
-        west, south, east, north = await self._one(features.select_extent(layer, query))
-        (count,) = await self._one(features.select_count(layer, query))
-        return count, None if west is None else (west, south, east, north)
-
     async def with_codes(self, layer: Layer, query: FeatureQuery) -> FeatureQuery:
         """The query with what the codes of administrative units in it mean."""
         statement = succession.select_meant(layer, query)
@@ -276,29 +271,29 @@ class Reader:
         """Which places of layers each of their generations changed."""
         return await run_in_threadpool(self._ask, lambda connection: touched.read(connection, layers))
 
-    async def rates(self) -> Mapping[str, list[Rate]]:
-        """How good each layer is, by data quality element."""
-        return await run_in_threadpool(self._ask, quality.rates)
+    async def rates(self, until: Mapping[str, int]) -> Mapping[str, list[Rate]]:
+        """How good each layer is, by data quality element; of some as a load left them, not a later one."""
+        return await run_in_threadpool(self._ask, lambda connection: quality.rates(connection, until))
 
-    async def first_loads(self) -> Mapping[str, datetime]:
-        """When each layer was loaded first."""
-        return await run_in_threadpool(self._ask, events.first_loads)
+    async def standing(self, views: Mapping[str, View]) -> dict[str, dict[str, Any] | None]:
+        """What publications tell of layers to who sees them so; see `seen.standing`. It may take its time, and has a
+        connection of its own.
+        """
 
-    async def events(
-        self, layers: list[str], within: Interval | None, limit: int, offset: int
-    ) -> tuple[list[events.Event], int]:
-        """A page of what happened to these layers, the latest first, and how much there is in all."""
-        return await run_in_threadpool(
-            self._ask, lambda connection: events.events(connection, layers, within, limit, offset)
-        )
+        def ask() -> dict[str, dict[str, Any] | None]:
+            connection = engine.connect(self.url, self.role, application="sdi-service-views")
+            with connection, engine.translated():
+                return {name: seen.standing(connection, *view) for name, view in views.items()}
+
+        return await run_in_threadpool(ask) if views else {}
 
     async def quality_collections(self, layers: Mapping[str, Layer]) -> Mapping[str, Publication]:
         """The quality collections of these layers; only the stewards' role reads them."""
         return await run_in_threadpool(self._ask, lambda connection: quality.publications(connection, layers))
 
-    async def register(self) -> register.Register:
+    async def register(self, registry: Registry) -> register.Register:
         """The agencies, their keys and grants; only the stewards' role reads them."""
-        return await run_in_threadpool(self._ask, register.read)
+        return await run_in_threadpool(self._ask, lambda connection: register.read(connection, registry))
 
     def _ask(self, question: Callable[[Any], Any]) -> Any:
         try:

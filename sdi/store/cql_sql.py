@@ -20,6 +20,8 @@ from sdi.store.cql_check import ARITHMETIC, ARRAY, COMPARISON, SPATIAL, TEMPORAL
 from sdi.store.statement import Parameters, Statement
 
 GEOMETRY = sql.Identifier("geom_wgs84")
+NEAR = sql.Identifier("N")
+"""Where places are told less exactly than they are stored: the stored one, which has an index (see sdi.store.sight)."""
 
 _COMPARE = {name: sql.SQL(name) for name in ("=", "<>", "<", ">", "<=", ">=")}
 _CALCULATE = {
@@ -146,7 +148,7 @@ class _Compiler:
         return sql.SQL("({})").format(word.join(self.expression(arg) for arg in args))
 
     def _comparison(self, name: str, args: list[Any]) -> sql.Composed:
-        reform = self._layer.reform
+        reform = None if self._parameters.literal_codes else self._layer.reform
         if reform is not None and name in ("=", "<>"):
             codes = [arg for arg in args if isinstance(arg, str)]
             if len(codes) == 1 and {"property": reform.attribute} in args:
@@ -159,7 +161,7 @@ class _Compiler:
         return sql.SQL("({} BETWEEN {} AND {})").format(*self._comparable(args))
 
     def _in(self, name: str, args: list[Any]) -> sql.Composed:
-        reform = self._layer.reform
+        reform = None if self._parameters.literal_codes else self._layer.reform
         if reform is not None and args[0] == {"property": reform.attribute}:
             codes = [option for option in args[1] if isinstance(option, str)]
             if len(codes) == len(args[1]):
@@ -184,7 +186,12 @@ class _Compiler:
         return _CALCULATE[name].format(*map(self._exact, args))
 
     def _spatial(self, name: str, args: list[Any]) -> sql.Composed:
-        return _PLACE[name].format(*map(self.expression, args))
+        made = _PLACE[name].format(*map(self.expression, args))
+        literals = [arg for arg in args if not (isinstance(arg, dict) and "property" in arg)]
+        if self._parameters.near is None or name == "s_disjoint" or len(literals) != 1:
+            return made
+        near = self._parameters.bind(self._parameters.near, "double precision")
+        return sql.SQL("({} && ST_Expand({}, {}) AND {})").format(NEAR, self.expression(literals[0]), near, made)
 
     def _temporal(self, name: str, args: list[Any]) -> sql.Composed:
         by_day = self._by_day([end for arg in args for end in _ends(arg)])

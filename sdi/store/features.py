@@ -6,7 +6,6 @@ page is kept from walking the primary key for matches that lie in one place.
 
 from __future__ import annotations
 
-import json
 import re
 import unicodedata
 from dataclasses import replace
@@ -18,9 +17,9 @@ from typing import Any
 from psycopg import sql
 
 from sdi.contract.layer import Layer
-from sdi.contract.query import Area, FeatureQuery, Interval
+from sdi.contract.query import FeatureQuery, Interval
 from sdi.errors import BadRequest
-from sdi.store import history, order, search, shapes, tables
+from sdi.store import area, history, order, search, shapes, sight, tables
 from sdi.store.cql_check import KINDS, Checker, column_kind
 from sdi.store.cql_place import FilterCrs
 from sdi.store.cql_sql import GEOMETRY, condition, has_place, names_value
@@ -35,6 +34,7 @@ __all__ = [
     "select_edges",
     "select_extent",
     "select_geojson",
+    "select_placeless",
     "select_rows",
     "select_stream",
     "select_text",
@@ -44,8 +44,7 @@ GATHERED = 20_000
 """So many matches of an attribute are gathered and sorted; where there are more, walking the order meets them soon."""
 
 _ID = sql.Identifier("id")
-_ROWS = sql.Identifier("R")
-"""What the layer's rows are called in a statement; no attribute has a capital letter."""
+_ROWS = sight.ROWS
 _WHOLE = sql.SQL("SELECT {answer} FROM {rows} WHERE {where} ORDER BY {order} LIMIT {limit} OFFSET {offset}")
 _GATHERING = sql.SQL(
     """
@@ -212,6 +211,14 @@ def select_extent(layer: Layer, query: FeatureQuery) -> Statement:
     return Statement(statement, parameters.values)
 
 
+def select_placeless(layer: Layer, query: FeatureQuery) -> Statement:
+    """One row: whether a match has no place."""
+    parameters = Parameters()
+    rows = _rows(layer, query, parameters)
+    statement = sql.SQL("SELECT EXISTS (SELECT FROM {} WHERE ({}) AND (geom IS NULL OR ST_IsEmpty(geom)))")
+    return parameters.statement(statement.format(rows, _where(layer, query, parameters)))
+
+
 def select_domain(layer: Layer, query: FeatureQuery, attribute: str, at_most: int = 1000) -> Statement:
     """Rows (value, count): what an attribute holds among the matches, in its order; empty ones are left out."""
     if column_kind(layer, attribute) in ("list", "geometry"):
@@ -230,12 +237,15 @@ def select_domain(layer: Layer, query: FeatureQuery, attribute: str, at_most: in
     return Statement(statement, parameters.values)
 
 
-def _rows(layer: Layer, query: FeatureQuery, parameters: Parameters) -> sql.Composed:
+def _rows(layer: Layer, query: FeatureQuery, parameters: Parameters) -> sql.Composable:
     """The layer's rows as they are, or as they were known at an instant; conditions reach the indexes of both."""
+    parameters.near = sight.reach(query.sight)
     if query.as_of is None:
-        return sql.SQL("{} AS {}").format(tables.now(layer), _ROWS)
+        return sight.relation(layer, query.sight, parameters)
     moment = history.load_at(parameters.bind(layer.id, "text"), parameters.bind(query.as_of, "timestamptz"))
-    return sql.SQL("({}) AS {}").format(history.as_of(layer, moment, tables.grants(layer).columns), _ROWS)
+    columns = tables.grants(layer).columns if query.sight is None else sight.needed(layer, query.sight)
+    source = sql.SQL("({})").format(history.as_of(layer, moment, columns))
+    return sight.relation(layer, query.sight, parameters, source)
 
 
 def _page(
@@ -280,9 +290,10 @@ def _passed(query: FeatureQuery) -> int:
 
 def _is_picked(query: FeatureQuery) -> bool:
     """Whether the matches are chosen by an attribute's value and by no place."""
-    if query.area is not None or any(map(has_place, query.filters)):
+    rules = [] if query.sight is None or query.sight.rows is None else [query.sight.rows]
+    if query.area is not None or any(map(has_place, (*query.filters, *rules))):
         return False
-    return bool(query.equals or query.search) or any(map(names_value, query.filters))
+    return bool(query.equals or query.search) or any(map(names_value, (*query.filters, *rules)))
 
 
 def _bounded(number: int) -> int:
@@ -294,14 +305,14 @@ def _where(layer: Layer, query: FeatureQuery, parameters: Parameters) -> sql.Com
     conditions: list[sql.Composable] = []
     if query.interval is not None and query.interval.end is not None:
         parameters.day = query.interval.end.date()
-    parameters.meant = query.meant
+    parameters.meant, parameters.near = query.meant, sight.reach(query.sight)
     if query.ids is not None and len(query.ids) == 1:
         # Not as a list of one: for a list PostgreSQL plans anew each time, and that takes longer than all the rest.
         conditions.append(sql.SQL("id = {}").format(parameters.draw(_only, query, "text")))
     elif query.ids is not None:
         conditions.append(sql.SQL("id = ANY({})").format(parameters.draw(_named, query, "text[]")))
     if query.area is not None:
-        conditions.append(_inside(query.area, query, parameters))
+        conditions.append(area.inside(query.area, query, parameters))
     if query.interval is not None:
         conditions.append(_valid(layer, query.interval, parameters))
     for name, value in query.equals:
@@ -311,72 +322,25 @@ def _where(layer: Layer, query: FeatureQuery, parameters: Parameters) -> sql.Com
     conditions += [condition(expression, layer, parameters) for expression in query.filters]
     if query.place is not None:
         conditions.append(order.beyond(layer, query, parameters))
-    if query.as_of is not None and query.latest:
-        conditions.append(_still(layer, query.latest, parameters))
+    if query.as_of is not None:
+        holds = [condition(expression, layer, parameters) for expression in query.latest]
+        seen = None if query.sight is None else sight.still(layer, query.sight, parameters)
+        if holds or seen is not None:
+            conditions.append(_still(layer, query, [*holds, *([] if seen is None else [seen])]))
     return sql.SQL(" AND ").join(conditions) if conditions else sql.SQL("true")
 
 
-def _still(layer: Layer, expressions: tuple[dict[str, Any], ...], parameters: Parameters) -> sql.Composable:
+def _still(layer: Layer, query: FeatureQuery, holds: list[sql.Composable]) -> sql.Composable:
     """Conditions on a feature's latest state: the one of now, or the one in which it ended."""
-    holds = sql.SQL(" AND ").join(condition(expression, layer, parameters) for expression in expressions)
-    shown = tables.grants(layer).columns
+    shown = tables.grants(layer).columns if query.sight is None else sight.needed(layer, query.sight)
     return sql.SQL(
         "(SELECT coalesce({holds}, false) FROM (SELECT {columns}, 'infinity'::float8 AS load_to FROM {now} WHERE"
         " id = {rows}.id UNION ALL SELECT {columns}, load_to FROM {past} WHERE id = {rows}.id) AS state"
         " ORDER BY load_to DESC LIMIT 1)"
     ).format(
-        holds=holds, columns=sql.SQL(", ").join(map(sql.Identifier, shown)), rows=_ROWS,
+        holds=sql.SQL(" AND ").join(holds), columns=sql.SQL(", ").join(map(sql.Identifier, shown)), rows=_ROWS,
         now=tables.now(layer), past=tables.past(layer),
     )  # fmt: skip
-
-
-def _inside(area: Area, query: FeatureQuery, parameters: Parameters) -> sql.Composable:
-    if area.rectangle:
-        boxes = [_in_box(box, number, query, parameters) for number, box in enumerate(area.boxes)]
-        return sql.SQL("({})").format(sql.SQL(" OR ").join(boxes))
-    # A box without width or height is no valid polygon, but a line or a point once it is mended.
-    mended = sql.SQL("ST_MakeValid(ST_SetSRID(ST_GeomFromGeoJSON({}), 4326))")
-    literal = mended.format(parameters.draw(_polygon, query, "text"))
-    return sql.SQL("({0} && {1} AND ST_Intersects({0}, {1}))").format(GEOMETRY, literal)
-
-
-def _polygon(query: FeatureQuery) -> str:
-    assert query.area is not None
-    return json.dumps({"type": "Polygon", "coordinates": [query.area.ring]})
-
-
-def _in_box(
-    box: tuple[float, float, float, float], number: int, query: FeatureQuery, parameters: Parameters
-) -> sql.Composable:  # fmt: skip
-    """Exact for rectangles, and cheap: what lies wholly inside by its own box needs no look at its geometry."""
-    outer = [parameters.draw(_side(number, side, 0.0), query, "double precision") for side in range(4)]
-    envelope = _envelope(outer, flat=box[0] == box[2] or box[1] == box[3])
-    if not shapes.is_wide(box):
-        return sql.SQL("({0} && {1} AND ST_Intersects({0}, {1}))").format(GEOMETRY, envelope)
-    inner = [parameters.draw(_side(number, side, shapes.MARGIN), query, "double precision") for side in range(4)]
-    return sql.SQL("({0} && {1} AND ({0} @ {2} OR ST_Intersects({0}, {1})))").format(
-        GEOMETRY, envelope, _envelope(inner, flat=False)
-    )
-
-
-@lru_cache(maxsize=100)
-def _side(number: int, side: int, inset: float) -> Source:
-    """West, south, east or north of a box, so far inside."""
-    moved = inset if side < 2 else -inset
-
-    def side_of(query: FeatureQuery) -> float:
-        assert query.area is not None
-        return query.area.boxes[number][side] + moved
-
-    return side_of
-
-
-def _envelope(corners: list[sql.Composed], *, flat: bool) -> sql.Composable:
-    """A box without width or height becomes a line or a point, as ST_Envelope makes it."""
-    if flat:
-        line = sql.SQL("ST_MakeLine(ST_MakePoint({}, {}), ST_MakePoint({}, {}))").format(*corners)
-        return sql.SQL("ST_Envelope(ST_SetSRID({}, 4326))").format(line)
-    return sql.SQL("ST_MakeEnvelope({}, {}, {}, {}, 4326)").format(*corners)
 
 
 def _valid(layer: Layer, interval: Interval, parameters: Parameters) -> sql.Composable:

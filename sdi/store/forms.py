@@ -101,7 +101,10 @@ def _time(layer: Layer, query: FeatureQuery) -> sql.Composable:
     temporal = layer.temporal
     named = [] if temporal is None else [temporal.instant, temporal.start, temporal.end]
     used = [name for name in named if name is not None]
-    if temporal is None or any(name not in query.attributes and layer[name].privacy != "open" for name in used):
+    seen = query.sight.attributes if query.sight is not None else ()
+    hidden = [name for name in used if name not in query.attributes and name not in seen
+              and (query.sight is not None or layer[name].privacy != "open")]  # fmt: skip
+    if temporal is None or hidden:
         return sql.SQL("'null'")
     if temporal.instant is not None:
         kind = layer[temporal.instant].type

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import date
 
 from psycopg import sql
@@ -26,6 +27,16 @@ def extent_of(connection: Connection, layer: Layer, code: str, day: date) -> Box
     ).format(in_force(layer, sql.Placeholder("day")), tables.now(layer), sql.Identifier(layer.frame))
     row = connection.execute(statement, {"code": code, "day": day}).fetchone()
     return None if row is None or row[0] is None else (row[0], row[1], row[2], row[3])
+
+
+def outline(connection: Connection, layer: Layer, codes: Sequence[str], day: date) -> str | None:
+    """The ground of the units that have these codes on a day, GeoJSON in CRS84 to a centimetre; None: none has one."""
+    assert layer.frame is not None
+    statement = sql.SQL(
+        "SELECT ST_AsGeoJSON(ST_UnaryUnion(ST_Collect(geom_wgs84)), 7, 0) FROM {} WHERE {} = ANY (%(codes)s) AND {}"
+    ).format(tables.now(layer), sql.Identifier(layer.frame), in_force(layer, sql.Placeholder("day")))
+    row = connection.execute(statement, {"codes": list(codes), "day": day}).fetchone()
+    return None if row is None else row[0]
 
 
 def in_force(layer: Layer, day: sql.Composable) -> sql.Composed:

@@ -23,6 +23,7 @@ from sdi.contract.report import Report
 from sdi.errors import NotFound, StoreError
 from sdi.store import engine, findings, quarantine, tables, touched
 from sdi.store.engine import Connection
+from sdi.store.statement import Statement
 
 CHANNEL = "sdi"
 """What `LISTEN` hears at the commit of a load, publish or withdraw; the payload is the layer's id."""
@@ -365,12 +366,12 @@ def renew(connection: Connection, layer: Layer, load_id: int, *, changed: bool) 
         "UPDATE sdi.publication SET load_id = %s, loaded_at = now() WHERE layer = %s", [load_id, layer.id]
     )
     if changed:
-        known = _known(connection, layer)
+        facts = known(connection, layer)
         connection.execute(
             "UPDATE sdi.publication SET generation = generation + 1, changed_at = now(), count = %(count)s,"
             " west = %(west)s, south = %(south)s, east = %(east)s, north = %(north)s, grids = %(grids)s,"
             " time_start = %(time_start)s, time_end = %(time_end)s WHERE layer = %(layer)s",
-            {**known, "layer": layer.id},
+            {**facts, "layer": layer.id},
         )
         touched.record(connection, layer)
     bump(connection, layer.id)
@@ -402,28 +403,34 @@ def renew_coverage(
     bump(connection, layer.id)
 
 
-def _known(connection: Connection, layer: Layer) -> dict[str, Any]:
+def known(
+    connection: Connection, layer: Layer, rows: Statement | None = None, *, dated: bool = True
+) -> dict[str, Any]:  # fmt: skip
     """What a publication tells of a layer's rows. A query by itself, and no aggregate that has to sort: so it is shared
-    among processes, as no part of a statement that writes is."""
-    begin, end = _time(layer)
+    among processes, as no part of a statement that writes is.
+
+    `rows`: what stands behind FROM; None: the layer's table. `dated`: whether its time is told.
+    """
+    source = Statement(sql.SQL("{}").format(tables.now(layer)), {}) if rows is None else rows
+    begin, end = _time(layer if dated else None)
     query = sql.SQL(
         "SELECT count, ST_XMin(box) AS west, ST_YMin(box) AS south, ST_XMax(box) AS east, ST_YMax(box) AS north,"
         " time_start, time_end, lowest, highest FROM (SELECT count(*) AS count, ST_Extent(geom_wgs84) AS box,"
         " {} AS time_start, {} AS time_end, min(ST_SRID(geom)) AS lowest, max(ST_SRID(geom)) AS highest FROM {}) AS f"
-    ).format(begin, end, tables.now(layer))
+    ).format(begin, end, source.sql)
     with connection.cursor(row_factory=dict_row) as cursor:
-        known = cursor.execute(query).fetchone()
-    assert known is not None
-    lowest, highest = known.pop("lowest"), known.pop("highest")
+        found = cursor.execute(query, source.params).fetchone()
+    assert found is not None
+    lowest, highest = found.pop("lowest"), found.pop("highest")
     if lowest == highest:
-        return {**known, "grids": [] if lowest is None else [lowest]}
-    several = sql.SQL("SELECT DISTINCT ST_SRID(geom) FROM {} WHERE geom IS NOT NULL ORDER BY 1")
-    return {**known, "grids": [row[0] for row in connection.execute(several.format(tables.now(layer)))]}
+        return {**found, "grids": [] if lowest is None else [lowest]}
+    several = sql.SQL("SELECT DISTINCT ST_SRID(geom) FROM {} WHERE geom IS NOT NULL ORDER BY 1").format(source.sql)
+    return {**found, "grids": [row[0] for row in connection.execute(several, source.params)]}
 
 
-def _time(layer: Layer) -> tuple[sql.Composable, sql.Composable]:
+def _time(layer: Layer | None) -> tuple[sql.Composable, sql.Composable]:
     """SQL of the first and the last instant of a layer's rows; a last one of NULL is still valid."""
-    temporal = layer.temporal
+    temporal = None if layer is None else layer.temporal
     nothing = sql.SQL("NULL::timestamptz")
     if temporal is None:
         return nothing, nothing

@@ -53,7 +53,7 @@ def _key(layer: Layer, query: FeatureQuery) -> tuple[Any, ...] | None:
         return None
     place = query.place and (query.place.backward, *(key is None for key in query.place.keys))
     return (
-        id(layer), tuple(map(id, query.filters)), query.attributes,
+        id(layer), id(query.sight), tuple(map(id, query.filters)), query.attributes,
         None if query.ids is None else len(query.ids) == 1, query.area and _kinds(query.area), query.equals, query.sort,
         query.crs, query.north_first, query.geometry, query.limit is None, query.offset > 0, place,
     )  # fmt: skip

@@ -111,6 +111,10 @@ class Parameters:
     """On which codes of administrative units are to be read; None: today."""
     meant: tuple[tuple[str, str, str], ...] | None = None
     """(asked, role, code) of what they mean then, where that is known."""
+    near: float | None = None
+    """Degrees by which places as they are told may lie outside the stored boxes; None: they are the stored ones."""
+    literal_codes: bool = False
+    """Whether codes of administrative units stand for themselves, whatever they mean on a day."""
     drawn: dict[str, Source] = field(default_factory=dict)
 
     def bind(self, value: Any, kind: Type) -> sql.Composed:

@@ -12,7 +12,7 @@ from sqlalchemy import Table
 from sdi.contract.registry import Registry
 from sdi.errors import ContractError, Fault
 from sdi.store import definitions, tables
-from sdi.store.engine import LOADER, OWNER, READER, Connection
+from sdi.store.engine import LOADER, OWNER, READER, STEWARD, Connection
 
 Step = tuple[str, str]
 """A plain sentence and its SQL."""
@@ -26,7 +26,8 @@ class _Found:
 
     columns: dict[str, str] = field(default_factory=dict)
     indexes: set[str] = field(default_factory=set)
-    readable: set[str] = field(default_factory=set)
+    readable: dict[str, set[str]] = field(default_factory=lambda: {READER: set(), STEWARD: set()})
+    """Role -> the columns that it may read."""
 
 
 def changes(connection: Connection, registry: Registry) -> Iterator[Step]:
@@ -44,7 +45,7 @@ def changes(connection: Connection, registry: Registry) -> Iterator[Step]:
         yield from _loader_rights(connection, table)
     for layer in registry:
         if layer.kind != "coverage":
-            for shown in (tables.grants(layer), tables.grants_past(layer)):
+            for shown in (tables.grants(layer), tables.grants_past(layer), *tables.grants_restricted(layer)):
                 yield from _reader_rights(shown, found.get((shown.schema, shown.table)), connection)
     for key in sorted(found.keys() - {_key(table) for table in wanted}):
         yield from _abandoned(key, found[key], connection)
@@ -67,16 +68,17 @@ def _catalogue(connection: Connection, schemas: list[str]) -> dict[tuple[str, st
     found: dict[tuple[str, str], _Found] = {}
     columns = """
         SELECT n.nspname, c.relname, a.attname, format_type(a.atttypid, a.atttypmod),
-               EXISTS (SELECT FROM aclexplode(a.attacl) acl
-                       WHERE acl.grantee = %(reader)s::regrole AND acl.privilege_type = 'SELECT')
+               ARRAY(SELECT acl.grantee::regrole::text FROM aclexplode(a.attacl) acl
+                     WHERE acl.grantee = ANY (%(roles)s::regrole[]) AND acl.privilege_type = 'SELECT')
         FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
         JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
         WHERE n.nspname = ANY (%(schemas)s) AND c.relkind = 'r' ORDER BY a.attnum"""
-    for schema, table, column, kind, readable in connection.execute(columns, {"schemas": schemas, "reader": READER}):
+    asked = {"schemas": schemas, "roles": [READER, STEWARD]}
+    for schema, table, column, kind, readers in connection.execute(columns, asked):
         entry = found.setdefault((schema, table), _Found())
         entry.columns[column] = kind
-        if readable:
-            entry.readable.add(column)
+        for role in readers:
+            entry.readable[role].add(column)
     indexes = "SELECT schemaname, tablename, indexname FROM pg_indexes WHERE schemaname = ANY (%s)"
     for schema, table, index in connection.execute(indexes, [schemas]):
         if (schema, table) in found:
@@ -182,7 +184,7 @@ def _loader_rights(connection: Connection, table: Table) -> Iterator[Step]:
 def _reader_rights(wanted: tables.Grants, found: _Found | None, connection: Connection) -> Iterator[Step]:
     """Column by column, so that no fault of the service can show what its role cannot select."""
     table = sql.Identifier(wanted.schema, wanted.table)
-    readable = found.readable if found is not None else set()
+    readable = found.readable[wanted.role] if found is not None else set()
     for verb, way, names in (
         ("GRANT", "TO", [name for name in wanted.columns if name not in readable]),
         ("REVOKE", "FROM", sorted(readable - set(wanted.columns))),
@@ -190,19 +192,21 @@ def _reader_rights(wanted: tables.Grants, found: _Found | None, connection: Conn
         if names:
             columns = sql.SQL(", ").join(map(sql.Identifier, names))
             statement = sql.SQL(f"{verb} SELECT ({{}}) ON {{}} {way} {{}}").format(
-                columns, table, sql.Identifier(READER)
+                columns, table, sql.Identifier(wanted.role)
             )
             what = "Show to" if verb == "GRANT" else "Hide from"
-            place = f"{wanted.schema}.{wanted.table}"
-            yield f"{what} the reader in {place}: {', '.join(names)}.", statement.as_string(connection)
+            place, who = f"{wanted.schema}.{wanted.table}", "reader" if wanted.role == READER else "agencies' reader"
+            yield f"{what} the {who} in {place}: {', '.join(names)}.", statement.as_string(connection)
 
 
 def _abandoned(key: tuple[str, str], found: _Found, connection: Connection) -> Iterator[Step]:
     """A table whose contract is gone: its rows stay, for nobody to see. Dropping it asks for a written migration."""
-    if found.readable:
-        columns = sql.SQL(", ").join(map(sql.Identifier, sorted(found.readable)))
+    for role, readable in found.readable.items():
+        if not readable:
+            continue
+        columns = sql.SQL(", ").join(map(sql.Identifier, sorted(readable)))
         statement = sql.SQL("REVOKE SELECT ({}) ON {} FROM {}").format(
-            columns, sql.Identifier(*key), sql.Identifier(READER)
+            columns, sql.Identifier(*key), sql.Identifier(role)
         )
         sentence = f"Hide {'.'.join(key)} from the reader: no contract names it any more. Its rows stay."
         yield sentence, statement.as_string(connection)

@@ -10,7 +10,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Literal
 
 from psycopg import sql
 
@@ -79,11 +81,12 @@ def same_type(one: Attribute, other: Attribute) -> bool:
 
 @dataclass(frozen=True)
 class Grants:
-    """The columns of one table that the reader may see; empty: none."""
+    """The columns of one table that a role may see; empty: none."""
 
     schema: str
     table: str
     columns: tuple[str, ...]
+    role: Literal["sdi_reader", "sdi_steward"] = "sdi_reader"
 
 
 def grants(layer: Layer) -> Grants:
@@ -97,6 +100,13 @@ def grants_past(layer: Layer) -> Grants:
     """What sdi_reader may see of a layer's past: the same columns, and when each row ended."""
     shown = grants(layer)
     return Grants(shown.schema, f"{layer.id}__past", (*shown.columns, "load_to"))
+
+
+def grants_restricted(layer: Layer) -> Iterator[Grants]:
+    """What sdi_steward may see besides, of a layer and of its past: what is restricted, for agencies with a grant."""
+    names = tuple(attribute.name for attribute in layer.stored if attribute.privacy == "restricted")
+    for table in (layer.id, f"{layer.id}__past"):
+        yield Grants(layer.theme, table, names, "sdi_steward")
 
 
 def fingerprint(layer: Layer) -> str:

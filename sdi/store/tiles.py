@@ -16,8 +16,9 @@ from typing import Any
 from psycopg import sql
 
 from sdi.contract.layer import Layer
-from sdi.store import tables
-from sdi.store.cql_sql import GEOMETRY, condition
+from sdi.contract.query import Sight
+from sdi.store import sight as sights
+from sdi.store.cql_sql import GEOMETRY, NEAR, condition
 from sdi.store.statement import Parameters, Statement
 
 UNITS = 4096
@@ -68,6 +69,8 @@ class Part:
     attributes: tuple[str, ...]
     filters: tuple[dict[str, Any], ...] = field(default=(), hash=False)
     """CQL2-JSON expressions that a feature must fulfil to exist for who asks."""
+    sight: Sight | None = None
+    """What who asks sees of the features; None: all of each one."""
 
 
 def column_of(longitude: float, zoom: int) -> int:
@@ -113,7 +116,11 @@ def _layer(
     key = sql.SQL("{} AS fid").format(sql.Identifier(numbered)) if numbered else sql.Identifier("id")
     shown = [sql.SQL("{} AS {}").format(_value(layer, name), sql.Identifier(name)) for name in part.attributes]
     columns = sql.SQL(", ").join([key, *shown])
-    where = [sql.SQL("{} && {}").format(GEOMETRY, box)]
+    where: list[sql.Composable] = [sql.SQL("{} && {}").format(GEOMETRY, box)]
+    parameters.near = sights.reach(part.sight)
+    if parameters.near is not None:
+        near = parameters.bind(parameters.near, "double precision")
+        where.append(sql.SQL("{} && ST_Expand({}, {})").format(NEAR, box, near))
     where += [condition(expression, layer, parameters) for expression in part.filters]
     if tile.zoom < COARSE and not _is_of_points(layer):
         least = _TURN / (1 << tile.zoom) * SEEN / UNITS
@@ -124,7 +131,8 @@ def _layer(
         place = sql.SQL("ST_Simplify({}, {}, true)").format(GEOMETRY, parameters.bind(step, "double precision"))
     return _MADE.format(
         columns=columns, place=place, envelope=envelope, units=sql.Literal(UNITS), buffer=sql.Literal(BUFFER),
-        rows=tables.now(layer), where=sql.SQL(" AND ").join(where), reach=_REACH, cap=sql.Literal(CAP),
+        rows=sights.relation(layer, part.sight, parameters), where=sql.SQL(" AND ").join(where), reach=_REACH,
+        cap=sql.Literal(CAP),
         name=parameters.bind(layer.id, "text"),
         numbered=sql.SQL(", 'fid'") if numbered else sql.SQL(""),
     )  # fmt: skip

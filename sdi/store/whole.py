@@ -8,12 +8,11 @@ from dataclasses import replace
 from datetime import datetime
 
 import psycopg
-from psycopg import sql
 from psycopg.types.string import ByteaBinaryLoader
 
 from sdi.contract.layer import Layer
 from sdi.contract.query import FeatureQuery
-from sdi.store import engine, features, ledger, succession, tables
+from sdi.store import engine, features, ledger, succession
 from sdi.store.engine import Connection
 from sdi.store.forms import Form
 
@@ -30,22 +29,27 @@ def standing(connection: Connection, layer: Layer, generation: int, changed_at: 
         yield now is not None and (now.generation, now.changed_at) == (generation, changed_at)
 
 
-def everywhere(connection: Connection, layer: Layer) -> bool:
-    """Whether every feature of the layer has a place; FlatGeobuf's index takes no other."""
-    statement = sql.SQL("SELECT NOT EXISTS (SELECT FROM {} WHERE geom IS NULL OR ST_IsEmpty(geom))")
-    row = connection.execute(statement.format(tables.now(layer))).fetchone()
-    return row is not None and bool(row[0])
+def everywhere(connection: Connection, layer: Layer, query: FeatureQuery) -> bool:
+    """Whether every feature that the query finds has a place; FlatGeobuf's index takes no other."""
+    placeless = features.select_placeless(layer, _with_codes(connection, layer, query))
+    row = connection.execute(placeless.sql, placeless.params).fetchone()
+    return row is not None and not row[0]
 
 
 def texts(connection: Connection, layer: Layer, query: FeatureQuery, form: Form) -> Iterator[list[bytes]]:
     """The features in a form, in parts, ordered as the query says."""
-    statement = succession.select_meant(layer, query)
-    if statement is not None:
-        rows = connection.execute(statement.sql, statement.params).fetchall()
-        query = replace(query, meant=tuple((row[0], row[1], row[2]) for row in rows))
-    made = features.select_text(layer, query, form)
+    made = features.select_text(layer, _with_codes(connection, layer, query), form)
     with psycopg.ServerCursor(connection, "sdi_whole") as cursor:
         cursor.adapters.register_loader("text", ByteaBinaryLoader)
         cursor.execute(made.sql, made.params, binary=True)
         while rows := cursor.fetchmany(PART):
             yield [row[0] for row in rows]
+
+
+def _with_codes(connection: Connection, layer: Layer, query: FeatureQuery) -> FeatureQuery:
+    """The query with what the codes of administrative units in it mean."""
+    statement = succession.select_meant(layer, query)
+    if statement is None:
+        return query
+    rows = connection.execute(statement.sql, statement.params).fetchall()
+    return replace(query, meant=tuple((row[0], row[1], row[2]) for row in rows))

@@ -46,7 +46,7 @@ class Office:
 
     def agency_of(self, key: str) -> str | None:
         """Whom the service would know by a key."""
-        held = register.read(self.owner).holders
+        held = register.read(self.owner, self.desk.registry).holders
         return next((each.agency for each in held if each.sha256 == keys.digest(key)), None)
 
 
@@ -236,12 +236,12 @@ def test_a_merged_agencys_keys_and_grants_are_its_successors_from_the_day_on(off
     assert office.agency_of(made) == ward
     (entry,) = [each for each in agencies.entries(office.owner) if each.id == ward]
     assert entry.merged_at == datetime(2098, 6, 30, 17, tzinfo=UTC)
-    assert register.read(office.owner).until is not None
+    assert register.read(office.owner, office.desk.registry).until is not None
     with office.owner.transaction():
         office.owner.execute("UPDATE sdi.agency SET merged_into = NULL, merged_at = NULL WHERE id = %s", [ward])
     office("merge", ward, heir, "--why", "NQ 202/2025/QH15")
     assert office.agency_of(made) == heir
-    assert [each.layer for each in register.read(office.owner).agency(heir).grants] == [PARCELS]
+    assert [each.layer for each in register.read(office.owner, office.desk.registry).agency(heir).grants] == [PARCELS]
     entry = {each["id"]: each for each in office.listed()}[ward]
     assert (entry["merged_into"], entry["merged_why"]) == (heir, "NQ 202/2025/QH15")
     for words in (["key", ward], ["merge", ward, later, "--why", "x"], ["merge", heir, ward, "--why", "x"]):
@@ -253,11 +253,11 @@ def test_a_merged_agencys_keys_and_grants_are_its_successors_from_the_day_on(off
 
 def test_an_administrator_is_told_so_and_is_not_merged_away(office: Office, ward: str) -> None:
     office("administrator", ward)
-    assert register.read(office.owner).administrators >= {ward}
+    assert register.read(office.owner, office.desk.registry).administrators >= {ward}
     with pytest.raises(UsageError, match="take that from it first"):
         office("merge", ward, "so_xay_dung", "--why", "x")
     office("administrator", ward, "--off")
-    assert ward not in register.read(office.owner).administrators
+    assert ward not in register.read(office.owner, office.desk.registry).administrators
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ import pytest
 from psycopg import sql
 
 from sdi.service import lanes
-from sdi.store import features
+from sdi.store import area
 from tests.service.conftest import Town
 
 PLOTS = "/collections/plots/items"
@@ -151,13 +151,13 @@ def test_counts_are_exact_or_say_at_least(town: Town, monkeypatch: pytest.Monkey
 def test_a_count_that_takes_too_long_is_given_up_and_the_answer_is_not_kept(
     town: Town, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    inside = features._inside
+    inside = area.inside
 
     def slowly(*arguments: Any) -> Any:
         """A box that takes 5 ms to look at for each feature."""
         return sql.SQL("({} AND pg_sleep(0.005) IS NOT NULL)").format(inside(*arguments))
 
-    monkeypatch.setattr(features, "_inside", slowly)
+    monkeypatch.setattr(area, "inside", slowly)
     monkeypatch.setattr("sdi.service.state.WITHIN", 0.001)
     answer = town.ask(f"{PLOTS}?limit=2&bbox=100,20,110,22&filter=number%3E0")
     assert answer.json["numberMatchedAtLeast"] == 3

@@ -60,7 +60,7 @@ def deliver(
     owner: a connection that may write the register of webhooks. reader: of the stewards' role, to the same database.
     """
     allowed = call.Allowed.of(settings.webhook_hosts, plain=settings.webhook_http)
-    known = register.read(reader)
+    known = register.read(reader, registry)
     cursors = Cursors(order.key(reader))
     for webhook_id in webhooks.due(owner):
         with webhooks.taken(owner, webhook_id) as found:

@@ -17,7 +17,7 @@ from sdi.contract.layer import Layer
 from sdi.contract.query import FeatureQuery, as_of
 from sdi.errors import BadRequest, Gone
 from sdi.service.cursors import Cursors
-from sdi.service.parameters import row_filters
+from sdi.service.rights import seen
 from sdi.store.feed import page
 from sdi.store.feed.page import Place, Steps
 
@@ -28,13 +28,15 @@ AGAIN = "Begin again, without 'since'."
 
 def view(agency: Agency, layer: Layer) -> FeatureQuery:
     """The layer's features as they exist for who asks, in CRS84."""
-    return FeatureQuery(layer.id, attributes=visible(agency, layer), filters=row_filters(agency, layer), limit=None)
+    shown = seen(agency, layer)
+    names = visible(agency, layer)
+    return FeatureQuery(layer.id, attributes=names, filters=shown.filters, sight=shown.sight, limit=None)
 
 
 def rule(layer: Layer, view: FeatureQuery) -> str:
     """Tells apart what is seen of a layer, and how it is written."""
     shown = [(name, layer[name].type) for name in view.attributes]
-    about = json.dumps([shown, view.filters], sort_keys=True, default=str)
+    about = json.dumps([shown, view.filters, view.sight and view.sight.key], sort_keys=True, default=str)
     return hashlib.sha256(about.encode()).hexdigest()[:16]
 
 

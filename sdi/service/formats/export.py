@@ -20,7 +20,7 @@ import structlog
 from starlette.requests import Request
 from starlette.responses import FileResponse, PlainTextResponse, Response
 
-from sdi.access import visible
+from sdi.access import rule_of, visible
 from sdi.catalog.collection import storage_crs
 from sdi.contract.layer import Layer
 from sdi.errors import BadRequest, NotFound, StoreError
@@ -29,8 +29,8 @@ from sdi.service.asked import Asked
 from sdi.service.audit import reads
 from sdi.service.crs import Crs
 from sdi.service.formats import EXPORTS, Format
-from sdi.service.parameters import row_filters
 from sdi.service.publications import Snapshot
+from sdi.service.rights import seen
 from sdi.service.state import Service, service_of
 from sdi.store.audit.search import WHOLE
 from sdi.store.ledger import Publication
@@ -120,7 +120,7 @@ async def file(
 
     A layer that only its steward sees is never put on the disk for this.
     """
-    if layer.sharing.level == "steward":
+    if layer.sharing.level == "steward" or "export" not in rule_of(service_of(request).agency, layer).actions:
         raise NotFound(f"Collection '{layer.id}' has no export.")
     service, format_ = service_of(request), EXPORTS[asked.format]
     placed = _crs(asked, publication)
@@ -146,21 +146,6 @@ async def file(
     return FileResponse(path, headers=headers, media_type=format_.media_type, filename=name)
 
 
-def prepared(
-    service: Service, layer: Layer, publication: Publication, snapshot: Snapshot, format_: Format
-) -> tuple[str, Path] | None:  # fmt: skip
-    """SHA-256 (hexadecimal digits) and place of the file that is handed out for this format; None: it is not made."""
-    placed = crs.DEFAULT if format_.name == "json" else _standing(publication)
-    path, _ = _order(service, layer, publication, snapshot, format_, placed)
-    digest = _checksum(path)
-    return None if digest is None else (digest, path)
-
-
-def _standing(publication: Publication) -> Crs:
-    """The CRS in which the layer stands."""
-    return crs.resolve(storage_crs(publication.grids), publication.grids, "crs")
-
-
 def _crs(asked: Asked, publication: Publication) -> Crs:
     """The grid in which the layer stands, unless another is asked for; GeoJSON files are in CRS84 (RFC 7946)."""
     uri = asked.parameters.get("crs")
@@ -175,14 +160,19 @@ def _order(
     service: Service, layer: Layer, publication: Publication, snapshot: Snapshot, format_: Format, placed: Crs
 ) -> tuple[Path, dict[str, Any]]:  # fmt: skip
     """Where the file stands, and what the process is told; who sees the same shares a file."""
+    shown = seen(service.agency, layer)
     view = {
-        "attributes": list(visible(service.agency, layer)), "filters": list(row_filters(service.agency, layer)),
+        "attributes": list(visible(service.agency, layer)), "filters": list(shown.filters),
+        "sight": None if shown.sight is None else shown.sight.to_json(),
         "format": format_.name, "crs": placed.epsg, "north_first": placed.north_first,
     }  # fmt: skip
+    # A load that changed nothing for who asks leaves their file as it is.
     moment = [snapshot.edition, publication.generation, publication.changed_at.isoformat()]
-    folder = Path(service.settings.data) / "exports" / layer.id / fresh.tag_of(*moment)
-    path = folder / f"{fresh.tag_of(view)}.{format_.extension}"
+    folder = Path(service.settings.data) / "exports" / layer.id / fresh.tag_of(view) / fresh.tag_of(*moment)
+    path = folder / f"{layer.id}.{format_.extension}"
+    stored = snapshot.stored[layer.id]
     return path, {
         **view, "database": service.reader.url, "layers": str(service.registry.folder), "layer": layer.id,
-        "generation": publication.generation, "changed_at": publication.changed_at.isoformat(), "path": str(path),
+        "generation": stored.generation, "changed_at": stored.changed_at.isoformat(), "path": str(path),
+        "seen_at": publication.changed_at.isoformat(), "role": service.reader.role,
     }  # fmt: skip

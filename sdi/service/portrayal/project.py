@@ -57,7 +57,7 @@ async def of_agency(settings: Settings, registry: Registry, name: str, language:
     reader = Reader(engine.database_url(settings), settings, role=engine.STEWARD, at_hand=0)
     await reader.open()
     try:
-        register = await reader.register()
+        register = await reader.register(registry)
         if name not in {*register.agencies, *register.successors}:
             raise NotFound(f"There is no agency '{name}'.{nearest(name, register.agencies)}")
         agency = register.agency(name)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
@@ -17,6 +18,7 @@ from sdi.service.asked import asked, checked_path
 from sdi.service.audit import reads
 from sdi.service.lanes import Lane
 from sdi.service.publications import Snapshot
+from sdi.service.rights import seen
 from sdi.service.state import Service, service_of
 from sdi.service.tiles import documents, matrix, tileset
 from sdi.service.tiles.cache import Tiles
@@ -86,11 +88,18 @@ async def tile(
     settled = all(each.is_settled(service.agency) for each in shown)
     if headers["Cache-Control"] == fresh.SECRET or not settled:
         return _answer(await _rendered(service, place, shown), headers)
-    validator = fresh.Validator(await _tag(request, service, place, shown))
+    made_of = await _tag(request, service, place, shown)
+    tiles: Tiles = request.app.state.tiles
+    if any(service.publications.latest.partial(each.layer.id) for each in shown):
+        # What it is made of changes with what is hidden: only its bytes may tell.
+        body = await tiles.of(made_of, lambda: _rendered(service, place, shown))
+        validator = fresh.Validator(fresh.tag_of("tile", hashlib.sha256(body).hexdigest()))
+        headers |= validator.headers
+        return fresh.not_modified(headers.items()) if validator.holds(request) else _answer(body, headers)
+    validator = fresh.Validator(made_of)
     headers |= validator.headers
     if validator.holds(request):
         return fresh.not_modified(headers.items())
-    tiles: Tiles = request.app.state.tiles
     return _answer(await tiles.of(validator.tag, lambda: _rendered(service, place, shown)), headers)
 
 
@@ -107,16 +116,23 @@ async def _tag(request: Request, service: Service, place: Tile, shown: Sequence[
     made is never older than its tag says.
     """
     known: Known = request.app.state.changes
-    changes = await known.of(each.publication for each in shown)
+    stored = service.publications.latest.stored
+    changes = await known.of(stored[each.layer.id] for each in shown)
     about: list[Any] = []
     for each in shown:
-        publication, found = each.publication, changes[each.layer.id]
+        publication, found = stored[each.layer.id], changes[each.layer.id]
         # Where nothing is known of the places, the whole layer's generation is the version of each.
         version = found.at(place.searched) if found else (publication.generation, publication.changed_at.isoformat())
-        seen = each.attributes(service.agency, place.zoom), row_filter(service.agency, each.layer)
+        seen = each.attributes(service.agency, place.zoom), _view(service, each)
         about.append((each.layer.id, *seen, version))
     edition = service.publications.latest.edition
     return fresh.tag_of("tile", edition, place.zoom, place.row, place.column, about)
+
+
+def _view(service: Service, shown: Shown) -> str | None:
+    """Which features who asks sees, and what of them."""
+    sight = seen(service.agency, shown.layer).sight
+    return sight.key if sight is not None else row_filter(service.agency, shown.layer)
 
 
 async def _rendered(service: Service, place: Tile, shown: Sequence[Shown]) -> bytes:

@@ -15,7 +15,7 @@ from sdi.access import Agency, visible
 from sdi.contract.layer import Layer
 from sdi.contract.query import FeatureQuery
 from sdi.errors import NotFound
-from sdi.service.parameters import row_filters
+from sdi.service.rights import seen
 from sdi.service.tiles.matrix import LAST
 from sdi.store import succession
 from sdi.store.ledger import Publication
@@ -64,11 +64,12 @@ class Shown:
     def is_settled(self, agency: Agency) -> bool:
         """Whether a tile stays the same while the layer's rows in it do. The rule by which features are withheld may
         name codes of administrative units, and what these mean is told by another layer, and by the day."""
-        rules = FeatureQuery(self.layer.id, (), filters=row_filters(agency, self.layer))
+        rules = FeatureQuery(self.layer.id, (), filters=seen(agency, self.layer).filters)
         return succession.select_meant(self.layer, rules) is None
 
     def part(self, agency: Agency, zoom: int) -> Part:
-        return Part(self.layer, self.attributes(agency, zoom), row_filters(agency, self.layer))
+        shown = seen(agency, self.layer)
+        return Part(self.layer, self.attributes(agency, zoom), shown.filters, shown.sight)
 
     def limits(self, zoom: int) -> Limits | None:
         """The tiles of a zoom in which the layer lies; None: none."""

@@ -16,11 +16,9 @@ from psycopg import sql
 
 from sdi.contract.layer import Layer
 from sdi.contract.query import FeatureQuery
-from sdi.store import forms, history, tables
+from sdi.store import forms, history, sight, tables
 from sdi.store.cql_sql import condition
 from sdi.store.statement import Parameters, Statement
-
-_ROWS = sql.Identifier("R")
 
 
 @dataclass(frozen=True)
@@ -147,7 +145,8 @@ def _was_there(layer: Layer, view: FeatureQuery, parameters: Parameters, load: i
 
 
 def _columns(layer: Layer, view: FeatureQuery) -> sql.Composable:
-    names = dict.fromkeys([*tables.grants(layer).columns, *view.attributes])
+    seen = () if view.sight is None else sight.needed(layer, view.sight)
+    names = dict.fromkeys(seen or [*tables.grants(layer).columns, *view.attributes])
     return sql.SQL(", ").join(map(sql.Identifier, names))
 
 
@@ -155,4 +154,5 @@ def _seen(layer: Layer, view: FeatureQuery, parameters: Parameters, rows: sql.Co
     """The text of the one row of a source that is seen, in brackets."""
     conditions = [condition(expression, layer, parameters) for expression in view.filters]
     where = sql.SQL(" AND ").join(conditions) if conditions else sql.SQL("true")
-    return sql.SQL("(SELECT {} FROM ({}) AS {} WHERE {})").format(forms.geojson(layer, view), rows, _ROWS, where)
+    source = sight.relation(layer, view.sight, parameters, sql.SQL("({})").format(rows))
+    return sql.SQL("(SELECT {} FROM {} WHERE {})").format(forms.geojson(layer, view), source, where)

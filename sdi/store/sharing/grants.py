@@ -11,7 +11,7 @@ from typing import Any
 import shapely
 from psycopg.rows import dict_row
 
-from sdi.access import ACTIONS, Grant
+from sdi.access import ACTIONS, PUBLIC, Grant
 from sdi.contract.layer import Layer
 from sdi.errors import NotFound, UsageError, nearest
 from sdi.store import cql, engine
@@ -76,6 +76,8 @@ def checked(layer: Layer, grant: Grant) -> None:
     for name in grant.attributes or ():
         if name not in names:
             raise UsageError(f"'{layer.id}' has no attribute '{name[:100]}' to share.{nearest(name, names)}")
+    if grant.agency == PUBLIC.id and "restricted" in grant.classes:
+        raise UsageError("What is restricted is not for the public.")
     if layer.sharing.level == "steward":
         raise UsageError(f"'{layer.id}' is its steward's alone.")
     if grant.rows is not None:

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from datetime import UTC, date, datetime, time, timedelta, timezone
 from typing import Any
 
 from psycopg.rows import dict_row
 
-from sdi.access import PUBLIC, Agency, Grant
+from sdi.access import NOTHING, PUBLIC, Agency, Grant
+from sdi.contract.layer import Reform
+from sdi.contract.registry import Registry
+from sdi.store import frame
 from sdi.store.engine import Connection
 
 _VIETNAM = timezone(timedelta(hours=7))
@@ -45,8 +48,8 @@ class Register:
         return self.agencies.get(self.successors.get(name, name)) or Agency(name)
 
 
-def read(connection: Connection) -> Register:
-    """The register at this instant. `connection`: of the stewards' role."""
+def read(connection: Connection, registry: Registry) -> Register:
+    """The register at this instant, its grants put in terms of the layers. `connection`: of the stewards' role."""
     now = datetime.now(UTC)
     with connection.cursor(row_factory=dict_row) as cursor:
         agencies = cursor.execute("SELECT id, administrator, merged_into, merged_at FROM sdi.agency").fetchall()
@@ -61,7 +64,7 @@ def read(connection: Connection) -> Register:
     given: dict[str, list[Grant]] = defaultdict(list)
     for grant in map(grant_of, grants):
         if grant.holds(today):
-            given[successors.get(grant.agency, grant.agency)].append(grant)
+            given[successors.get(grant.agency, grant.agency)].append(_placed(connection, registry, grant, today))
     names = {row["id"] for row in agencies} - successors.keys() | {PUBLIC.id}
     return Register(
         {name: Agency(name, grants=tuple(given[name])) for name in sorted(names)},
@@ -75,7 +78,7 @@ def read(connection: Connection) -> Register:
 
 def grant_of(row: Mapping[str, Any]) -> Grant:
     """A row of `sdi.grant`, its polygon as GeoJSON text."""
-    told = {each.name: row[each.name] for each in fields(Grant)}
+    told = {each.name: row[each.name] for each in fields(Grant) if each.name in row}
     told |= {name: frozenset(told[name]) for name in ("classes", "actions")}
     told |= {name: None if told[name] is None else tuple(told[name]) for name in ("attributes", "communes")}
     return Grant(**told)
@@ -83,6 +86,37 @@ def grant_of(row: Mapping[str, Any]) -> Grant:
 
 def _merged(row: Mapping[str, Any], now: datetime) -> bool:
     return row["merged_at"] is None or bool(row["merged_at"] <= now)
+
+
+def _placed(connection: Connection, registry: Registry, grant: Grant, today: date) -> Grant:
+    """The grant with what its communes are today: codes that features bear, else ground that they meet."""
+    layer = registry.layers.get(grant.layer)
+    if grant.communes is None or layer is None:
+        return grant
+    if layer.reform is not None:
+        return replace(grant, meant=_meant(connection, layer.reform, grant.communes, today))
+    units = next((each for each in registry if each.units is not None and each.frame is not None), None)
+    outline = None if units is None else frame.outline(connection, units, grant.communes, today)
+    return replace(grant, outline=outline) if outline is not None else replace(grant, meant=NOTHING)
+
+
+def _meant(connection: Connection, reform: Reform, codes: tuple[str, ...], today: date) -> str:
+    rows = connection.execute(
+        "SELECT role, code FROM sdi.units_meant(%s, %s, %s) ORDER BY role, code", [reform.units, list(codes), today]
+    ).fetchall()
+    of = {role: [row[1] for row in rows if row[0] == role] for role in ("code", "former", "unreformed")}
+    ways = []
+    if of["code"]:
+        ways.append(f"{reform.attribute} IN ({_quoted(of['code'])})")
+    if of["former"]:
+        ways.append(f"{reform.former} IN ({_quoted(of['former'])})")
+    if of["unreformed"]:
+        ways.append(f"({reform.former} IS NULL AND {reform.attribute} IN ({_quoted(of['unreformed'])}))")
+    return " OR ".join(ways) or NOTHING
+
+
+def _quoted(codes: list[str]) -> str:
+    return ", ".join("'" + code.replace("'", "''") + "'" for code in codes)
 
 
 def _successors(merged: Mapping[str, str | None]) -> dict[str, str]:
@@ -99,7 +133,10 @@ def _successors(merged: Mapping[str, str | None]) -> dict[str, str]:
 
 
 def _until(now: datetime, grants: list[dict[str, Any]], instants: list[datetime | None]) -> datetime | None:
+    moments = [datetime.combine(now.astimezone(_VIETNAM).date() + timedelta(days=1), time(), _VIETNAM)]
+    # What a commune's code means may be another thing tomorrow.
+    moments = moments if any(row["communes"] is not None for row in grants) else []
     days: list[date | None] = [day for row in grants for day in (row["valid_from"], row["valid_to"])]
-    moments = [datetime.combine(day, time(), _VIETNAM) for day in days if day is not None]
+    moments += [datetime.combine(day, time(), _VIETNAM) for day in days if day is not None]
     moments += [moment for moment in instants if moment is not None]
     return min((moment for moment in moments if moment > now), default=None)

@@ -1,0 +1,114 @@
+"""The rule of who asks as a query needs it: filters where only features are withheld, else a sight of each of them."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+from sdi.access import Agency, Part, rule_of
+from sdi.contract.layer import Layer
+from sdi.contract.query import Precision, Sight
+from sdi.store import cql
+
+Expression = dict[str, Any]
+
+
+@dataclass(frozen=True, eq=False)
+class Itself:
+    """A layer as a key: equal to itself alone, for contracts that are read again are other ones."""
+
+    layer: Layer
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Itself) and other.layer is self.layer
+
+    def __hash__(self) -> int:
+        return id(self.layer)
+
+
+@dataclass(frozen=True, eq=False)
+class Seen:
+    """What to ask with. Either there are filters, or a sight, or neither: then every feature exists, as it is."""
+
+    filters: tuple[Expression, ...] = ()
+    """CQL2-JSON: what a feature must fulfil to exist."""
+    sight: Sight | None = None
+
+    @property
+    def latest(self) -> tuple[Expression, ...]:
+        """What must also hold of a feature's latest state where a former one is asked for; a sight asks it itself."""
+        return self.filters
+
+
+def seen(agency: Agency, layer: Layer) -> Seen:
+    """What of the layer's features exists for who asks, the same object each time."""
+    return _seen(agency, Itself(layer))
+
+
+@lru_cache(maxsize=2000)
+def _seen(agency: Agency, of: Itself) -> Seen:
+    layer = of.layer
+    rule = rule_of(agency, layer)
+    if not rule.parts or rule.whole:
+        return Seen()
+    granted = any(grant.layer == layer.id for grant in agency.grants)
+    if not granted:
+        # The contract alone: what it withholds is told by a filter, in which a code means what it means that day.
+        return Seen(filters=tuple(_condition(text, of) for text in rule.parts[0].rows))
+    conditions = [(part, _part(part, of)) for part in rule.parts]
+    rows = _either([where for _, where in conditions])
+    masks = tuple(
+        (name, where) for name in rule.attributes
+        if (where := _either([where for part, where in conditions if name in part.attributes])) is not None
+        and (rows is None or where != rows)
+    )  # fmt: skip
+    return Seen(sight=Sight(rule.attributes, rows, masks, _places(conditions)))
+
+
+def _places(
+    conditions: list[tuple[Part, Expression | None]],
+) -> tuple[tuple[Expression | None, Precision, float], ...]:
+    """The most exact first; nothing where every place is told exactly."""
+    order: dict[Precision, int] = {"exact": 0, "generalised": 1, "centroid": 2, "none": 3}
+    ways: list[tuple[Expression | None, Precision, float]] = []
+    for precision, metres in sorted({(part.precision, part.metres) for part, _ in conditions},
+                                    key=lambda told: (order[told[0]], told[1])):  # fmt: skip
+        where = _either([where for part, where in conditions if (part.precision, part.metres) == (precision, metres)])
+        ways.append((where, precision, metres))
+        if where is None:
+            break
+    if ways[0][0] is None and ways[0][1] == "exact":
+        return ()
+    last = ways[-1]
+    # Whatever exists fulfils one of them: the last need not be asked.
+    ways[-1] = (None, last[1], last[2])
+    return () if len(ways) == 1 and ways[0][1] == "exact" else tuple(ways)
+
+
+def _part(part: Part, of: Itself) -> Expression | None:
+    """What a feature must fulfil for the part to show it; None: nothing."""
+    expressions = [_condition(text, of) for text in part.rows]
+    expressions += [{"op": "s_intersects", "args": [{"property": "geometry"}, json.loads(area)]} for area in part.areas]
+    if not expressions:
+        return None
+    return expressions[0] if len(expressions) == 1 else {"op": "and", "args": expressions}
+
+
+def _either(conditions: list[Expression | None]) -> Expression | None:
+    """One of them holds; None: one asks for nothing. Of no conditions at all: never."""
+    asked = [where for where in conditions if where is not None]
+    if len(asked) < len(conditions):
+        return None
+    if not asked:
+        return {"op": "isNull", "args": [{"property": "id"}]}
+    different = [where for number, where in enumerate(asked) if where not in asked[:number]]
+    return different[0] if len(different) == 1 else {"op": "or", "args": different}
+
+
+@lru_cache(maxsize=2000)
+def _condition(text: str, of: Itself) -> Expression:
+    """A rule is read once, not with every request: that takes half a millisecond."""
+    names = tuple(attribute.name for attribute in of.layer.stored)
+    return cql.parse_filter(text, "cql2-text", of.layer, names)

@@ -1,0 +1,159 @@
+"""A layer's rows as who asks sees them: one relation, in which what they may not see is not there.
+
+Every answer, filter, sort and count reads this relation in the place of the table, so that none of them can show or
+tell more. PostgreSQL flattens it into the statement around it, and the indexes of the table serve.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+from psycopg import sql
+
+from sdi.contract.layer import Layer
+from sdi.contract.query import Precision, Sight
+from sdi.national import vn2000
+from sdi.store import tables
+from sdi.store.cql_sql import NEAR, condition
+from sdi.store.statement import Parameters
+
+ROWS = sql.Identifier("R")
+"""What the layer's rows are called in a statement; no attribute has a capital letter."""
+_DEGREE = 111_319.49
+"""Metres of a degree along the equator of WGS 84."""
+_NORTHERNMOST = 24.0
+"""Degrees of latitude; Viet Nam ends at 23.4."""
+
+
+def relation(
+    layer: Layer, sight: Sight | None, parameters: Parameters, source: sql.Composable | None = None,
+    beside: Iterable[str] = ("load_id",),
+) -> sql.Composable:  # fmt: skip
+    """What stands behind FROM: the rows as they are seen, called ROWS.
+
+    `source`: the rows as they are stored, to stand behind FROM, with every column of `needed`; None: the layer's table.
+    `beside`: columns that are told besides id, subject, attributes and places.
+    """
+    stored = tables.now(layer) if source is None else source
+    if sight is None:
+        return sql.SQL("{} AS {}").format(stored, ROWS)
+    where = sql.SQL("") if sight.rows is None else sql.SQL(" WHERE {}").format(_holds(sight.rows, layer, parameters))
+    return sql.SQL("(SELECT {} FROM {} AS {}{}) AS {}").format(
+        sql.SQL(", ").join(_columns(layer, sight, parameters, beside)), stored, ROWS, where, ROWS
+    )
+
+
+def needed(layer: Layer, sight: Sight, beside: Iterable[str] = ("load_id",)) -> tuple[str, ...]:
+    """The stored columns that the relation is made of."""
+    named = {name for expression in _expressions(sight) for name in properties(expression)}
+    known = {attribute.name for attribute in layer.stored}
+    subject = ["subject_id"] if layer.kind == "derived" else []
+    kept = _kept(layer, sight)
+    return ("id", *subject, *dict.fromkeys([*kept, *sorted(named & known)]), "geom", "geom_wgs84", *beside)
+
+
+def still(layer: Layer, sight: Sight, parameters: Parameters) -> sql.Composable | None:
+    """The condition by which rows of the layer's tables exist for who asks; None: each does."""
+    return None if sight.rows is None else _holds(sight.rows, layer, parameters)
+
+
+def properties(expression: Any) -> set[str]:
+    """The attributes that an expression names."""
+    if isinstance(expression, list | tuple):
+        return set().union(*map(properties, expression)) if expression else set()
+    if not isinstance(expression, dict):
+        return set()
+    if "property" in expression:
+        return {expression["property"]}
+    return set().union(*map(properties, expression.values())) if expression else set()
+
+
+def reach(sight: Sight | None) -> float | None:
+    """Degrees by which a place as it is told may lie outside the box of the stored one; None: it is the stored one."""
+    if sight is None or sight.reach is None:
+        return None
+    return sight.reach / _DEGREE / math.cos(math.radians(_NORTHERNMOST)) + 1e-7
+
+
+def _expressions(sight: Sight) -> Iterator[dict[str, Any]]:
+    told = [sight.rows, *(where for _, where in sight.masks), *(where for where, _, _ in sight.places)]
+    yield from (expression for expression in told if expression is not None)
+
+
+def _kept(layer: Layer, sight: Sight) -> list[str]:
+    """The attributes of the relation. What a code of a unit means is looked for among the former ones as well."""
+    kept = list(sight.attributes)
+    if layer.reform is not None and layer.reform.attribute in kept and layer.reform.former not in kept:
+        kept.append(layer.reform.former)
+    return kept
+
+
+def _columns(
+    layer: Layer, sight: Sight, parameters: Parameters, beside: Iterable[str]
+) -> Iterator[sql.Composable]:  # fmt: skip
+    yield sql.Identifier("id")
+    if layer.kind == "derived":
+        yield sql.Identifier("subject_id")
+    masks = dict(sight.masks)
+    for name in _kept(layer, sight):
+        column = sql.Identifier(name)
+        where = masks.get(name)
+        yield (
+            column
+            if where is None
+            else sql.SQL("CASE WHEN {} THEN {} END AS {}").format(_holds(where, layer, parameters), column, column)
+        )
+    yield from (_place(layer, sight, name, parameters) for name in ("geom", "geom_wgs84"))
+    if sight.reach is not None:
+        # The stored place finds what the told one is asked for, by its index.
+        yield sql.SQL("geom_wgs84 AS {}").format(NEAR)
+    yield from map(sql.Identifier, beside)
+
+
+def _place(layer: Layer, sight: Sight, name: str, parameters: Parameters) -> sql.Composable:
+    column = sql.Identifier(name)
+    if not sight.places:
+        return column
+    ways, otherwise = [], sql.SQL("NULL")
+    for where, precision, metres in sight.places:
+        told = _told(layer, name, precision, metres)
+        if where is None:
+            otherwise = told  # type: ignore[assignment]
+            break
+        ways.append(sql.SQL(" WHEN {} THEN {}").format(_holds(where, layer, parameters), told))
+    made = sql.SQL("CASE{} ELSE {} END").format(sql.SQL("").join(ways), otherwise) if ways else otherwise
+    return sql.SQL("{}::geometry AS {}").format(made, column)
+
+
+def _told(layer: Layer, name: str, precision: Precision, metres: float) -> sql.Composable:
+    column = sql.Identifier(name)
+    match precision:
+        case "exact":
+            return column
+        case "none":
+            return sql.SQL("NULL")
+        case "centroid":
+            return sql.SQL("ST_Centroid({})").format(column)
+    step: sql.Composable = sql.Literal(metres / _DEGREE)
+    if name == "geom":
+        geographic = [row[0] for row in vn2000.srid_rows() if vn2000.grid(row[0]).geographic]
+        step = sql.SQL("CASE WHEN ST_SRID(geom) = ANY ({}) THEN {} ELSE {} END").format(
+            sql.Literal([4326, *geographic]), step, sql.Literal(metres)
+        )
+    several = layer.geometry is not None and layer.geometry.type.startswith("Multi")
+    rounded = sql.SQL("ST_ReducePrecision({}, {})").format(column, step)
+    rounded = sql.SQL("ST_Multi({})").format(rounded) if several else rounded
+    # What is smaller than the grid has no place on it.
+    return sql.SQL("CASE WHEN NOT ST_IsEmpty(ST_ReducePrecision({}, {})) THEN {} END").format(column, step, rounded)
+
+
+def _holds(expression: dict[str, Any], layer: Layer, parameters: Parameters) -> sql.Composable:
+    """A condition on the stored rows: places in it are the stored ones, codes of units stand for themselves."""
+    near, parameters.near = parameters.near, None
+    literal, parameters.literal_codes = parameters.literal_codes, True
+    try:
+        return condition(expression, layer, parameters)
+    finally:
+        parameters.near, parameters.literal_codes = near, literal
