@@ -2,7 +2,7 @@
 
 from sdi.access.agency import PUBLIC, Agency, Kind
 from sdi.access.grant import ACTIONS, Action, Grant
-from sdi.access.rule import NOTHING, Part, Rule, row_filter, rule_of, sees, visible
+from sdi.access.rule import NOTHING, Part, Rule, announced, row_filter, rule_of, sees, visible
 
 __all__ = [
     "ACTIONS",
@@ -14,6 +14,7 @@ __all__ = [
     "Kind",
     "Part",
     "Rule",
+    "announced",
     "row_filter",
     "rule_of",
     "sees",

@@ -75,6 +75,11 @@ def row_filter(agency: Agency, layer: Layer) -> str | None:
     return f"NOT ({withhold})" if withhold and agency.ungranted else None
 
 
+def announced(layer: Layer) -> bool:
+    """Whether the release plan names the layer to everybody: its steward wrote a planned day into the contract."""
+    return layer.sharing.release is not None and layer.sharing.level != "open"
+
+
 @dataclass(frozen=True, eq=False)
 class _Itself:
     """A layer as a key: equal to itself alone, for contracts that are read again are other ones."""

@@ -6,6 +6,7 @@ The fields' docstrings become the descriptions in `schemas/layer.schema.json`, h
 from __future__ import annotations
 
 import unicodedata
+from datetime import date
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
@@ -20,6 +21,11 @@ Action = Literal["refuse", "quarantine", "repair", "warn"]
 AttributeType = Literal["text", "integer", "decimal", "number", "boolean", "date", "datetime", "code", "list"]
 GeometryType = Literal["Point", "MultiPoint", "LineString", "MultiLineString", "Polygon", "MultiPolygon"]
 Confidence = Literal["V", "2", "C", "R", "?"]
+Topic = Literal[
+    "farming", "biota", "boundaries", "climatologyMeteorologyAtmosphere", "economy", "elevation", "environment",
+    "geoscientificInformation", "health", "imageryBaseMapsEarthCover", "intelligenceMilitary", "inlandWaters",
+    "location", "oceans", "planningCadastre", "society", "structure", "transportation", "utilitiesCommunication",
+]  # fmt: skip
 
 
 def _nfc(text: str) -> str:
@@ -206,11 +212,21 @@ class Reform(Part):
     """The layer of units."""
 
 
+class Release(Part):
+    """When a layer that is not open yet is to be opened. Whoever writes this announces the layer: the plan names its
+    title, its steward, the day and the reason to everybody, and nothing that is in it."""
+
+    planned: date
+    reason: Text
+    """Why it is not open yet, and what opens it."""
+
+
 class Sharing(Part):
     level: Literal["open", "agency", "restricted", "steward"] = "open"
     """steward: the layer exists for the agency that collects it and for nobody else."""
     withhold: str | None = None
     """CQL2 text: features that the public does not see (defence and security parcels)."""
+    release: Release | None = None
 
 
 class Licence(Part):
@@ -297,6 +313,8 @@ class Layer(Part):
     keywords: list[Text] = []
     theme: Word
     """The PostgreSQL schema its table stands in."""
+    topics: list[Topic] = []
+    """ISO 19115 MD_TopicCategoryCode: what other catalogues sort the layer by."""
     steward: Steward
     legal_basis: list[LegalBasis]
     official_name: str | None = None

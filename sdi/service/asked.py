@@ -9,6 +9,7 @@ from urllib.parse import unquote_to_bytes
 
 from starlette.requests import Request
 
+from sdi.catalog.entry import ISO19139
 from sdi.errors import BadRequest, NotFound, nearest
 from sdi.service import formats
 
@@ -22,6 +23,8 @@ MEDIA_TYPES = {
              "application/vnd.oai.openapi+json", "application/prs.coverage+json"),
     "GTiff": ("image/tiff",),
     "mvt": ("application/vnd.mapbox-vector-tile", "application/x-protobuf"),
+    "ogc-catalog": ("application/ogc-catalog+json",),
+    "iso19139": (ISO19139,),
     "tilejson": ("application/vnd.mapbox.tile+json",),
     "events": ("text/event-stream",),
     "ndjson": ("application/x-ndjson", "application/ndjson", "application/jsonl"),

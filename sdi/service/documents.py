@@ -15,6 +15,7 @@ from sdi.service.feed import changes
 from sdi.service.feed.offered import are_told
 from sdi.service.portrayal import documents as portrayal
 from sdi.service.publications import Snapshot
+from sdi.service.records import linked
 from sdi.service.state import Service
 from sdi.service.tiles import documents as tiles
 from sdi.service.tiles.tileset import is_tiled
@@ -72,7 +73,7 @@ COVERAGES = [
 def conformance(snapshot: Snapshot) -> dict[str, Any]:
     """What is declared, all of it tested; nothing of Part 4: features come by deliveries only."""
     coverages = any(layer.coverage is not None for layer in snapshot.layers.values())
-    return {"conformsTo": sorted(COMMON + tiles.CONFORMANCE + (COVERAGES if coverages else []))}
+    return {"conformsTo": sorted(COMMON + tiles.CONFORMANCE + linked.CONFORMANCE + (COVERAGES if coverages else []))}
 
 
 async def landing(service: Service, snapshot: Snapshot, language: str, format_: str) -> Any:
@@ -84,6 +85,7 @@ async def landing(service: Service, snapshot: Snapshot, language: str, format_: 
     document["links"] = _translated([each for each in document["links"] if each["rel"] in kept], service, language)
     document["links"] += [tiles.link_to(service, None, language), tiles.link_to_matrix_sets(service, language)]
     document["links"] += [portrayal.link_to(service, None, language), portrayal.link_to_project(service, language)]
+    document["links"] += linked.of_landing(service, language)
     boxes = [snapshot.publications[name].extent for name in snapshot.layers]
     known = [box for box in boxes if box is not None]
     if known:
@@ -179,6 +181,7 @@ def _complete(document: dict[str, Any], service: Service, snapshot: Snapshot, la
         document["links"].append(tiles.link_to(service, layer, language))
     if layer.geometry is not None:
         document["links"].append(portrayal.link_to(service, layer, language))
+    document["links"] += linked.of_layer(service, layer, language)
     if rates := snapshot.rates.get(layer.id):
         document["quality"] = quality(rates, language)
     document["attribution"] = layer.steward.name.in_language(language)

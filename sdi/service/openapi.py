@@ -17,6 +17,7 @@ from sdi.service.links import GEOJSON
 from sdi.service.parameters import FILTER_LANGUAGES, RESERVED, comparable, searched
 from sdi.service.portrayal import openapi as portrayal
 from sdi.service.provider import field
+from sdi.service.records import openapi as records
 from sdi.service.tiles import openapi as tiles
 from sdi.settings import Settings
 
@@ -34,7 +35,7 @@ def document(
     for name, layer in layers.items():
         paths |= _of_layer(name, layer, agency)
     paths |= _of_service() | tiles.paths(layers.values()) | feed.paths([*layers.values()])
-    paths |= portrayal.paths(layers.values())
+    paths |= portrayal.paths(layers.values()) | records.paths()
     for path, operation in ((path, about["get"]) for path, about in paths.items()):
         if path.endswith("/coverage"):
             operation["responses"] = {"200": {"$ref": "#/components/responses/Coverage"}}
@@ -79,8 +80,8 @@ def _components(pygeoapi: dict[str, Any], settings: Settings) -> dict[str, Any]:
     )
     parameters["filter-crs"] = _parameter("filter-crs", {"type": "string", "format": "uri"})
     parameters["featureId"] = {"name": "featureId", "in": "path", "required": True, "schema": {"type": "string"}}
-    parameters |= tiles.parameters() | feed.parameters() | portrayal.parameters()
-    return {"parameters": parameters, "responses": _COMMON, "schemas": _SCHEMAS | feed.schemas()}
+    parameters |= tiles.parameters() | feed.parameters() | portrayal.parameters() | records.parameters()
+    return {"parameters": parameters, "responses": _COMMON, "schemas": _SCHEMAS | feed.schemas() | records.schemas()}
 
 
 def _parameter(name: str, schema: dict[str, Any]) -> dict[str, Any]:
@@ -265,6 +266,7 @@ def _features(description: str, schema: str, offered: Mapping[str, formats.Forma
 
 
 _COMMON: dict[str, Any] = {
+    **records.responses(),
     "Features": _features("Features", "featureCollectionGeoJSON", formats.ITEMS),
     "Export": {
         "description": "The whole layer as one file; 503 with Retry-After while it is being made. Repr-Digest "

@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup, escape
 from starlette.requests import Request
+from starlette.responses import HTMLResponse
 
 from sdi import __version__
 from sdi.access import visible
@@ -50,6 +51,13 @@ class Pages:
             unit=lambda code: words.unit(code or None, language), day=lambda text: words.day(text or "", language),
             percent=lambda rate: words.percent(rate, language),
         )  # fmt: skip
+
+
+def answered(request: Request, language: str, template: str, **content: Any) -> HTMLResponse:
+    """A page as an answer, under the pages' security policy."""
+    pages: Pages = request.app.state.pages
+    headers = {"Content-Language": language, "Content-Security-Policy": pages.policy}
+    return HTMLResponse(pages.render(template, language, request, **content), headers=headers)
 
 
 class Navigation:

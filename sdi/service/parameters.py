@@ -113,7 +113,7 @@ def question(
         north_first=answered.north_first,
         geometry=not _truth(parameters, "skipGeometry"),
         limit=limited(parameters, default_limit or settings.default_limit, settings.max_limit),
-        offset=_whole(parameters, "offset", 0, minimum=0),
+        offset=whole_number(parameters, "offset", 0, minimum=0),
     )
     looked = bool(interval or equals or words or filters or known_at)
     filtered = bool(ids or area or looked)
@@ -231,10 +231,11 @@ def _sort(layer: Layer, agency: Agency, parameters: Mapping[str, str]) -> tuple[
 
 def limited(parameters: Mapping[str, str], default: int, maximum: int) -> int:
     """`limit`, or the default, at most the maximum. Raises BadRequest."""
-    return min(_whole(parameters, "limit", default, minimum=1), maximum)
+    return min(whole_number(parameters, "limit", default, minimum=1), maximum)
 
 
-def _whole(parameters: Mapping[str, str], name: str, default: int, minimum: int) -> int:
+def whole_number(parameters: Mapping[str, str], name: str, default: int, minimum: int) -> int:
+    """A parameter that is a whole number. Raises BadRequest."""
     if name not in parameters:
         return min(default, LARGEST)
     text = parameters[name].strip()

@@ -57,6 +57,8 @@ class Snapshot:
     """The layers in which some feature has parents: of no other one's they have to be asked."""
     frames: links.Frames = field(default_factory=links.Frames)
     """The links of its answers, as far as they are the same."""
+    kept: dict[Any, Any] = field(default_factory=dict, compare=False)
+    """What was made from this snapshot and is asked for again, such as the catalogue; it goes with the snapshot."""
     stored: Mapping[str, Publication] = field(default_factory=dict)
     """As the ledger has them. Nothing of these is ever told."""
 

@@ -14,7 +14,7 @@ from typing import Any
 from starlette.concurrency import run_in_threadpool
 
 from sdi.contract.layer import Layer
-from sdi.contract.query import FeatureQuery, Position, Sight
+from sdi.contract.query import FeatureQuery, Interval, Position, Sight
 from sdi.contract.registry import Registry
 from sdi.errors import BadRequest, Overloaded, SdiError, StoreError
 from sdi.service.audit import reads
@@ -26,6 +26,7 @@ from sdi.service.wall.turns import Shares
 from sdi.settings import Settings
 from sdi.store import (
     engine,
+    events,
     features,
     forms,
     genealogy,
@@ -286,6 +287,18 @@ class Reader:
                 return {name: seen.standing(connection, *view) for name, view in views.items()}
 
         return await run_in_threadpool(ask) if views else {}
+
+    async def first_loads(self) -> Mapping[str, datetime]:
+        """When each layer was loaded first."""
+        return await run_in_threadpool(self._ask, events.first_loads)
+
+    async def events(
+        self, layers: list[str], within: Interval | None, limit: int, offset: int
+    ) -> tuple[list[events.Event], int]:
+        """A page of what happened to these layers, the latest first, and how much there is in all."""
+        return await run_in_threadpool(
+            self._ask, lambda connection: events.events(connection, layers, within, limit, offset)
+        )
 
     async def quality_collections(self, layers: Mapping[str, Layer]) -> Mapping[str, Publication]:
         """The quality collections of these layers; only the stewards' role reads them."""

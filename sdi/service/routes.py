@@ -29,6 +29,9 @@ from sdi.service.pages import Pages
 from sdi.service.parameters import Question, known, placed, question, record_time
 from sdi.service.portrayal import routes as portrayal_routes
 from sdi.service.publications import Snapshot
+from sdi.service.records import documents as records
+from sdi.service.records import routes as record_routes
+from sdi.service.records.entries import entries
 from sdi.service.state import Service, service_of
 from sdi.service.tiles import routes as tile_routes
 from sdi.store.ledger import Publication
@@ -61,9 +64,12 @@ def addresses() -> list[BaseRoute]:
     """Every address but the static files."""
     routes: list[BaseRoute] = []
     own: list[tuple[str, tile_routes.Endpoint]] = [
+        # An address of the catalogue reads like one of a layer's.
+        *record_routes.items(),
         # What is asked for most is looked at first: an address is compared with one after another.
         ("/collections/{collection}/items/{feature:path}", feature), ("/collections/{collection}/items", features),
         ("/collections/{collection}/tiles/{matrix_set}/{zoom}/{row}/{column}", tile_routes.tile),
+        *record_routes.addresses(),
         ("/", landing), ("/conformance", conformance), ("/openapi", openapi),
         ("/collections", collections), ("/collections/{collection}", collection),
         ("/collections/{collection}/schema", schema), ("/collections/{collection}/queryables", queryables),
@@ -121,7 +127,11 @@ async def collections(request: Request) -> Response:
     service, snapshot = await _now(request)
     if ask.format == "html":
         return _page(request, ask, "collections.html", snapshot=snapshot)
-    return _document(ask, await documents.collections(service, snapshot, ask.language, ask.format))
+    document = await documents.collections(service, snapshot, ask.language, ask.format)
+    if ask.format == "json":
+        known = await entries(service, snapshot, ask.language)
+        document["collections"].append(records.collection(service, known, ask.language))
+    return _document(ask, document)
 
 
 async def collection(request: Request, collection: str) -> Response:

@@ -11,7 +11,7 @@ PART_1, PART_2 = "ogcapi-features-1/1.0", "ogcapi-features-2/1.0"
 PART_3, PART_5 = "ogcapi-features-3/1.0", "ogcapi-features-5/1.0"
 CQL2 = "cql2/1.0"
 COMMON_1, COMMON_2 = "ogcapi-common-1/1.0", "ogcapi-common-2/1.0"
-COVERAGES, TILES = "ogcapi-coverages-1/1.0", "ogcapi-tiles-1/1.0"
+COVERAGES, TILES, RECORDS = "ogcapi-coverages-1/1.0", "ogcapi-tiles-1/1.0", "ogcapi-records-1/1.0"
 
 COVERED: dict[str, list[str]] = {}
 """Conformance class (its URI) -> names of its abstract tests that are run."""

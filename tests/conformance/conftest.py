@@ -62,7 +62,13 @@ class Api:
     @cached_property
     def features(self) -> dict[str, dict[str, Any]]:
         """The collections of features."""
-        return {name: each for name, each in self.collections.items() if link(each, "items")}
+        found = {name: each for name, each in self.collections.items() if link(each, "items")}
+        return {name: each for name, each in found.items() if each.get("itemType") == "feature"}
+
+    @cached_property
+    def catalogues(self) -> dict[str, dict[str, Any]]:
+        """The collections of records."""
+        return {name: each for name, each in self.collections.items() if each.get("itemType") == "record"}
 
     @cached_property
     def queryables(self) -> dict[str, dict[str, Any]]:

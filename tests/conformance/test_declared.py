@@ -9,7 +9,7 @@ import pytest
 from tests.conformance.abstract import COVERED, LEFT_OUT, SPEC
 from tests.conformance.conftest import Api
 
-for each in ("core", "crs", "filtering", "cql2", "schemas", "tiles"):
+for each in ("core", "crs", "filtering", "cql2", "schemas", "tiles", "records"):
     importlib.import_module(f"tests.conformance.test_{each}")
 
 

@@ -136,6 +136,10 @@ def test_the_preview_of_a_coverage_is_drawn(page: Any, apart: Town) -> None:
         "/collections/works/items/01%2FGPXD",
         "/code-lists/use",
         "/collections/works",
+        "/catalogue",
+        "/collections/data-catalogue/items/plots",
+        "/catalogue/changes",
+        "/open-data",
     ],
 )
 def test_every_page_opens_in_both_languages(page: Any, apart: Town, path: str) -> None:

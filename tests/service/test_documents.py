@@ -29,9 +29,9 @@ def test_the_landing_page_leads_to_everything_that_is_there(town: Town) -> None:
     maps = {
         f"http://www.opengis.net/def/rel/ogc/1.0/{name}" for name in ("tilesets-vector", "tiling-schemes", "styles")
     }
-    assert {"self", "alternate", "service-desc", "service-doc", "conformance", "data", "enclosure"} | maps == rels(
-        found
-    )
+    catalogue = {"describedby", f"{REL}/ogc-catalog"}
+    own = {"self", "alternate", "service-desc", "service-doc", "conformance", "data", "enclosure"}
+    assert own | maps | catalogue == rels(found)
     for each in found["links"]:
         assert town.ask(each["href"].removeprefix(town.url) or "/").status == 200, each
     west, south, east, north = found["extent"]["spatial"]["bbox"][0]
@@ -149,7 +149,7 @@ def test_the_openapi_document_is_whole_and_true(town: Town) -> None:
     operations = [about["get"]["operationId"] for about in document["paths"].values()]
     assert len(operations) == len(set(operations))
     for path in document["paths"]:
-        asked = path.replace("{featureId}", "00004.1.1").replace("{codeList}", "use")
+        asked = path.replace("{featureId}", "00004.1.1").replace("{codeList}", "use").replace("{recordId}", "plots")
         asked = asked.replace("{tileMatrixSetId}", "WebMercatorQuad")
         asked = asked.replace("{styleId}", "default").replace("{agencyId}", "public")
         asked = asked.replace("{tileMatrix}/{tileRow}/{tileCol}", "6/28/50")

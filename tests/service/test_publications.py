@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
+from sdi.catalog.entry import CATALOGUE
 from tests.service.conftest import Town, served_apart
 
 WITHIN = 1.0
@@ -47,7 +48,16 @@ def test_withdrawing_and_publishing_show_everywhere_within_a_second(
     assert "Công trình thử" not in town.ask("/?f=html").text
     assert "Công trình thử" not in town.ask("/collections?f=html").text
     assert "/collections/works" not in town.ask("/openapi").text
-    assert [each["id"] for each in town.get("/collections")["collections"]] == ["ground", "plot_card", "plots"]
+    assert [each["id"] for each in town.get("/collections")["collections"]] == [
+        "ground",
+        "plot_card",
+        "plots",
+        CATALOGUE,
+    ]
+    assert (
+        "/collections/works"
+        not in town.ask("/catalogue").text + town.ask("/open-data").text + town.ask("/catalogue/changes").text
+    )
     # Its features are left out of a dossier too; what the derived row itself says of them stays.
     item = town.get("/lots/00004.1.1/dossier")["related"][0]["items"][0]
     assert item["properties"] is None

@@ -146,6 +146,21 @@ async def file(
     return FileResponse(path, headers=headers, media_type=format_.media_type, filename=name)
 
 
+def prepared(
+    service: Service, layer: Layer, publication: Publication, snapshot: Snapshot, format_: Format
+) -> tuple[str, Path] | None:  # fmt: skip
+    """SHA-256 (hexadecimal digits) and place of the file that is handed out for this format; None: it is not made."""
+    placed = crs.DEFAULT if format_.name == "json" else _standing(publication)
+    path, _ = _order(service, layer, publication, snapshot, format_, placed)
+    digest = _checksum(path)
+    return None if digest is None else (digest, path)
+
+
+def _standing(publication: Publication) -> Crs:
+    """The CRS in which the layer stands."""
+    return crs.resolve(storage_crs(publication.grids), publication.grids, "crs")
+
+
 def _crs(asked: Asked, publication: Publication) -> Crs:
     """The grid in which the layer stands, unless another is asked for; GeoJSON files are in CRS84 (RFC 7946)."""
     uri = asked.parameters.get("crs")
