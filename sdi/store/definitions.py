@@ -27,9 +27,9 @@ from sqlalchemy.dialects import postgresql
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.schema import CreateIndex, CreateTable
 
-from sdi.contract.layer import Attribute, GeometryType, Layer
+from sdi.contract.layer import GeometryType, Layer
 from sdi.contract.registry import Registry
-from sdi.store.tables import figures
+from sdi.store.tables import figures, indexed
 from sdi.store.tables import name as _name
 
 _TYPES: dict[str, Any] = {
@@ -44,8 +44,6 @@ _TYPES: dict[str, Any] = {
     "list": JSONB(),
 }
 _DIALECT: Any = postgresql.dialect()  # type: ignore[no-untyped-call]
-_SEARCHED = ("code", "date", "datetime")
-"""Attribute types that queries pick a small share of rows by; free text and measures are rarely asked exactly."""
 INDEX = "ix"
 """Last part of the name of every index made here."""
 SEARCH = "search"
@@ -129,7 +127,7 @@ def _now(layer: Layer, metadata: MetaData) -> None:
     Index(_name(layer.id, "load_id", INDEX), table.c.load_id)
     if layer.kind == "derived":
         Index(_name(layer.id, "subject_id", INDEX), table.c.subject_id)
-    for name in _indexed(layer):
+    for name in indexed(layer):
         # Many columns are empty in a delivery, and "attribute = value" is never asked of an empty one.
         Index(_name(layer.id, name, KNOWN, INDEX), table.c[name], postgresql_where=table.c[name].is_not(None))
     for name in layer.search:
@@ -167,27 +165,3 @@ def _statistics(coverage: Layer, layer: str, metadata: MetaData) -> Table:
         *(Column(name, Double()) for name in figures(coverage, layer)),
         schema=coverage.theme,
     )
-
-
-def _indexed(layer: Layer) -> list[str]:
-    """The attributes with a btree: asked for by value, or joined by."""
-    roles = {layer.load.scope, *(_identifying(layer))}
-    if layer.temporal is not None:
-        roles |= {layer.temporal.start, layer.temporal.end, layer.temporal.instant}
-    if layer.reform is not None:
-        roles |= {layer.reform.attribute, layer.reform.former}
-    return [attribute.name for attribute in layer.stored if _is_indexed(attribute, roles)]
-
-
-def _is_indexed(attribute: Attribute, roles: set[str | None]) -> bool:
-    if attribute.type == "list":
-        return False
-    if attribute.refers_to is not None or attribute.name in roles:
-        return True
-    return attribute.queryable and attribute.type in _SEARCHED
-
-
-def _identifying(layer: Layer) -> list[str]:
-    if layer.identifier is None or layer.identifier.attribute is None:
-        return []
-    return [layer.identifier.attribute]

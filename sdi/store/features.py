@@ -19,7 +19,7 @@ from psycopg import sql
 from sdi.contract.layer import Layer
 from sdi.contract.query import FeatureQuery, Interval
 from sdi.errors import BadRequest
-from sdi.store import area, history, order, search, shapes, sight, tables
+from sdi.store import area, history, order, search, shapes, sight, tables, walks
 from sdi.store.cql_check import KINDS, Checker, column_kind
 from sdi.store.cql_place import FilterCrs
 from sdi.store.cql_sql import GEOMETRY, condition, has_place, names_value
@@ -40,32 +40,8 @@ __all__ = [
     "select_text",
 ]
 
-GATHERED = 20_000
-"""So many matches of an attribute are gathered and sorted; where there are more, walking the order meets them soon."""
-
 _ID = sql.Identifier("id")
 _ROWS = sight.ROWS
-_WHOLE = sql.SQL("SELECT {answer} FROM {rows} WHERE {where} ORDER BY {order} LIMIT {limit} OFFSET {offset}")
-_GATHERING = sql.SQL(
-    """
-WITH found AS MATERIALIZED (SELECT {keys} FROM {rows} WHERE {where} LIMIT {gathered} + 1),
-page AS (
-    (SELECT {keys} FROM found WHERE (SELECT count(*) FROM found) <= {gathered}
-     ORDER BY {order} LIMIT {limit} OFFSET {offset})
-    UNION ALL
-    (SELECT {keys} FROM {rows} WHERE {where} AND (SELECT count(*) FROM found) > {gathered}
-     ORDER BY {order} LIMIT {limit} OFFSET {offset})
-)
-SELECT answer.* FROM (SELECT {keys} FROM page ORDER BY {order}) AS page
-CROSS JOIN LATERAL (SELECT {answer} FROM {rows} WHERE {name}.id = page.id OFFSET 0) AS answer
-ORDER BY {page_order}"""
-)
-_SKIPPING = sql.SQL(
-    """
-SELECT answer.* FROM (SELECT {keys} FROM {rows} WHERE {where} ORDER BY {order} LIMIT {limit} OFFSET {offset}) AS page
-CROSS JOIN LATERAL (SELECT {answer} FROM {rows} WHERE {name}.id = page.id OFFSET 0) AS answer
-ORDER BY {page_order}"""
-)
 
 
 def select_geojson(layer: Layer, query: FeatureQuery) -> Statement:
@@ -261,21 +237,20 @@ def _page(
     """
     where = _where(layer, query, parameters)
     turned = query.place is not None and query.place.backward
-    gathered = query.limit is not None and _is_picked(query)
-    shape = _GATHERING if gathered else _SKIPPING if query.offset else _WHOLE
     limit = sql.SQL("ALL") if query.limit is None else parameters.draw(_most(beyond), query, "bigint")
-    statement = shape.format(
-        answer=answer,
-        rows=_rows(layer, query, parameters),
-        name=_ROWS,
-        where=where,
-        keys=order.names(query),
-        order=order.terms(query, turned=turned),
-        page_order=order.terms(query, "page.", turned=turned),
-        gathered=sql.Literal(GATHERED),
-        limit=limit,
-        offset=parameters.draw(_passed, query, "bigint"),
-    )
+    about = {
+        "answer": answer, "rows": _rows(layer, query, parameters), "name": _ROWS, "where": where,
+        "keys": order.names(query), "order": order.terms(query, turned=turned),
+        "page_order": order.terms(query, "page.", turned=turned), "limit": limit,
+        "offset": parameters.draw(_passed, query, "bigint"),
+    }  # fmt: skip
+    if query.limit is not None and _is_picked(query):
+        statement = walks.GATHERING.format(**about, gathered=sql.Literal(walks.GATHERED))
+    elif query.limit is not None and _is_walked(layer, query):
+        reach = parameters.draw(_reach(beyond), query, "bigint")
+        statement = walks.parted(order.parts(layer, query, parameters), reach, about)
+    else:
+        statement = (walks.SKIPPING if query.offset else walks.WHOLE).format(**about)
     return parameters.statement(statement)
 
 
@@ -284,16 +259,34 @@ def _most(beyond: int) -> Source:
     return lambda query: _bounded((query.limit or 0) + beyond)
 
 
+@lru_cache(maxsize=10)
+def _reach(beyond: int) -> Source:
+    return lambda query: _bounded((query.limit or 0) + beyond + query.offset)
+
+
 def _passed(query: FeatureQuery) -> int:
     return _bounded(query.offset)
 
 
+def _is_walked(layer: Layer, query: FeatureQuery) -> bool:
+    """Whether an index has the rows in the order that is asked for, and nothing chooses few of them."""
+    name = query.keys[0][0]
+    masked = query.sight is not None and name in dict(query.sight.masks)
+    chosen = query.ids is not None or query.area is not None or any(map(has_place, (*query.filters, *_rules(query))))
+    return query.as_of is None and not chosen and not masked and name in tables.indexed(layer)
+
+
 def _is_picked(query: FeatureQuery) -> bool:
     """Whether the matches are chosen by an attribute's value and by no place."""
-    rules = [] if query.sight is None or query.sight.rows is None else [query.sight.rows]
-    if query.area is not None or any(map(has_place, (*query.filters, *rules))):
+    expressions = (*query.filters, *_rules(query))
+    if query.area is not None or any(map(has_place, expressions)):
         return False
-    return bool(query.equals or query.search) or any(map(names_value, (*query.filters, *rules)))
+    return bool(query.equals or query.search) or any(map(names_value, expressions))
+
+
+def _rules(query: FeatureQuery) -> list[dict[str, Any]]:
+    """What a feature must fulfil to exist for who asks."""
+    return [] if query.sight is None or query.sight.rows is None else [query.sight.rows]
 
 
 def _bounded(number: int) -> int:

@@ -7,6 +7,7 @@ did, so who walks from place to place meets every such feature once.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import lru_cache
 
 from psycopg import sql
@@ -32,6 +33,32 @@ def terms(query: FeatureQuery, owner: str = "", *, turned: bool = False) -> sql.
         last = sql.SQL("") if name == "id" else sql.SQL(" ") + _LAST[turned]
         written.append(sql.SQL("{}{}{}{}").format(sql.SQL(owner), sql.Identifier(name), way, last))
     return sql.SQL(", ").join(written)
+
+
+def parts(layer: Layer, query: FeatureQuery, parameters: Parameters) -> list[tuple[sql.Composable, sql.Composable]]:
+    """The order in two parts, in the order in which they are walked: (condition, what stands behind ORDER BY).
+
+    One has the rows whose first key is known, the other those where it is empty. Their index has only the first, and
+    no "empty ones last": told so, PostgreSQL walks it either way. Beside `beyond`; a part that lies wholly before the
+    query's place is left out.
+    """
+    (name, descending), *others = query.keys
+    where, turned = query.place, query.place is not None and query.place.backward
+    column, way = sql.Identifier(name), sql.SQL(" DESC" if descending != turned else "")
+    rest = replace(query, sort=tuple(others))
+    behind = terms(rest, turned=turned)
+    known: sql.Composable = sql.SQL("{} IS NOT NULL").format(column)
+    if where is not None and where.keys[0] is not None:
+        # What `beyond` says too, but not so that an index is entered there.
+        value = parameters.draw(_key_of(0), query, _type(layer, name))
+        known = sql.SQL("{} {} {}").format(column, sql.SQL("<=" if descending != turned else ">="), value)
+    found: list[tuple[sql.Composable, sql.Composable]] = [
+        (known, sql.SQL("{}{}, {}").format(column, way, behind)),
+        (sql.SQL("{} IS NULL").format(column), behind),
+    ]
+    if where is not None and (where.keys[0] is None) != turned:
+        return found[1:] if where.keys[0] is None else found[:1]
+    return found[::-1] if turned else found
 
 
 def names(query: FeatureQuery) -> sql.Composed:

@@ -23,6 +23,8 @@ _TYPES = {
     "boolean": "boolean", "date": "date", "datetime": "timestamp with time zone", "list": "jsonb",
 }  # fmt: skip
 """Type of an attribute -> of its column, in the words of `format_type()`."""
+_SEARCHED = ("code", "date", "datetime")
+"""Attribute types that queries pick a small share of rows by; free text and measures are rarely asked exactly."""
 _NAME_LIMIT = 63
 """Bytes of a PostgreSQL name."""
 
@@ -120,3 +122,27 @@ def name(*parts: str) -> str:
     if len(name) <= _NAME_LIMIT:
         return name
     return f"{name[: _NAME_LIMIT - 9]}_{hashlib.sha256(name.encode()).hexdigest()[:8]}"
+
+
+def indexed(layer: Layer) -> list[str]:
+    """The attributes with a btree of what is not empty: asked for by value, sorted by, or joined by."""
+    roles = {layer.load.scope, *(_identifying(layer))}
+    if layer.temporal is not None:
+        roles |= {layer.temporal.start, layer.temporal.end, layer.temporal.instant}
+    if layer.reform is not None:
+        roles |= {layer.reform.attribute, layer.reform.former}
+    return [attribute.name for attribute in layer.stored if _is_indexed(attribute, roles)]
+
+
+def _is_indexed(attribute: Attribute, roles: set[str | None]) -> bool:
+    if attribute.type == "list":
+        return False
+    if attribute.refers_to is not None or attribute.name in roles:
+        return True
+    return attribute.queryable and attribute.type in _SEARCHED
+
+
+def _identifying(layer: Layer) -> list[str]:
+    if layer.identifier is None or layer.identifier.attribute is None:
+        return []
+    return [layer.identifier.attribute]

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from sdi.contract.query import Area, FeatureQuery, Interval
 from sdi.errors import BadRequest
 from sdi.national.vn2000 import from_wgs84, regrid, to_wgs84
-from sdi.store import features
+from sdi.store import features, walks
 
 EAST, NORTH = 550_000.0, 1_775_000.0
 RING = np.array([[0, 0], [10, 0], [10, 10], [0, 10], [0, 0]]) + np.array((EAST, NORTH))
@@ -302,7 +302,7 @@ def test_pages_lie_side_by_side(
     places: Any, sort: Any, narrow: bool, gathered: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """However a page is found: by gathering the few matches or by walking the order of many."""
-    monkeypatch.setattr(features, "GATHERED", gathered)
+    monkeypatch.setattr(walks, "GATHERED", gathered)
     query = {
         "sort": sort,
         "filters": ({"op": "in", "args": [{"property": "id"}, [f"p{n:x}" for n in range(20)]]},) if narrow else (),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -10,8 +11,8 @@ from typing import Any
 import psycopg
 import pytest
 
-from sdi.contract.query import Area, FeatureQuery
-from sdi.store import cql, features, tiles
+from sdi.contract.query import Area, FeatureQuery, Position
+from sdi.store import cql, features, tiles, walks
 
 ROWS = 60_000
 
@@ -98,7 +99,7 @@ def test_an_index_that_leaves_out_what_is_empty_serves_lists_and_joins_too(distr
 def test_a_page_of_a_value_that_most_features_have_walks_the_ids(
     district: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(features, "GATHERED", 1000)
+    monkeypatch.setattr(walks, "GATHERED", 1000)
     plan = district.explain(statement(district, equals=(("floors", 1),), limit=10))
     assert "Limit (actual rows=1001 loops=1)" in plan
     walked = next(line for line in plan.split("\n") if "Index Scan using places_pkey on places " in line)
@@ -202,3 +203,44 @@ def test_an_id_that_no_feature_can_have_finds_none(district: Any, id: str) -> No
 
 def _asked(found: features.Statement) -> tuple[Any, Any]:
     return found.sql, found.params
+
+
+MIDDLE = ("2012-04-27", "004500")
+
+
+@pytest.mark.parametrize("descending", [False, True])
+@pytest.mark.parametrize("place", [None, Position(MIDDLE), Position(MIDDLE, backward=True)], ids=str)
+def test_a_page_in_the_order_of_an_index_is_walked_from_its_place_on(
+    district: Any, place: Position | None, descending: bool
+) -> None:
+    query = FeatureQuery("places", ("name",), sort=(("built", descending),), place=place, limit=30)
+    block = features.select_block(district.layer, query)
+    plan = district.explain(block)
+    assert "places__built__known__ix" in plan
+    # Those of a day are sorted by id, and what is empty is not looked for.
+    read = [int(rows) * int(loops) for rows, loops in re.findall(r"actual rows=(\d+) loops=(\d+)", plan)]
+    assert max(read) < 100, plan
+    whole = sorted(range(ROWS), key=lambda i: ((-1 if descending else 1) * (i % 9000), i))
+    at = whole.index(4500)
+    wanted = whole[:30] if place is None else whole[at - 30 : at] if place.backward else whole[at + 1 : at + 31]
+    found = json.loads(f"[{district.run(block)[0][0]}]")
+    assert [feature["id"] for feature in found] == [f"{i:06}" for i in wanted]
+
+
+def test_what_is_empty_comes_behind_all_that_an_index_has(district: Any) -> None:
+    asked = district.connection
+    with asked.transaction(force_rollback=True):
+        asked.execute("UPDATE sites.places SET built = NULL WHERE id < '000005' OR id > '059994'")
+        query = FeatureQuery("places", (), sort=(("built", True),), limit=4, place=Position(("2000-01-01", "045000")))
+        pages = []
+        for _ in range(3):
+            ((text, _, _, last, _),) = district.run(features.select_block(district.layer, query))
+            pages.append([feature["id"] for feature in json.loads(f"[{text}]")])
+            query = replace(query, place=Position(tuple(json.loads(last)))) if last else query
+        back = district.run(features.select_block(district.layer, replace(
+            query, place=Position((None, "000001"), backward=True), limit=4
+        )))[0][0]  # fmt: skip
+    assert pages[0] == ["054000", "000000", "000001", "000002"]
+    assert pages[1] == ["000003", "000004", "059995", "059996"]
+    assert pages[2] == ["059997", "059998", "059999"]
+    assert [feature["id"] for feature in json.loads(f"[{back}]")] == ["036000", "045000", "054000", "000000"]

@@ -17,7 +17,8 @@ from sdi.store import cql, features
 SORTS: list[tuple[tuple[str, bool], ...]] = [
     (), (("id", True),), (("floors", False),), (("floors", True),), (("height", False),), (("height", True),),
     (("area", True),), (("name", False),), (("lived_in", True), ("built", False)), (("ended", False), ("id", True)),
-    (("seen", True),), (("lived_in", False), ("floors", True), ("name", False)),
+    (("seen", True),), (("lived_in", False), ("floors", True), ("name", False)), (("ended", True),),
+    (("built", True), ("height", False)), (("ended", False), ("floors", True)),
 ]  # fmt: skip
 
 

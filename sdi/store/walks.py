@@ -1,0 +1,66 @@
+"""How PostgreSQL comes to a page: by an index in its order, or by what is searched for, and no farther than it must."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from psycopg import sql
+
+GATHERED = 20_000
+"""So many matches of an attribute are gathered and sorted; where there are more, walking the order meets them soon."""
+
+WHOLE = sql.SQL("SELECT {answer} FROM {rows} WHERE {where} ORDER BY {order} LIMIT {limit} OFFSET {offset}")
+GATHERING = sql.SQL(
+    """
+WITH found AS MATERIALIZED (SELECT {keys} FROM {rows} WHERE {where} LIMIT {gathered} + 1),
+page AS (
+    (SELECT {keys} FROM found WHERE (SELECT count(*) FROM found) <= {gathered}
+     ORDER BY {order} LIMIT {limit} OFFSET {offset})
+    UNION ALL
+    (SELECT {keys} FROM {rows} WHERE {where} AND (SELECT count(*) FROM found) > {gathered}
+     ORDER BY {order} LIMIT {limit} OFFSET {offset})
+)
+SELECT answer.* FROM (SELECT {keys} FROM page ORDER BY {order}) AS page
+CROSS JOIN LATERAL (SELECT {answer} FROM {rows} WHERE {name}.id = page.id OFFSET 0) AS answer
+ORDER BY {page_order}"""
+)
+SKIPPING = sql.SQL(
+    """
+SELECT answer.* FROM (SELECT {keys} FROM {rows} WHERE {where} ORDER BY {order} LIMIT {limit} OFFSET {offset}) AS page
+CROSS JOIN LATERAL (SELECT {answer} FROM {rows} WHERE {name}.id = page.id OFFSET 0) AS answer
+ORDER BY {page_order}"""
+)
+_PARTED = sql.SQL(
+    """
+WITH beginning AS MATERIALIZED (
+    SELECT {keys} FROM {rows} WHERE {where} AND {condition} ORDER BY {walked} LIMIT {reach}
+), found AS (
+    SELECT {keys} FROM beginning{rest}
+)
+SELECT answer.* FROM (SELECT {keys} FROM found ORDER BY {order} LIMIT {limit} OFFSET {offset}) AS page
+CROSS JOIN LATERAL (SELECT {answer} FROM {rows} WHERE {name}.id = page.id OFFSET 0) AS answer
+ORDER BY {page_order}"""
+)
+_REST = sql.SQL(
+    """
+    UNION ALL (SELECT {keys} FROM {rows} WHERE {where} AND {condition}
+    ORDER BY {walked} LIMIT {reach} - (SELECT count(*) FROM beginning))"""
+)
+
+
+def parted(
+    parts: Sequence[tuple[sql.Composable, sql.Composable]], reach: sql.Composable, about: Mapping[str, sql.Composable]
+) -> sql.Composed:  # fmt: skip
+    """A page whose order is walked part by part (`order.parts`): what is known by the index that has nothing else.
+
+    The last part is looked at only where the first has too few (LIMIT 0 runs nothing): empty values lie behind all
+    others, and to find that there are none the whole table is read. `reach`: how many rows the page and what lies
+    before it have. `about`: what the other shapes have.
+    """
+    (condition, walked), *others = parts
+    rest = [
+        _REST.format(condition=more, walked=order, reach=reach, keys=about["keys"], rows=about["rows"],
+                     where=about["where"])
+        for more, order in others
+    ]  # fmt: skip
+    return _PARTED.format(**about, condition=condition, walked=walked, reach=reach, rest=sql.SQL("").join(rest))
