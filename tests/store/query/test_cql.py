@@ -266,7 +266,7 @@ REFUSED = [
     ("(" * 41 + "floors = 1" + ")" * 41, "parentheses"),
     ("(" * 5000, "parentheses"),
     ("NOT " * 200 + "lived_in", "too complex"),
-    ("NOT " * 2400 + "lived_in", "too"),
+    ("NOT " * 2400 + "lived_in", "operators in a row"),
     ("floors" + " + floors" * 200 + " = 1", "too"),
     ("CASEI(" * 39 + "name" + ")" * 39 + " = 'x' AND " + "lived_in AND " * 2500 + "lived_in", "longer"),
     ("floors IN (" + ",".join("1" * 2 for _ in range(2500)) + ")", "too complex"),

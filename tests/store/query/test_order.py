@@ -10,7 +10,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from sdi.contract.query import Area, FeatureQuery, Position
+from sdi.contract.query import Area, FeatureQuery, Position, Sight
 from sdi.errors import BadRequest
 from sdi.store import cql, features
 
@@ -190,3 +190,26 @@ def test_a_deep_page_in_a_box_uses_the_index_over_places(many: Any) -> None:
         "places", ("name",), place=Position(("055000",)), area=Area.of_box(108, 16, 108.1, 16.1), limit=9
     )
     assert "places__geom_wgs84__ix" in many.explain(features.select_block(many.layer, asked))
+
+
+@pytest.mark.parametrize("descending", [False, True])
+def test_a_place_in_the_order_tells_nothing_of_a_value_that_is_masked(places: Any, descending: bool) -> None:
+    names = places.layer.by_name
+    shows, exists = (cql.parse_filter(text, "cql2-text", places.layer, names) for text in ("floors > 2", "name <> 'x'"))
+    sight = Sight(("name", "built"), rows=exists, masks=(("built", shows),))
+    sort = (("built", descending),)
+    rows = places.connection.execute(
+        "SELECT id, CASE WHEN floors > 2 THEN built END FROM sites.places WHERE name <> 'x'"
+    )
+    shown = dict(rows.fetchall())
+    assert sum(built is None for built in shown.values()) > 2
+    told = sorted(id for id, built in shown.items() if built)
+    told.sort(key=lambda id: shown[id], reverse=descending)
+    wanted = told + sorted(id for id, built in shown.items() if built is None)
+    pages = walk(places, 2, sort=sort, sight=sight)
+    assert [id for page in pages for id in page] == wanted
+    _, _, _, last = block(places, limit=len(wanted), sort=sort, sight=sight)
+    assert last is not None
+    assert last.keys[0] is None
+    ids, _, _, _ = block(places, limit=10, sort=sort, sight=sight, place=Position(last.keys, backward=True))
+    assert ids == wanted[:-1]
