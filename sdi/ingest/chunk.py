@@ -20,6 +20,7 @@ from sdi.ingest.findings import Findings, Mask, Rows
 from sdi.ingest.geometry import Shapes
 from sdi.ingest.place import Box, Placement
 from sdi.ingest.reading import Reading
+from sdi.ingest.source import WKB
 
 Floats = NDArray[np.float64]
 
@@ -92,7 +93,7 @@ def work(table: pa.Table, start: int, reading: Reading, registry: Registry, day:
         measured, plain,
     )  # fmt: skip
     made.columns = ended.blank(made.columns, said)
-    return kept, _rows(ids, made, shaped, where, start)
+    return kept, _rows(ids, made, shaped, reading, start, (raw, table))
 
 
 @dataclass(frozen=True)
@@ -123,13 +124,14 @@ def remake(table: pa.Table, reading: Reading, registry: Registry, day: date) -> 
     """Make the rows in which nothing is to be found as `work` makes them, and look for nothing."""
     ignored = Findings(reading.layer, table.num_rows)
     table = reading.decode(table, ignored)
-    before, lonlat = geometry.place(reading.raw_shapes(table, ignored), reading.where)
+    raw = reading.raw_shapes(table, ignored)
+    before, lonlat = geometry.place(raw, reading.where)
     master, dropped = geometry.conform(before, reading.contract, ignored)
     known, _ = geometry.conform(lonlat, reading.contract, ignored)
     shaped = _Shaped(before, master, geometry.to_wgs84(master, known, reading.where, ignored), dropped)
     made = conform(table, reading.layer, reading.request, reading.matched, reading.styles, ignored)
     _spell(reading.layer, made, registry, day, ignored)
-    return _rows(identify(reading.layer, made.columns, 0, ignored), made, shaped, reading.where, 0)
+    return _rows(identify(reading.layer, made.columns, 0, ignored), made, shaped, reading, 0, (raw, table))
 
 
 def _spell(layer: Layer, made: Conformed, registry: Registry, day: date, ignored: Findings) -> None:
@@ -178,9 +180,16 @@ def _places(shaped: _Shaped, where: Placement) -> Floats:
     return found
 
 
-def _rows(ids: pa.Array, made: Conformed, shaped: _Shaped, where: Placement, start: int) -> pa.RecordBatch:
-    columns = {"id": ids, **made.columns}
-    columns["geom"] = geometry.ewkb(shaped.master, where.grid)
+def _rows(
+    ids: pa.Array, made: Conformed, shaped: _Shaped, reading: Reading, start: int, delivered: tuple[Shapes, pa.Table]
+) -> pa.RecordBatch:
+    """delivered: shapes as the file has them, and the decoded part they were read from."""
+    columns, where = {"id": ids, **made.columns}, reading.where
+    raw, table = delivered
+    if reading.geometry_columns is None and not reading.request.swapped and WKB in table.column_names:
+        columns["geom"] = geometry.ewkb_of_delivered(shaped.master, raw, table[WKB], where.grid)
+    else:
+        columns["geom"] = geometry.ewkb(shaped.master, where.grid)
     columns["geom_wgs84"] = geometry.ewkb(shaped.wgs84, 4326)
     columns["source_row"] = pa.array(np.arange(start + 1, start + 1 + len(ids)), pa.int32())
     return pa.RecordBatch.from_pydict(columns)

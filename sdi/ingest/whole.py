@@ -37,8 +37,8 @@ from sdi.ingest.source import WKB, Source
 from sdi.ingest.spill import Spill, kept, names
 from sdi.ingest.standing import ROW_HASH
 
-THREADS = min(4, os.cpu_count() or 1)
-"""Parts that are worked on at once."""
+THREADS = min(4, 1 + (os.cpu_count() or 1))
+"""Parts that are worked on at once: one more than there are cores, for half of the work holds the interpreter."""
 ENOUGH = 0.5
 """Share of a part's rows from which on knowing them is worth telling them apart."""
 Made = tuple[Chunk, pa.RecordBatch]

@@ -24,7 +24,7 @@ from sdi.contract.report import Finding
 from sdi.ingest.cast import clean
 from sdi.ingest.deliver import Received, receive
 from sdi.ingest.findings import Findings
-from sdi.ingest.geometry import ewkb
+from sdi.ingest.geometry import ewkb, ewkb_of_delivered
 from sdi.ingest.write import write_features
 from sdi.national.text import normalise
 from tests.ingest.plots import PARCELS, QUANG_NAM, code, contract, geojson, registry, square
@@ -211,6 +211,31 @@ def test_the_srid_stands_in_wkb_where_geos_would_put_it() -> None:
     for some in (shapes, shapes[1:2], shapes[:0]):
         made = shapely.to_wkb(shapely.set_srid(some, 9210), include_srid=True, byte_order=1)
         assert ewkb(some, 9210).equals(pa.array(made, pa.binary()))
+
+
+def test_the_bytes_of_a_file_are_taken_where_they_are_what_would_be_written() -> None:
+    def multi(*parts: shapely.Polygon) -> shapely.MultiPolygon:
+        return shapely.MultiPolygon(parts)
+
+    lot, yard = shapely.box(0, 0, 1, 1), shapely.Polygon([(0, 0), (9, 0), (9, 9)], [[(4, 1), (5, 1), (5, 2)]])
+    shapes = np.array(
+        [multi(lot), multi(lot, shapely.box(2, 2, 3, 3)), multi(yard), lot, None, multi(shapely.box(5, 5, 6, 7))],
+        dtype=object,
+    )
+    told = [None if shape is None else shapely.to_wkb(shape, byte_order=1) for shape in shapes]
+    told[5] = shapely.to_wkb(shapes[5], byte_order=0)  # big-endian
+    mixed = bytearray(told[0])
+    mixed[9:] = shapely.to_wkb(lot, byte_order=0)  # big-endian inside, of the same length
+    deep = shapely.to_wkb(shapely.force_3d(shapes[0]), byte_order=1)
+    column = pa.chunked_array([pa.array([*told, bytes(mixed), deep, told[0] + b"more"], pa.large_binary())])
+    raw = shapely.from_wkb(column.to_numpy())
+    raw[7] = shapely.force_2d(raw[7])
+    master = raw.copy()
+    for some in (slice(None), slice(1, None), slice(0, 1)):
+        mine, part = master[some], column.slice(some.start or 0, len(master[some]))
+        assert ewkb_of_delivered(mine, raw[some], part, 9210).equals(ewkb(mine, 9210))
+    moved = np.array([multi(shapely.box(0, 0, 1, 2))], dtype=object)
+    assert ewkb_of_delivered(moved, raw[:1], column.slice(0, 1), 9210).equals(ewkb(moved, 9210))
 
 
 # --- memory -------------------------------------------------------------------------------------------------------
