@@ -7,8 +7,9 @@ import re
 from ipaddress import ip_network
 from pathlib import Path
 from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
 
-from pydantic import Field, SecretStr, ValidationError, field_validator
+from pydantic import Field, SecretStr, ValidationError, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from sdi.errors import SettingError
@@ -79,12 +80,27 @@ class Settings(BaseSettings):
     key; named ones may send a key that they were given. A browser's own credentials go to none."""
     hsts: int = Field(0, ge=0)
     """Seconds for which browsers are to come by HTTPS only (Strict-Transport-Security); 0: not said."""
+    oidc_issuer: str | None = None
+    """The OpenID Connect issuer whose tokens are taken: `https://sso.example.vn/realms/city`, as its tokens name it in
+    `iss`. None: no tokens are."""
+    oidc_audience: str | None = Field(None, validate_default=True)
+    """What a token must name in `aud`: this service, as the issuer knows it."""
+    oidc_jwks: str | None = None
+    """Address of the issuer's keys; None: as its configuration says, on its own host."""
+    oidc_claim: str = "agency"
+    """The claim that names the agency, a text or a list: `agency`, `groups`, `realm_access.roles`."""
+    oidc_agencies: dict[str, str] = {}
+    """The agency for each of the claim's values: `{"/land-office": "so_nnmt"}`. Empty: the value is the agency's id."""
+    oidc_leeway: float = Field(30.0, ge=0, le=600)
+    """Seconds by which the issuer's clock may be off."""
+    oidc_algorithms: Listed = ("RS256", "PS256", "ES256", "EdDSA")
+    """How tokens may be signed; only what needs a private key."""
     read_timeout: float = Field(900.0, gt=0)
     """Seconds that reading one delivery may take."""
     read_memory: int = Field(8 * 1024**3, ge=2**28)
     """Bytes of address space of the process that reads a delivery."""
 
-    @field_validator("trusted_proxies", "origins", "webhook_hosts", mode="before")
+    @field_validator("trusted_proxies", "origins", "webhook_hosts", "oidc_algorithms", mode="before")
     @classmethod
     def _parted(cls, value: Any) -> Any:
         return tuple(filter(None, map(str.strip, value.split(",")))) if isinstance(value, str) else value
@@ -94,6 +110,30 @@ class Settings(BaseSettings):
     def _networks(cls, value: tuple[str, ...]) -> tuple[str, ...]:
         for each in value:
             ip_network(each, strict=False)
+        return value
+
+    @field_validator("oidc_issuer", "oidc_jwks")
+    @classmethod
+    def _safe(cls, value: str | None) -> str | None:
+        """Keys that came over an open line could be anybody's."""
+        parts = urlsplit(value or "https://nowhere")
+        near = parts.scheme == "http" and parts.hostname in ("localhost", "127.0.0.1", "::1")
+        if not (parts.hostname and (parts.scheme == "https" or near)):
+            raise ValueError("an https address, or http on this machine")
+        return value or None
+
+    @field_validator("oidc_audience")
+    @classmethod
+    def _meant(cls, value: str | None, others: ValidationInfo) -> str | None:
+        if others.data.get("oidc_issuer") and not value:
+            raise ValueError("with an issuer, say whom its tokens must be made for")
+        return value
+
+    @field_validator("oidc_algorithms")
+    @classmethod
+    def _asymmetric(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        if not value or not all(re.fullmatch(r"(RS|PS|ES)(256|384|512)|EdDSA", each) for each in value):
+            raise ValueError("RS256, PS256, ES256 (or 384, 512), EdDSA, with commas between")
         return value
 
     @field_validator("origins")

@@ -52,6 +52,7 @@ HOMES = {
     "starlette": {"service"},
     "anyio": {"service"},
     "pygeoapi": {"service"},
+    "jwt": {"service"},
     "prometheus_client": {"service"},
     "jinja2": {"report", "service"},
     "markupsafe": {"report", "service"},
@@ -69,6 +70,7 @@ PART_OF = {
     "markupsafe": "jinja2",
     "psycopg_pool": "psycopg",
     "yaml": "pyyaml",
+    "jwt": "pyjwt",
 }
 """A module whose distribution has another name, or comes with one that is declared."""
 

@@ -16,6 +16,7 @@ from datetime import UTC, datetime
 from hmac import compare_digest
 
 import structlog
+from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import MutableHeaders
 from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -24,7 +25,8 @@ from sdi.access import PUBLIC, Agency
 from sdi.errors import SdiError, StoreError
 from sdi.service import fresh, problems
 from sdi.service.door.carried import Carried
-from sdi.service.door.credentials import Shown, shown
+from sdi.service.door.credentials import Shown, proof_of, shown
+from sdi.service.door.tokens import Tokens
 from sdi.service.publications import Publications
 from sdi.service.reader import Reader
 from sdi.service.state import Service
@@ -67,6 +69,7 @@ class Agencies:
         self._version = -1
         self._looked = float("-inf")
         self._lock = asyncio.Lock()
+        self._tokens = Tokens(public.settings) if public.settings.oidc_issuer else None
 
     async def register(self) -> Register:
         """Who is known by which key and was granted what, at most EVERY seconds old. While the store is away the last
@@ -120,6 +123,8 @@ class Agencies:
         name, key = shown.agency, shown.secret
         if key is None:
             return None
+        if self._tokens is not None and key.count(".") == 2:  # no key has a dot
+            return await self._told(self._tokens, shown, key)
         register = await self.register()
         holder = _holder(register.holders, key)
         if holder is None and time.monotonic() - self._looked > AGAIN:
@@ -129,10 +134,26 @@ class Agencies:
             holder = _holder(register.holders, key)
         if holder is None:
             return None
-        meant = None if name is None else register.successors.get(name, name)
-        if meant is not None and not compare_digest(meant.encode(), holder.agency.encode()):
+        return self._caller(register, name, holder.agency, holder.member)
+
+    async def _told(self, tokens: Tokens, shown: Shown, token: str) -> Caller | None:
+        """Whom a token tells, where the register has the agency; none in an address, which is kept in many places."""
+        bearer = None if shown.carried else await run_in_threadpool(tokens.read, token)
+        if bearer is None:
             return None
-        return Caller(self._service(register.agency(holder.agency), self._reader), holder.member)
+        register = await self.register()
+        agency = register.successors.get(bearer.agency, bearer.agency)
+        if agency not in register.agencies or agency == PUBLIC.id:
+            log.warning("a token of no agency", member=bearer.member)
+            return None
+        return self._caller(register, shown.agency, agency, bearer.member)
+
+    def _caller(self, register: Register, name: str | None, agency: str, member: str | None) -> Caller | None:
+        """`name`: whom a user name claims to be; another than the key's agency opens nothing."""
+        meant = None if name is None else register.successors.get(name, name)
+        if meant is not None and not compare_digest(meant.encode(), agency.encode()):
+            return None
+        return Caller(self._service(register.agency(agency), self._reader), member)
 
     def _service(self, agency: Agency, reader: Reader) -> Service:
         """`reader`: the stewards', which reads what only agencies see, and what a rule asks that is not shown."""
@@ -190,8 +211,11 @@ class Doorkeeper:
             return
         request.state.service, request.state.member = caller.service, caller.member
         if what.carried and what.secret is not None:
+            # An address is kept by browsers and may be sent on: nobody administers by one.
             await self._app(scope, receive, Carried(send, what.secret, caller.service.url))
             return
+
+        request.state.proof = proof_of(what)
 
         async def private(message: Message) -> None:
             if message["type"] == "http.response.start":

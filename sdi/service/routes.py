@@ -22,6 +22,7 @@ from sdi.national import vn2000
 from sdi.service import coverage, crs, documents, dossier, fresh, items, kin, links, maps, ogc, problems, provider
 from sdi.service.agencies import CHALLENGE
 from sdi.service.asked import Asked, asked, checked_path
+from sdi.service.door import administration
 from sdi.service.feed import routes as feed_routes
 from sdi.service.formats import EXPORTS, ITEM, ITEMS, LABELS, export, lines, packed
 from sdi.service.page import begins
@@ -86,6 +87,8 @@ def addresses() -> list[BaseRoute]:
         # What is another at each moment has no tag.
         answer = endpoint if endpoint in (sign_in, health, metrics) else fresh.validated(endpoint)
         routes.append(Address(path, _called(answer), methods=["GET", "HEAD"], include_in_schema=False))
+    register = administration.page
+    routes.append(Address("/admin/agencies", register, methods=administration.METHODS, include_in_schema=False))
     return routes
 
 

@@ -223,8 +223,12 @@ def test_make_secrets_makes_the_files_once_and_they_agree(tmp_path: Path) -> Non
 
 def test_the_proxy_keeps_nothing_that_was_shown_to_an_agency_and_nothing_stale() -> None:
     content = COMPOSE["configs"]["nginx"]["content"]
-    assert re.search(r"proxy_no_cache \$\$http_authorization;", content)
-    assert re.search(r"proxy_cache_bypass \$\$http_authorization;", content)
+    shown = r"\$\$http_authorization \$\$http_x_api_key \$\$arg_key;"
+    assert re.search(rf"proxy_no_cache {shown}", content)
+    assert re.search(rf"proxy_cache_bypass {shown}", content)
+    # A key may stand in an address.
+    assert "$$request_uri" not in content.partition("log_format")[2].partition(";")[0]
+    assert not re.search(r"log_format[^;]*\$\$(request|args|query_string|http_referer)\b", content)
     assert "proxy_cache_revalidate on;" in content
     assert "use_stale" not in content
     assert "proxy_cache_valid" not in content

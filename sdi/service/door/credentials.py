@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import hmac
 from dataclasses import dataclass
 from hmac import compare_digest
 from urllib.parse import unquote_to_bytes
@@ -49,6 +50,11 @@ def shown(request: Request) -> Shown | None:
     if len(claims) > 1:
         raise BadRequest("Two different keys are shown at once.", hint="Show one of them.")
     return Shown(next(iter(claims), None), first.secret, any(each.carried for each in found))
+
+
+def proof_of(what: Shown) -> str:
+    """What stands in the forms of who shows a key: other sites can make a browser show it, but do not know it."""
+    return hmac.digest((what.secret or "").encode(), b"sdi: a form of this page", "sha256").hex()
 
 
 def in_address(scope: Scope) -> bool:

@@ -6,13 +6,14 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, get_args
 
 import shapely
 from psycopg.rows import dict_row
 
 from sdi.access import ACTIONS, PUBLIC, Grant
 from sdi.contract.layer import Layer
+from sdi.contract.query import Precision
 from sdi.errors import NotFound, UsageError, nearest
 from sdi.store import cql, engine
 from sdi.store.engine import Connection
@@ -66,12 +67,18 @@ _COLUMNS = (
 SHARED = ("open", "agency", "restricted")
 """The privacy classes that a grant can show: personal attributes are never stored."""
 
+COARSEST = 100_000
+"""Metres of the coarsest grid on which a place is told."""
+PRECISIONS: tuple[Precision, ...] = get_args(Precision)
+
 
 def checked(layer: Layer, grant: Grant) -> None:
     """Raises UsageError for a grant that the layer cannot be shown by."""
     for given_, known in ((grant.classes, SHARED), (grant.actions, ACTIONS)):
         for word in sorted(given_ - set(known)):
             raise UsageError(f"'{word[:100]}' cannot be granted.", hint=f"One of: {', '.join(known)}")
+    if grant.precision not in PRECISIONS:
+        raise UsageError(f"'{grant.precision[:100]}' is no precision.", hint=f"One of: {', '.join(PRECISIONS)}")
     names = [attribute.name for attribute in layer.stored]
     for name in grant.attributes or ():
         if name not in names:
@@ -82,6 +89,8 @@ def checked(layer: Layer, grant: Grant) -> None:
         raise UsageError(f"'{layer.id}' is its steward's alone.")
     if grant.rows is not None:
         cql.parse_filter(grant.rows, "cql2-text", layer, names)
+    if not 0 <= grant.metres <= COARSEST:
+        raise UsageError(f"The step of a grid is 0 to {COARSEST} metres.")
     if grant.precision == "generalised" and grant.metres <= 0:
         raise UsageError("A generalised place needs the step of its grid in metres.", hint="Say --metres 50.")
     if grant.polygon is not None:
