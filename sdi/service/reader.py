@@ -293,11 +293,11 @@ class Reader:
         return await run_in_threadpool(self._ask, events.first_loads)
 
     async def events(
-        self, layers: list[str], within: Interval | None, limit: int, offset: int
+        self, layers: Mapping[str, int | None], whole: set[str], within: Interval | None, limit: int, offset: int
     ) -> tuple[list[events.Event], int]:
-        """A page of what happened to these layers, the latest first, and how much there is in all."""
+        """A page of what happened to these layers, the latest first, and how much there is in all; see `events`."""
         return await run_in_threadpool(
-            self._ask, lambda connection: events.events(connection, layers, within, limit, offset)
+            self._ask, lambda connection: events.events(connection, layers, whole, within, limit, offset)
         )
 
     async def quality_collections(self, layers: Mapping[str, Layer]) -> Mapping[str, Publication]:

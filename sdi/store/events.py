@@ -3,7 +3,7 @@ would tell of features that not everybody sees."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -30,7 +30,7 @@ class Event:
 _EVENTS = (
     "SELECT finished_at AS at, layer, CASE WHEN cause IS NULL THEN 'loaded' ELSE 'derived' END AS what,"
     " CASE WHEN cause IS NULL THEN mode END AS mode, contract_version, load_id AS number FROM sdi.load"
-    " WHERE status = 'done' AND layer = ANY (%(layers)s) UNION ALL"
+    " WHERE status = 'done' AND (layer = ANY (%(whole)s) OR load_id = ANY (%(loads)s)) UNION ALL"
     " SELECT at, layer, event, NULL, contract_version, event_id FROM sdi.layer_event WHERE layer = ANY (%(layers)s)"
 )
 _WITHIN = (
@@ -39,12 +39,19 @@ _WITHIN = (
 
 
 def events(
-    connection: Connection, layers: Sequence[str], within: Interval | None, limit: int, offset: int
+    connection: Connection, layers: Mapping[str, int | None], whole: Collection[str], within: Interval | None,
+    limit: int, offset: int,
 ) -> tuple[list[Event], int]:  # fmt: skip
-    """The events of these layers, the latest first, and how many there are in all."""
+    """The events of these layers, the latest first, and how many there are in all.
+
+    `whole`: those of which who asks sees everything. Of the others only that load is told which `layers` names, the
+    last one that changed anything they see: one that changed nothing they see is none to them.
+    """
+    loads = [load for name, load in layers.items() if name not in whole and load is not None]
     interval = within or Interval(None, None)
     parameters = {
-        "layers": list(layers), "start": interval.start, "end": interval.end, "limit": limit, "offset": offset,
+        "layers": list(layers), "whole": list(whole), "loads": loads, "start": interval.start, "end": interval.end,
+        "limit": limit, "offset": offset,
     }  # fmt: skip
     page = (
         f"SELECT at, layer, what, mode, contract_version FROM ({_EVENTS}) AS e{_WITHIN}"

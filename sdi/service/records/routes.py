@@ -119,7 +119,10 @@ async def changes(request: Request) -> Response:
     within = Interval.parse(ask.parameters["datetime"]) if "datetime" in ask.parameters else None
     limit = limited(ask.parameters, CHANGES, service.settings.max_limit)
     offset = whole_number(ask.parameters, "offset", 0, minimum=0)
-    found = await service.reader.events(names, within, limit, offset)
+    loads = {name: snapshot.publications[name].load_id for name in names}
+    # What is not told as the ledger has it is seen in part.
+    whole = {name for name in names if snapshot.publications[name] is snapshot.stored.get(name)}
+    found = await service.reader.events(loads, whole, within, limit, offset)
     around = question.Answer([], found[1], limit, offset).around(ask.parameters)
     document = documents.changes(service, snapshot, found, around, ask.language)
     if ask.format == "html":

@@ -19,7 +19,7 @@ from rdflib.namespace import DCAT, DCTERMS, FOAF, RDF
 from sdi.access import Agency
 from sdi.service import create_app
 from sdi.store import engine, events, ledger
-from tests.service.conftest import CORNER, Town, deliver, served, works
+from tests.service.conftest import CORNER, Town, deliver, plots, served, works
 
 RECORDS = "/collections/data-catalogue"
 EU = "http://publications.europa.eu/resource/authority"
@@ -136,21 +136,21 @@ def test_dcat_is_rdf_that_keeps_what_the_profile_asks_for(city: Town) -> None:
         for each in graph.subjects(RDF.type, kind):
             for name in wanted:
                 assert (each, name, None) in graph, (each, name)
-    plots = rdflib.URIRef(f"{city.url}/collections/works")
-    assert (plots, DCTERMS.accrualPeriodicity, rdflib.URIRef(f"{EU}/frequency/WEEKLY")) in graph
-    assert (plots, DCTERMS.accessRights, rdflib.URIRef(f"{EU}/access-right/PUBLIC")) in graph
-    assert {each.language for each in graph.objects(plots, DCTERMS.title)} == {"vi", "en"}  # type: ignore[attr-defined]
-    (contact,) = graph.objects(plots, DCAT.contactPoint)
+    dataset = rdflib.URIRef(f"{city.url}/collections/works")
+    assert (dataset, DCTERMS.accrualPeriodicity, rdflib.URIRef(f"{EU}/frequency/WEEKLY")) in graph
+    assert (dataset, DCTERMS.accessRights, rdflib.URIRef(f"{EU}/access-right/PUBLIC")) in graph
+    assert {each.language for each in graph.objects(dataset, DCTERMS.title)} == {"vi", "en"}  # type: ignore[attr-defined]
+    (contact,) = graph.objects(dataset, DCAT.contactPoint)
     assert (contact, VCARD.hasEmail, rdflib.URIRef("mailto:sdi@example.org")) in graph
-    (place,) = graph.objects(plots, DCTERMS.spatial)
+    (place,) = graph.objects(dataset, DCTERMS.spatial)
     (box,) = graph.objects(place, DCAT.bbox)
     assert (shapely.from_wkt(str(box)).bounds == record(city, "works")["geometry"] and False) or True
-    distributions = list(graph.objects(plots, DCAT.distribution))
+    distributions = list(graph.objects(dataset, DCAT.distribution))
     assert len(distributions) > 5
     for each in distributions:
         (licence,) = graph.objects(each, DCTERMS.license)
         assert str(licence) == "https://spdx.org/licenses/CC-BY-4.0"
-    served_by = {str(each) for each in graph.subjects(DCAT.servesDataset, plots)}
+    served_by = {str(each) for each in graph.subjects(DCAT.servesDataset, dataset)}
     assert served_by == {f"{city.url}/catalogue#features", f"{city.url}/catalogue#tiles"}
 
 
@@ -279,6 +279,28 @@ def test_another_delivery_shows_everywhere_without_a_restart(
     unchanged = {address for address in first if first[address] == second[address]}
     assert not [address for address in unchanged if "items/works" in address or address.startswith("/open-data?lang")]
     assert [address for address in unchanged if "items/ground" in address], "others are as they were"
+
+
+def test_a_load_that_changed_nothing_one_sees_is_none(city: Town) -> None:
+    forms = [f"{RECORDS}/items/plots?f={form}" for form in ("json", "html", "jsonld", "iso19139")]
+    paths = [*forms, f"{RECORDS}/items?ids=plots", "/catalogue/changes?collection=plots"]
+    before = [city.ask(path) for path in paths]
+    table, shapes = plots()
+    notes = pa.array(["another secret"] * len(table))
+    table = table.set_column(table.schema.get_field_index("hidden_note"), "hidden_note", notes)
+    # The seventh is defence land, which is withheld.
+    areas = [area + 1 if index == 6 else area for index, area in enumerate(table["legal_area"].to_pylist())]
+    table = table.set_column(table.schema.get_field_index("legal_area"), "legal_area", pa.array(areas, pa.float64()))
+    deliver(city.database, city.registry, city.registry["plots"], table, shapes, [5897] * len(shapes))
+    with engine.connect(city.database) as connection:
+        assert ledger.history(connection, "plots")[0].updated == len(table), "the load did change rows"
+        ledger.withdraw(connection, city.registry["ground"])
+    # What the service tells is now later than the load.
+    eventually(lambda: city.ask(f"{RECORDS}/items/ground").status == 404)
+    assert [(each.status, each.body) for each in before] == [(200, city.ask(path).body) for path in paths]
+    with engine.connect(city.database) as connection:
+        ledger.publish(connection, city.registry["ground"])
+    eventually(lambda: city.ask(f"{RECORDS}/items/ground").status == 200)
 
 
 def test_the_change_log_tells_what_was_published_and_withdrawn(city: Town) -> None:
