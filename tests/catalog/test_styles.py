@@ -76,6 +76,14 @@ def test_who_does_not_see_an_attribute_finds_it_in_no_style(town: Registry) -> N
     assert plots(town).classify == "use"
 
 
+def test_who_is_told_only_centres_sees_points(town: Registry) -> None:
+    layer = town["plots"]
+    names = access.visible(access.PUBLIC, layer)
+    found = portrayal(layer, town.code_lists, "vi", names, count=1, extent=HANOI, centred=True)
+    assert (found.shape, found.width) == ("point", look.LEAST_PX)
+    assert [each["type"] for each in maplibre.document("", "", [found], None)["layers"]][1:] == ["circle", "symbol"]
+
+
 def test_a_title_with_signs_of_xml_is_a_title_in_every_encoding(town: Registry) -> None:
     layer = town["plots"]
     attributes = [each.model_copy(update={"title": Text(vi=AWKWARD, en=AWKWARD)}) for each in layer.attributes]

@@ -104,6 +104,31 @@ def test_the_map_in_qgis_shows_every_feature(served_city: str, monkeypatch: pyte
     assert any("iVBORw0KGgo" in text for text in cells)
 
 
+def test_three_views_of_one_place_differ_by_what_was_granted(
+    served_city: str, demo_city: DemoCity, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert demo_city.settings.database_url is not None
+    place = {"SDI_DATABASE_URL": demo_city.settings.database_url.get_secret_value(),
+             "SDI_DATA": str(demo_city.settings.data)}  # fmt: skip
+    said = "\n".join(execute("three_views", monkeypatch, SDI_DEMO_URL=served_city, **place))
+    assert "sdi_" not in said, "a key is shown to nobody"
+
+    def row(title: str) -> list[int]:
+        found = re.search(rf"^{title} +(\d+) +(\d+) +(\d+)$", said, re.MULTILINE)
+        assert found is not None, title
+        return [int(each) for each in found.groups()]
+
+    citizen, officer, planner = row("parcels in the city")
+    assert citizen == officer == counted(served_city, "cadastral_parcels")
+    assert planner > citizen
+    assert row("parcels here")[2] > row("parcels here")[0]
+    nobody, in_ward, everywhere = row("with the origin of the right")
+    assert nobody == 0
+    assert 0 < in_ward < everywhere
+    assert row("of these in the ward")[1] == in_ward
+    assert len(re.findall(r"404 Not found", said)) == 2
+
+
 def test_no_shape_and_no_folder_is_kept_of_a_stewards_session() -> None:
     """The real sets may not be published: a drawing of parcels is made where the notebook runs, and is not stored."""
     book = nbformat.read(NOTEBOOKS / "a_stewards_session.ipynb", as_version=4)

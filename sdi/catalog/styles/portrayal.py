@@ -94,12 +94,15 @@ class Portrayal:
 
 def portrayal(
     layer: Layer, code_lists: Mapping[str, CodeList], language: str, visible: tuple[str, ...], *,
-    count: int, extent: Box | None,
+    count: int, extent: Box | None, centred: bool = False,
 ) -> Portrayal:  # fmt: skip
-    """The look of a feature layer for who sees these attributes, and `count` features in `extent` (WGS 84)."""
+    """The look of a feature layer for who sees these attributes, and `count` features in `extent` (WGS 84).
+
+    centred: they are told nothing of a feature's shape but its centre.
+    """
     assert layer.geometry is not None
     style = map_style(layer, code_lists, language, visible)
-    shape = _shape(layer.geometry.type)
+    shape = "point" if centred else _shape(layer.geometry.type)
     return Portrayal(
         id=layer.id, title=layer.title.in_language(language), shape=shape,
         fill=style["fill"], stroke=style["stroke"],

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from sdi.access import visible
+from sdi.access import rule_of, visible
 from sdi.catalog.qgis.layers import Features, Raster
 from sdi.catalog.qgis.project import Group, Project, packed
 from sdi.catalog.styles.portrayal import Portrayal, portrayal
@@ -69,9 +69,10 @@ async def of_agency(settings: Settings, registry: Registry, name: str, language:
 
 def look(service: Service, layer: Layer, publication: Publication, language: str) -> Portrayal:
     """How a feature layer looks to who asks."""
+    told = {part.precision for part in rule_of(service.agency, layer).parts}
     return portrayal(
         layer, service.registry.code_lists, language, visible(service.agency, layer),
-        count=publication.count, extent=publication.extent,
+        count=publication.count, extent=publication.extent, centred=told == {"centroid"},
     )  # fmt: skip
 
 
