@@ -39,6 +39,8 @@ from sdi.store import (
     touched,
     versions,
 )
+from sdi.store.audit import search
+from sdi.store.audit.search import Entry, Wanted
 from sdi.store.forms import Form
 from sdi.store.ledger import Publication
 from sdi.store.quality import Rate
@@ -307,6 +309,11 @@ class Reader:
     async def register(self, registry: Registry) -> register.Register:
         """The agencies, their keys and grants; only the stewards' role reads them."""
         return await run_in_threadpool(self._ask, lambda connection: register.read(connection, registry))
+
+    async def trail(self, wanted: Wanted) -> list[Entry]:
+        """Entries of the audit trail; only the stewards' role reads them."""
+        async with self._connection(Lane.SLOW) as connection:
+            return [search.entry(row) for row in await fetched(connection, search.select(wanted))]
 
     def _ask(self, question: Callable[[Any], Any]) -> Any:
         try:

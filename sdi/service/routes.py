@@ -22,6 +22,7 @@ from sdi.national import vn2000
 from sdi.service import coverage, crs, documents, dossier, fresh, items, kin, links, maps, ogc, problems, provider
 from sdi.service.agencies import CHALLENGE
 from sdi.service.asked import Asked, asked, checked_path
+from sdi.service.audit import page as audit_page
 from sdi.service.door import administration
 from sdi.service.feed import routes as feed_routes
 from sdi.service.formats import EXPORTS, ITEM, ITEMS, LABELS, export, lines, packed
@@ -79,7 +80,7 @@ def addresses() -> list[BaseRoute]:
         ("/collections/{collection}/export/sha256", export_checksum),
         ("/collections/{collection}/coverage", coverage_data), ("/code-lists/{code_list}", code_list),
         ("/agency", sign_in), ("/health", health), ("/metrics", metrics), *tile_routes.addresses(),
-        *feed_routes.addresses(),
+        *feed_routes.addresses(), *audit_page.addresses(),
         *portrayal_routes.addresses(),
         ("/{path}/{feature:path}/dossier", dossier_of),
     ]  # fmt: skip

@@ -8,15 +8,20 @@ import json
 from collections.abc import Iterable
 from contextvars import ContextVar
 from dataclasses import dataclass
-from typing import Any
+from functools import lru_cache
 
-FEW = 100
+FEW = 20
 """Ids that are found by an index; more stand in the entry as the versions of a page."""
 
 OPENED: ContextVar[list[Read] | None] = ContextVar("OPENED", default=None)
 """What the request that runs has read and what is not recorded yet; None: it is not recorded."""
 
 _FEATURE = b'{"type":"Feature","id":"'
+
+
+_ESCAPED = bytes({*range(0x20), 0x22, 0x5C} - {0x0A})
+"""What JSON writes otherwise than it is, but for line feeds."""
+write = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,17 +33,26 @@ class Read:
     fields: tuple[str, ...]
     count: int | None = None
     ids: tuple[str, ...] = ()
-    versions: str = ""
+    versions: bytes = b""
 
-    def to_json(self) -> dict[str, Any]:
-        told: dict[str, Any] = {"layer": self.layer, "fields": self.fields}
+    @property
+    def written(self) -> str:
+        """As JSON. The versions of a page are its bulk: what need not be escaped is not looked at sign by sign."""
+        parts = [_about(self.layer, self.fields)]
         if self.count is not None:
-            told["count"] = self.count
+            parts.append(f'"count":{self.count}')
         if self.ids:
-            told["ids"] = self.ids
+            parts.append(f'"ids":{write(self.ids)}')
         if self.versions:
-            told["versions"] = self.versions
-        return told
+            plain = len(self.versions.translate(None, _ESCAPED)) == len(self.versions)
+            lines = self.versions.decode()
+            parts.append('"versions":"' + lines.replace("\n", "\\n") + '"' if plain else f'"versions":{write(lines)}')
+        return f"{{{','.join(parts)}}}"
+
+
+@lru_cache(maxsize=1000)
+def _about(layer: str, fields: tuple[str, ...]) -> str:
+    return f'"layer":{write(layer)},"fields":{write(fields)}'
 
 
 def told(layer: str, fields: tuple[str, ...], count: int | None = None, ids: Iterable[str] = ()) -> None:
@@ -54,9 +68,9 @@ def told_versions(layer: str, fields: tuple[str, ...], lines: bytes | None, coun
     if opened is None:
         return
     if count > FEW:
-        opened.append(Read(layer, fields, count, versions=(lines or b"").decode()))
+        opened.append(Read(layer, fields, count, versions=lines or b""))
         return
-    ids = [line.partition(b" ")[2].decode() for line in lines.split(b"\n")] if lines else []
+    ids = [line.partition(" ")[2] for line in lines.decode().split("\n")] if lines else []
     opened.append(Read(layer, fields, count, tuple(ids)))
 
 
@@ -76,7 +90,7 @@ def _read(layer: str, fields: tuple[str, ...], count: int | None, ids: list[str]
     if len(ids) <= FEW:
         return Read(layer, fields, count, tuple(ids))
     # Which load a feature is of is not known here.
-    return Read(layer, fields, count, versions="\n".join(f"? {name}" for name in ids))
+    return Read(layer, fields, count, versions="\n".join(f"? {name}" for name in ids).encode())
 
 
 def _of_features(text: bytes) -> list[str]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from datetime import UTC, datetime
 from functools import lru_cache
@@ -13,7 +12,7 @@ from starlette.types import Scope
 
 from sdi.access import PUBLIC, Agency, rule_of
 from sdi.contract.registry import Registry
-from sdi.service.audit.reads import Read
+from sdi.service.audit.reads import Read, write
 
 LONGEST = 4000
 """Characters of an address, of a query and of a purpose that are kept; longer ones end with `…`."""
@@ -24,7 +23,6 @@ _ACTIONS = {
     "items": "items", "export": "export", "coverage": "coverage", "tiles": "tiles", "changes": "changes",
     "schema": "description", "queryables": "description", "sortables": "description",
 }  # fmt: skip
-_write = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 
 
 def is_recorded(agency: Agency) -> bool:
@@ -38,7 +36,8 @@ def exceeds(agency: Agency, registry: Registry, layers: tuple[str, ...]) -> bool
     return any(layer is None or rule_of(agency, layer) != rule_of(PUBLIC, layer) for layer in found)
 
 
-def action_of(route: str, parameters: dict[str, Any]) -> str:
+@lru_cache(maxsize=200)
+def action_of(route: str) -> str:
     """What is done at an address: item, items, tile, tiles, export, coverage, dossier, …, or read."""
     last = route.rpartition("/")[2]
     if "{column}" in route:
@@ -49,9 +48,6 @@ def action_of(route: str, parameters: dict[str, Any]) -> str:
         return "dossier"
     steps = route.split("/")
     return next((_ACTIONS[step] for step in reversed(steps) if step in _ACTIONS), last if last.isalpha() else "read")
-
-
-_action = lru_cache(maxsize=200)(lambda route: action_of(route, {}))
 
 
 def entry(
@@ -67,8 +63,8 @@ def entry(
     if agency.public and not exceeds(agency, registry, layers):
         return None
     told: dict[str, Any] = {
-        "at": datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ"), "kind": "read",
-        "action": _action(getattr(scope.get("route"), "path", "none")), "request": request_id, "agency": agency.id,
+        "at": datetime.now(UTC).isoformat(timespec="microseconds"), "kind": "read",
+        "action": action_of(getattr(scope.get("route"), "path", "none")), "request": request_id, "agency": agency.id,
     }  # fmt: skip
     state = scope.get("state") or {}
     if state.get("member"):
@@ -86,12 +82,13 @@ def entry(
     told["layers"] = layers
     if "feature" in found:
         told["asked"] = [found["feature"][:LONGEST]]
-    if reads:
-        told["reads"] = [read.to_json() for read in reads]
     if ended:
         told["ended"] = ended
     # What PostgreSQL does not take as JSON, and no id has.
-    return _write(told).replace("\\u0000", "\\ufffd").encode("utf-8", "replace")
+    text = write(told).replace("\\u0000", "\\ufffd")
+    if reads:
+        text = f'{text[:-1]},"reads":[{",".join(read.written for read in reads)}]}}'
+    return text.encode("utf-8", "replace")
 
 
 def _named(found: dict[str, Any], registry: Registry) -> list[str]:
@@ -127,7 +124,7 @@ def _grants(agency: Agency, layers: tuple[str, ...]) -> tuple[tuple[int, ...], t
 
 def without_secrets(query: str) -> str:
     """A query string as it was asked, without what opens anything."""
-    if "=" not in query:
+    if "%" not in query and not SECRET.search(query):
         return _short(query)
     kept = [pair for pair in query.split("&") if not SECRET.match(_plain(pair))]
     return _short("&".join(kept))

@@ -46,25 +46,34 @@ def hashed(previous: bytes, seq: int, recorded_at: datetime, body: str) -> bytes
     return hashlib.sha256(previous + f"{seq}\n{moment}\n{body}".encode()).digest()
 
 
-def append(connection: Connection, bodies: Sequence[str], spool: UUID | None = None, first: int = 0) -> int:
-    """Add entries, JSON objects, in one transaction; how many are new. `connection`: a recorder's or an owner's.
+def append(connection: Connection, bodies: Sequence[str]) -> int:
+    """Add entries, JSON objects on a line each, in one transaction; how many.
 
-    spool, first: the bodies are lines of that file, behind its first so many. What came in before is passed over.
+    `connection`: a recorder's or an owner's.
     """
-    with engine.translated():
-        row = connection.execute("SELECT sdi_audit.append(%s, %s, %s)", [spool, first, list(bodies)]).fetchone()
-    assert row is not None
-    return int(row[0])
+    return _append(connection, "\n".join(bodies), None, 0) if bodies else 0
 
 
 def bring(connection: Connection, lines: Lines) -> int:
-    """Add the lines of a file; how many are new. One that is no entry (disks may lie) is told of by another."""
+    """Add the lines of a file in one transaction; how many are new: what came in before is passed over.
+
+    One that is no entry (disks may lie) is told of by another.
+    """
     try:
-        return append(connection, lines.bodies, lines.spool, lines.first)
+        return _append(connection, lines.text, lines.spool, lines.first)
     except StoreError as error:
         if not str(getattr(error.__cause__, "sqlstate", None) or "").startswith("22"):
             raise
-    return append(connection, [_mended(body) for body in lines.bodies], lines.spool, lines.first)
+    return _append(connection, "\n".join(map(_mended, lines.text.split("\n"))), lines.spool, lines.first)
+
+
+def _append(connection: Connection, text: str, spool: UUID | None, first: int) -> int:
+    # As one text: an array would have every sign in it looked at on its way.
+    statement = "SELECT sdi_audit.append(%s, %s, string_to_array(%s, chr(10)))"
+    with engine.translated():
+        row = connection.execute(statement, [spool, first, text]).fetchone()
+    assert row is not None
+    return int(row[0])
 
 
 def collect(connection: Connection, found: Left) -> int:

@@ -12,6 +12,7 @@ from psycopg import sql
 
 from sdi.store import engine
 from sdi.store.engine import Connection
+from sdi.store.statement import Parameters, Statement, Type
 
 MOST = 1000
 """Entries that are answered at once."""
@@ -46,37 +47,40 @@ class Entry:
 
 def find(connection: Connection, wanted: Wanted) -> list[Entry]:
     """The newest first. `connection`: an owner's or a steward's."""
-    statement, values = select(wanted)
+    statement = select(wanted)
     with engine.translated():
-        rows = connection.execute(statement, values).fetchall()
+        rows = connection.execute(statement.sql, statement.params).fetchall()
     return [entry(row) for row in rows]
 
 
-def select(wanted: Wanted) -> tuple[sql.Composed, dict[str, Any]]:
-    """The statement of a search and its parameters; rows are for `entry`."""
-    conditions = [sql.SQL("true")]
-    for name, condition in _CONDITIONS.items():
-        if getattr(wanted, name) is not None:
-            conditions.append(sql.SQL(condition))
-    statement = sql.SQL(
-        "SELECT seq, recorded_at, body FROM sdi_audit.entry WHERE {} ORDER BY seq DESC LIMIT %(limit)s"
-    ).format(sql.SQL(" AND ").join(conditions))
-    layers = None if wanted.layers is None else list(wanted.layers)
-    return statement, {
-        "agency": wanted.agency, "layers": layers, "feature": wanted.feature, "named": [wanted.feature, WHOLE],
-        "since": wanted.since, "until": wanted.until, "before": wanted.before, "limit": min(wanted.limit, MOST),
-    }  # fmt: skip
+def select(wanted: Wanted) -> Statement:
+    """The statement of a search; its rows are for `entry`."""
+    parameters = Parameters()
+    conditions: list[sql.Composable] = [sql.SQL("true")]
 
+    def must(condition: str, **values: tuple[Any, Type]) -> None:
+        bound = {name: parameters.bind(*value) for name, value in values.items()}
+        conditions.append(sql.SQL(condition).format(**bound))
 
-_CONDITIONS = {
-    "agency": "agency = %(agency)s",
-    "layers": "layers && %(layers)s::text[]",
-    # The few of an item are in the index; the many of a page are looked for in the text of what is left.
-    "feature": "(ids && %(named)s::text[] OR (ids IS NULL AND sdi_audit.has_version(body, %(feature)s)))",
-    "since": "at >= %(since)s",
-    "until": "at < %(until)s",
-    "before": "seq < %(before)s",
-}
+    if wanted.agency is not None:
+        must("agency = {agency}", agency=(wanted.agency, "text"))
+    if wanted.layers is not None:
+        must("layers && {layers}", layers=(list(wanted.layers), "text[]"))
+    if wanted.feature is not None:
+        # The few of an item are in the index; the many of a page are looked for in the text of what is left.
+        must("(ids && {named} OR (ids IS NULL AND sdi_audit.has_version(body, {feature})))",
+             named=([wanted.feature, WHOLE], "text[]"), feature=(wanted.feature, "text"))  # fmt: skip
+    if wanted.since is not None:
+        must("at >= {since}", since=(wanted.since, "timestamptz"))
+    if wanted.until is not None:
+        must("at < {until}", until=(wanted.until, "timestamptz"))
+    if wanted.before is not None:
+        must("seq < {before}", before=(wanted.before, "bigint"))
+    return parameters.statement(
+        sql.SQL("SELECT seq, recorded_at, body FROM sdi_audit.entry WHERE {} ORDER BY seq DESC LIMIT {}").format(
+            sql.SQL(" AND ").join(conditions), parameters.bind(min(wanted.limit, MOST), "bigint")
+        )
+    )
 
 
 def entry(row: tuple[Any, ...]) -> Entry:

@@ -26,18 +26,19 @@ SYNC = 0.05
 """Seconds between two times that what was written is brought to the disk."""
 TURN = 4 * 2**20
 """Bytes from which on a file whose lines are all in the database gives way to a new one."""
-BATCH, BYTES = 500, 2**20
-"""Lines, and about bytes, that are brought in at once."""
+BYTES = 2**18
+"""About so many are brought in at once."""
 _SUFFIX = ".spool"
 
 
 @dataclass(frozen=True)
 class Lines:
-    """Lines of a file: behind its first `first`, up to byte `end`."""
+    """Lines of a file: `count` behind its first `first`, up to byte `end`; `text`: with line feeds between them."""
 
     spool: UUID
     first: int
-    bodies: list[str]
+    count: int
+    text: str
     end: int
 
 
@@ -119,7 +120,7 @@ class Spool:
         with self._lock:
             if lines.spool != self._name:
                 return
-            self._taken, self._lines = lines.end, lines.first + len(lines.bodies)
+            self._taken, self._lines = lines.end, lines.first + lines.count
             if self._file is not None and not self.waiting and self._size >= TURN:
                 self._end()
 
@@ -152,10 +153,10 @@ class Left:
     def next(self) -> Lines | None:
         """The next lines. What stands behind the last line feed was cut short, and its answer was never sent."""
         found = _lines(self._file, UUID(self.path.stem), self._at, self._lines, os.fstat(self._file).st_size)
-        return found if found.bodies else None
+        return found if found.count else None
 
     def done(self, lines: Lines) -> None:
-        self._at, self._lines = lines.end, lines.first + len(lines.bodies)
+        self._at, self._lines = lines.end, lines.first + lines.count
 
     def remove(self) -> None:
         self.path.unlink(missing_ok=True)
@@ -197,7 +198,8 @@ def _lines(file: int, name: UUID, begin: int, first: int, size: int) -> Lines:
         if b"\n" in block or begin + want >= size:
             break
         want = min(size - begin, want * 2)
-    whole = block[: block.rfind(b"\n") + 1]
-    taken = whole[:-1].split(b"\n")[:BATCH] if whole else []
-    end = begin + sum(len(body) + 1 for body in taken)
-    return Lines(name, first, [body.decode("utf-8", "replace") for body in taken], end)
+    end = block.rfind(b"\n")
+    if end < 0:
+        return Lines(name, first, 0, "", begin)
+    text = block[:end].decode("utf-8", "replace")
+    return Lines(name, first, block.count(b"\n"), text, begin + end + 1)

@@ -194,7 +194,7 @@ def test_a_file_is_left_alone_while_its_process_lives_and_its_turn_comes_when_it
     kept.done(first)
     second = kept.next()
     assert second is not None
-    assert (second.first, second.bodies) == (1, ["ỷ" * 300])
+    assert (second.first, second.count, second.text) == (1, 1, "ỷ" * 300)
     kept.done(second)
     assert kept.next() is None
     assert kept.waiting == 0
@@ -209,14 +209,14 @@ def test_a_file_is_left_alone_while_its_process_lives_and_its_turn_comes_when_it
 
 def test_one_entry_may_be_longer_than_a_batch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(spool, "BYTES", 100)
-    monkeypatch.setattr(spool, "BATCH", 2)
     kept, texts = Spool(tmp_path, 10**6), ["a" * 1000, "b", "c", "d" * 500, "", "e"]
     for text in texts:
         kept.add(text.encode())
     found: list[str] = []
     while (lines := kept.next()) is not None:
         assert lines.first == len(found)
-        found += lines.bodies
+        found += lines.text.split("\n")
+        assert lines.first + lines.count == len(found)
         kept.done(lines)
     assert found == texts
     kept.close()

@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
 from datetime import UTC, datetime
 from typing import Any
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import psycopg
 import pytest
@@ -209,18 +209,21 @@ def test_many_who_add_at_once_make_one_chain(database: str, owner: Connection) -
     assert verify(owner).holds
 
 
+def lines(name: UUID, first: int, bodies: list[str]) -> Lines:
+    return Lines(name, first, len(bodies), "\n".join(bodies), 0)
+
+
 def test_lines_of_a_file_come_in_once(owner: Connection) -> None:
     name, bodies = uuid4(), [body(number) for number in range(6)]
-    assert chain.bring(owner, Lines(name, 0, bodies[:4], 0)) == 4
-    assert chain.bring(owner, Lines(name, 0, bodies, 0)) == 2
-    assert chain.bring(owner, Lines(name, 6, [], 0)) == 0
+    assert chain.bring(owner, lines(name, 0, bodies[:4])) == 4
+    assert chain.bring(owner, lines(name, 0, bodies)) == 2
     with pytest.raises(StoreError):
-        chain.bring(owner, Lines(name, 7, bodies, 0))  # one is missing between
+        chain.bring(owner, lines(name, 7, bodies))  # one is missing between
 
 
 def test_what_is_no_entry_is_told_of_and_stops_nothing(owner: Connection) -> None:
     odd = ["{", '{"at": "no time"}', '{"at":"2026-01-01T00:00:00Z","x":"\\u0000"}', "[]"]
-    assert chain.bring(owner, Lines(uuid4(), 0, [*odd, body(1)], 0)) == 5
+    assert chain.bring(owner, lines(uuid4(), 0, [*odd, body(1)])) == 5
     found = search.find(owner, search.Wanted(limit=5))
     assert [entry.body["kind"] for entry in found] == ["read", *["damaged"] * 4]
     assert verify(owner).holds
@@ -228,8 +231,8 @@ def test_what_is_no_entry_is_told_of_and_stops_nothing(owner: Connection) -> Non
 
 def test_reads_of_a_feature_are_found_alone_in_pages_and_in_whole_files(owner: Connection) -> None:
     one = json.dumps([{"layer": "plots", "ids": ["A 1"]}])
-    lines = "\n".join(f"{number % 7} B {number}" for number in range(1000))
-    page = json.dumps([{"layer": "plots", "versions": lines}])
+    versions = "\n".join(f"{number % 7} B {number}" for number in range(1000))
+    page = json.dumps([{"layer": "plots", "versions": versions}])
     whole = json.dumps([{"layer": "plots", "ids": ["*"]}])
     marked = [body(0, reads=json.loads(reads), agency="seeker") for reads in (one, page, whole)]
     assert chain.append(owner, marked) == 3
