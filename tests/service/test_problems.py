@@ -308,7 +308,7 @@ def test_each_request_is_one_line_of_json_in_the_log(town: Town, capfd: pytest.C
 
 
 def test_a_cache_keeps_pages_and_languages_apart(town: Town) -> None:
-    assert "Accept, Accept-Language, Authorization" in town.ask("/collections").headers.get_all("Vary", [])
+    assert "Accept, Accept-Language, Authorization, X-API-Key" in town.ask("/collections").headers.get_all("Vary", [])
 
 
 def test_a_service_whose_store_is_away_starts_and_says_so(town: Town) -> None:
