@@ -58,12 +58,17 @@ class Copy:
     place: Place = field(default_factory=Place)
     features: dict[str, Any] = field(default_factory=dict)
 
-    def take(self, limit: int) -> bool:
-        """Replay a page; whether there is more."""
+    def take(self, limit: int, met: set[str] | None = None) -> bool:
+        """Replay a page; whether there is more. `met`: what no page may tell again."""
         with self.things.connection.transaction():
             found = page.run(self.things.connection, page.read(self.things.layer, self.view, self.place, limit))
         assert len(found.entries) <= limit
         assert not found.more or len(found.entries) == limit
+        names = {entry.id for entry in found.entries}
+        assert len(names) == len(found.entries)
+        if met is not None:
+            assert not met & names, "each feature is told once"
+            met |= names
         for entry in found.entries:
             if entry.text is None:
                 self.features.pop(entry.id, None)
@@ -73,7 +78,8 @@ class Copy:
         return found.more
 
     def drain(self, limit: int) -> None:
-        while self.take(limit):
+        met: set[str] = set()
+        while self.take(limit, met):
             pass
         assert self.features == download(self.things, self.view)
 
