@@ -93,10 +93,14 @@ def opened(page: Any, town: Town, path: str) -> dict[str, Any]:
 
 def addresses(town: Town) -> list[str]:
     """A page of each kind that can be reached by links."""
-    found, kinds, new = ["/"], set(), ["/"]
+    found, kinds, new = [], set(), ["/"]
     while new:
-        answer = town.ask(new.pop(), Accept="text/html")
+        address = new.pop()
+        answer = town.ask(address, Accept="text/html")
         assert answer.status == 200
+        if not (answer.headers["Content-Type"] or "").startswith("text/html"):
+            continue  # a file to be kept, such as a project for QGIS
+        found.append(address)
         for link in hrefs(answer.text):
             parts = urlsplit(link)
             kind = tuple(step if step in KINDS else "x" for step in parts.path.split("/"))
@@ -110,7 +114,6 @@ def addresses(town: Town) -> list[str]:
             if kind not in kinds:
                 kinds.add(kind)
                 new.append(link)
-                found.append(link)
     return found
 
 
