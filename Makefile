@@ -1,7 +1,7 @@
 # Everything needs only git, make, bash and a Python 3.12 or newer; .ci/setup.sh installs the rest.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test conformance lint format lock secrets clean
+.PHONY: help setup demo test conformance openapi audit lint format lock secrets clean
 
 # Fast ones first, so that a mistake shows early.
 FIRST := tests/test_architecture.py tests/contract tests/national tests/catalog tests/setup tests/ingest tests/store
@@ -26,6 +26,15 @@ test: ## all tests (TESTS=tests/store for one room)
 conformance: ## the standards' abstract tests, with a report in build/conformance (IUT=http://… ETS=….jar)
 	@.ci/setup.sh dev
 	@.venv/bin/python tests/conformance/report.py $(if $(IUT),--iut $(IUT)) $(if $(ETS),--ets $(ETS))
+
+openapi: ## many requests made from the OpenAPI document (EXAMPLES=200 for each operation)
+	@.ci/setup.sh dev
+	@SDI_TEST_OPENAPI=$(or $(EXAMPLES),200) .venv/bin/python -m pytest tests/service/wall/test_openapi.py
+
+# Which versions are known to be vulnerable is told by a database on the network alone; without it nothing is said.
+audit: ## the locked dependencies against the database of known vulnerabilities (needs the network)
+	@.ci/setup.sh dev
+	@.ci/audit.sh
 
 lint: ## style and types
 	@.ci/setup.sh dev

@@ -27,10 +27,11 @@ from servers import uvicorn
 
 from sdi.settings import Settings
 from sdi.store import engine
-from sdi.store.sharing import keys
+from sdi.store.sharing import agencies, keys
 
 WORKERS, OTHERS, GREEDY = 2, 1, 16
 """Processes of the service; connections of the public; connections of the one key."""
+AGENCY = "bench"
 HEADINGS = ("", "median", "p95", "p99", "boxes/s", "p95 beside quiet", "filters/s", "refused")
 SHARES = {"share 1: places alone": "1", "share 0.05, as it comes": "0.05"}
 
@@ -48,7 +49,8 @@ def main() -> None:
     with deployment(asked.server) as (settings, registry, folder):
         publication = load(settings, registry, write(folder, asked.parcels))
         with engine.connect(engine.database_url(settings)) as connection:
-            key = keys.make_key(connection, registry[LAYER].steward.id)
+            agencies.add(connection, AGENCY, "department", "Sở thử", "A department")
+            key = keys.make_key(connection, AGENCY)
         corners = [",".join(repr(box[side]) for side in "wsen") for box in boxes(publication, 100)]
         small = [told(f"/collections/{LAYER}/items?f=json&limit=1000&bbox={each}") for each in corners]
         for name, share in SHARES.items():

@@ -39,6 +39,10 @@ def document(
     for path, operation in ((path, about["get"]) for path, about in paths.items()):
         if path.endswith("/coverage"):
             operation["responses"] = {"200": {"$ref": "#/components/responses/Coverage"}}
+        if path == "/openapi":
+            operation["responses"] = {"200": {"$ref": "#/components/responses/OpenAPI"}}
+        if path.endswith(("/queryables", "/openapi")):
+            operation["parameters"] = _refs("f", "lang")  # pygeoapi's own takes more
         operation["responses"] = _responses(operation["responses"])
     for tag in oas["tags"]:
         if "externalDocs" in tag and not tag["externalDocs"].get("url"):
@@ -142,8 +146,12 @@ def _get(
     return {"get": {**common, "operationId": operation, "summary": summary, "parameters": parameters, "responses": ok}}
 
 
+_FAULTS = ("400", "401", "404", "413", "414", "429", "431", "500", "503")
+"""What any address may answer: also that a key opens nothing, that it is too much, or not ready."""
+
+
 def _responses(given: dict[str, Any]) -> dict[str, Any]:
-    faults = {status: {"$ref": "#/components/responses/Problem"} for status in ("400", "404", "500")}
+    faults = {status: {"$ref": "#/components/responses/Problem"} for status in _FAULTS}
     more: dict[str, Any] = {status: given[status] for status in ("204", "410") if status in given}
     return {"200": given["200"], **more, **faults}
 
@@ -287,12 +295,21 @@ _COMMON: dict[str, Any] = {
             "image/tiff; application=geotiff": {"schema": {"type": "string", "format": "binary"}},
         },
     },
+    "OpenAPI": _answer("application/vnd.oai.openapi+json;version=3.0", {"type": "object"}, "This document"),
     "Document": _answer("application/json", {"type": "object"}, "A document"),
     "Tile": tiles.tile_response(),
+    "Tileset": tiles.tileset_response(),
     **feed.responses(),
     **portrayal.responses(),
     "Problem": {
         "description": "What went wrong (RFC 9457)",
-        "content": {"application/problem+json": {"schema": {"$ref": "#/components/schemas/problem"}}},
+        "content": {
+            "application/problem+json": {"schema": {"$ref": "#/components/schemas/problem"}},
+            "text/html": {"schema": {"type": "string"}},
+        },
+        "headers": {
+            "Retry-After": {"description": "Seconds, with 429 and 503", "schema": {"type": "integer", "minimum": 0}},
+            "WWW-Authenticate": {"description": "With 401", "schema": {"type": "string"}},
+        },
     },
 }

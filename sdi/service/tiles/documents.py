@@ -13,7 +13,6 @@ from sdi.service.tiles import matrix, tileset
 from sdi.service.tiles.tileset import Shown
 
 REL = "http://www.opengis.net/def/rel/ogc/1.0"
-TILEJSON = "application/vnd.mapbox.tile+json"
 TEMPLATE = ("{tileMatrix}", "{tileRow}", "{tileCol}")
 CONFORMANCE = [
     f"http://www.opengis.net/spec/ogcapi-tiles-1/1.0/conf/{name}"
@@ -63,7 +62,7 @@ def metadata(
     document["layers"] = [_layer(service, each, language) for each in shown]
     document["links"] = [
         _self(here, language, chosen),
-        links.link("alternate", _with(f"{here}/{matrix.ID}?f=tilejson", chosen), TILEJSON, "TileJSON"),
+        links.link("alternate", _with(f"{here}/{matrix.ID}?f=tilejson", chosen), matrix.TILEJSON, "TileJSON"),
         _scheme(service),
         links.link("item", _with(_template(here), chosen), matrix.MVT, _("Vector tiles"), templated=True),
     ]

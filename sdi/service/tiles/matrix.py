@@ -13,6 +13,7 @@ ID = "WebMercatorQuad"
 URI = f"http://www.opengis.net/def/tilematrixset/OGC/1.0/{ID}"
 CRS = "http://www.opengis.net/def/crs/EPSG/0/3857"
 MVT = "application/vnd.mapbox-vector-tile"
+TILEJSON = "application/vnd.mapbox.tile+json"
 DEEPEST = 24
 """The last tile matrix of the set."""
 LAST = 22

@@ -39,6 +39,12 @@ def tile_response() -> dict[str, Any]:
     return {"description": "A vector tile", "content": {matrix.MVT: {"schema": {"type": "string", "format": "binary"}}}}
 
 
+def tileset_response() -> dict[str, Any]:
+    """What is told of a tileset, in OGC's words or in TileJSON's."""
+    document = {"schema": {"type": "object"}}
+    return {"description": "A tileset", "content": {"application/json": document, matrix.TILEJSON: document}}
+
+
 def paths(layers: Iterable[Layer]) -> dict[str, Any]:
     """The operations on the tile matrix set, on the tiles of the dataset, and on those of each layer."""
     server = {"tags": ["server"]}
@@ -66,7 +72,7 @@ def _tilesets(at: str, operation: str, title: str, about: dict[str, Any], chosen
         one: _get(
             f"{operation}.vector.getTileSet",
             title,
-            "Document",
+            "Tileset",
             ["tileMatrixSetId", *chosen, "tileset-f", "lang"],
             about,
         ),

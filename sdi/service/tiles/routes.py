@@ -69,7 +69,7 @@ async def one_tileset(request: Request, matrix_set: str, collection: str | None 
     named = None if chosen is None else ",".join(each.layer.id for each in shown)
     if ask.format == "tilejson":
         document = documents.tilejson(service, layer, shown, ask.language, named)
-        return _document(document, ask.language, documents.TILEJSON)
+        return _document(document, ask.language, matrix.TILEJSON)
     return _document(documents.metadata(service, layer, shown, ask.language, named), ask.language)
 
 
