@@ -77,6 +77,7 @@ from sdi.cli import (  # noqa: E402, F401
     lineage,
     project,
     quality,
+    requests,
     server,
     steward,
     webhooks,
