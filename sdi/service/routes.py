@@ -22,7 +22,7 @@ from sdi.service import coverage, crs, documents, dossier, fresh, items, kin, li
 from sdi.service.agencies import CHALLENGE
 from sdi.service.asked import Asked, asked, checked_path
 from sdi.service.audit import page as audit_page
-from sdi.service.door import administration
+from sdi.service.door import administration, requests
 from sdi.service.feed import routes as feed_routes
 from sdi.service.formats import EXPORTS, ITEM, ITEMS, LABELS, export, lines, packed
 from sdi.service.page import begins
@@ -89,6 +89,7 @@ def addresses() -> list[BaseRoute]:
         routes.append(Address(path, _called(answer), methods=["GET", "HEAD"], include_in_schema=False))
     register = administration.page
     routes.append(Address("/admin/agencies", register, methods=administration.METHODS, include_in_schema=False))
+    routes.append(Address("/requests", requests.page, methods=requests.METHODS, include_in_schema=False))
     return routes
 
 

@@ -7,13 +7,9 @@ person's password by itself, so what another site made it send must not count.
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from datetime import UTC, date, datetime, time, timedelta, timezone
-from hmac import compare_digest
+from collections.abc import Callable
+from datetime import UTC, datetime, time, timedelta, timezone
 from typing import Any, cast
-from urllib.parse import parse_qs, urlsplit
 
 from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
@@ -23,51 +19,18 @@ from starlette.responses import HTMLResponse, RedirectResponse, Response
 from sdi.access import ACTIONS, Action, Grant, Kind
 from sdi.contract.layer import Privacy
 from sdi.contract.query import Precision
-from sdi.contract.registry import Registry
-from sdi.errors import BadRequest, NotAllowed, UsageError
+from sdi.errors import BadRequest, UsageError
 from sdi.service import asked, links
+from sdi.service.door import form
+from sdi.service.door.form import Form, Task
 from sdi.service.pages import Pages
 from sdi.service.state import Service, service_of
 from sdi.store import engine
-from sdi.store.engine import Connection
 from sdi.store.sharing import agencies, grants, keys
 
 METHODS = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]
 """All of them: to who is no administrator the address is not there, whatever is done to it."""
-MOST_FIELDS = 100
 _VIETNAM = timezone(timedelta(hours=7))
-Form = Mapping[str, list[str]]
-
-
-@dataclass(frozen=True)
-class Task:
-    """What a form asks for, and who does it."""
-
-    connection: Connection
-    registry: Registry
-    form: Form
-    by: str
-
-    def text(self, name: str) -> str:
-        return self.form.get(name, [""])[-1].strip()
-
-    def maybe(self, name: str) -> str | None:
-        return self.text(name) or None
-
-    def number(self, name: str) -> int:
-        if not re.fullmatch(r"\d{1,15}", self.text(name), re.ASCII):
-            raise BadRequest(f"{name}: '{self.text(name)[:40]}' is not a whole number.")
-        return int(self.text(name))
-
-    def day(self, name: str) -> date | None:
-        try:
-            return date.fromisoformat(self.text(name)) if self.text(name) else None
-        except ValueError:
-            raise BadRequest(f"{name}: '{self.text(name)[:40]}' is not a day.") from None
-
-    def several(self, name: str) -> tuple[str, ...] | None:
-        """Words with commas or blanks between."""
-        return tuple(self.text(name).replace(",", " ").split()) or None
 
 
 async def page(request: Request) -> Response:
@@ -81,30 +44,13 @@ async def page(request: Request) -> Response:
         return await _shown(request, service, proof)
     if request.method != "POST":
         raise HTTPException(405)
-    form = await _form(request, service, proof)
+    said = await form.sent(request, service, proof)
     member = getattr(request.state, "member", None)
     by = f"{service.agency.id} ({member})" if member else service.agency.id
-    made = await run_in_threadpool(_done, service, form, by)
+    made = await run_in_threadpool(_done, service, said, by)
     if made is not None:
         return await _shown(request, service, proof, made)
     return RedirectResponse(_address(request, service), 303, {"Cache-Control": "no-store"})
-
-
-async def _form(request: Request, service: Service, proof: str) -> Form:
-    """The fields of a form of this page. Raises NotAllowed for one that another site sent, BadRequest."""
-    origin, site = request.headers.get("origin"), request.headers.get("sec-fetch-site")
-    own = {urlsplit(service.url).netloc, request.headers.get("host")}
-    if site not in (None, "same-origin") or (origin is not None and urlsplit(origin).netloc not in own):
-        raise NotAllowed("The form was not sent by this page.")
-    try:
-        form = parse_qs((await request.body()).decode("utf-8"), keep_blank_values=True, max_num_fields=MOST_FIELDS)
-    except ValueError:
-        raise BadRequest("The form cannot be read.") from None
-    if any("\x00" in value for values in form.values() for value in values):
-        raise BadRequest("The form cannot be read.")
-    if not compare_digest("".join(form.get("proof", [])).encode(), proof.encode()):
-        raise NotAllowed("The form was not sent by this page.")
-    return form
 
 
 def _address(request: Request, service: Service) -> str:
@@ -138,13 +84,13 @@ def _read(service: Service) -> dict[str, Any]:
     }
 
 
-def _done(service: Service, form: Form, by: str) -> tuple[str, str] | None:
+def _done(service: Service, said: Form, by: str) -> tuple[str, str] | None:
     """What the form asks for is done; the agency and its key where one was made."""
-    task = _TASKS.get("".join(form.get("do", [])))
+    task = _TASKS.get("".join(said.get("do", [])))
     if task is None:
         raise BadRequest("The form cannot be read.")
     with engine.connect(service.reader.url, engine.REGISTRAR, application="sdi-service-registrar") as connection:
-        return task(Task(connection, service.registry, form, by))
+        return task(Task(connection, service.registry, said, by))
 
 
 def _add(task: Task) -> None:

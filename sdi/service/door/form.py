@@ -1,0 +1,71 @@
+"""Forms that pages of this service send: their fields, and that no other site made a browser send them.
+
+A browser sends a person's password by itself, so what another site made it send must not count.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import date
+from hmac import compare_digest
+from urllib.parse import parse_qs, urlsplit
+
+from starlette.requests import Request
+
+from sdi.contract.registry import Registry
+from sdi.errors import BadRequest, NotAllowed
+from sdi.service.state import Service
+from sdi.store.engine import Connection
+
+MOST_FIELDS = 100
+Form = Mapping[str, list[str]]
+
+
+@dataclass(frozen=True)
+class Task:
+    """What a form asks for, and who does it."""
+
+    connection: Connection
+    registry: Registry
+    form: Form
+    by: str
+
+    def text(self, name: str) -> str:
+        return self.form.get(name, [""])[-1].strip()
+
+    def maybe(self, name: str) -> str | None:
+        return self.text(name) or None
+
+    def number(self, name: str) -> int:
+        if not re.fullmatch(r"\d{1,15}", self.text(name), re.ASCII):
+            raise BadRequest(f"{name}: '{self.text(name)[:40]}' is not a whole number.")
+        return int(self.text(name))
+
+    def day(self, name: str) -> date | None:
+        try:
+            return date.fromisoformat(self.text(name)) if self.text(name) else None
+        except ValueError:
+            raise BadRequest(f"{name}: '{self.text(name)[:40]}' is not a day.") from None
+
+    def several(self, name: str) -> tuple[str, ...] | None:
+        """Words with commas or blanks between."""
+        return tuple(self.text(name).replace(",", " ").split()) or None
+
+
+async def sent(request: Request, service: Service, proof: str) -> Form:
+    """The fields of a form. Raises NotAllowed for one that another site sent, BadRequest."""
+    origin, site = request.headers.get("origin"), request.headers.get("sec-fetch-site")
+    own = {urlsplit(service.url).netloc, request.headers.get("host")}
+    if site not in (None, "same-origin") or (origin is not None and urlsplit(origin).netloc not in own):
+        raise NotAllowed("The form was not sent by this page.")
+    try:
+        form = parse_qs((await request.body()).decode("utf-8"), keep_blank_values=True, max_num_fields=MOST_FIELDS)
+    except ValueError:
+        raise BadRequest("The form cannot be read.") from None
+    if any("\x00" in value for values in form.values() for value in values):
+        raise BadRequest("The form cannot be read.")
+    if not compare_digest("".join(form.get("proof", [])).encode(), proof.encode()):
+        raise NotAllowed("The form was not sent by this page.")
+    return form

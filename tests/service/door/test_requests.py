@@ -1,0 +1,140 @@
+"""Requests for layers over HTTP: who finds them, who answers, and what becomes of an answer in what one sees."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from http.client import HTTPConnection
+from typing import Any
+from urllib.parse import urlencode
+
+import pytest
+
+from sdi.store import engine
+from sdi.store.sharing import agencies, grants, keys
+from tests.service.conftest import Answer, Town
+
+STEWARD, ASKER, OTHER = "so_thu", "phong_hoi", "phong_khac"
+PLOTS = "/collections/plots/items?f=json&limit=1"
+"""The contract's steward of the plots is STEWARD; `hidden_note` is for agencies with a grant."""
+
+
+@dataclass
+class Desk:
+    town: Town
+    owner: engine.Connection
+    keys: dict[str, str]
+
+    def post(self, who: str, said: dict[str, Any], **headers: str) -> Answer:
+        sent = {"X-API-Key": self.keys[who], "Content-Type": "application/json", **headers}
+        form = sent["Content-Type"] != "application/json"
+        host, port = self.town.url.removeprefix("http://").split(":")
+        connection = HTTPConnection(host, int(port), timeout=60)
+        connection.request("POST", "/requests", urlencode(said, doseq=True) if form else json.dumps(said), sent)
+        answer = connection.getresponse()
+        return Answer(answer.status, answer.headers, answer.read())
+
+    def asked(self) -> int:
+        said = {
+            "do": "ask",
+            "layer": "plots",
+            "class": ["open", "agency"],
+            "purpose": "cấp phép",
+            "legal_basis": "NĐ 194",
+        }
+        answer = self.post(ASKER, said)
+        assert answer.status == 200, answer.text
+        return int(answer.json["request"])
+
+    def listed(self, who: str, rest: str = "") -> dict[int, Any]:
+        found = self.town.get(f"/requests?f=json{rest}", X_API_Key=self.keys[who])["requests"]
+        return {each["request_id"]: each for each in found}
+
+
+@pytest.fixture(scope="module")
+def office(town: Town) -> Iterator[Desk]:
+    with engine.connect(town.database, engine.OWNER) as owner:
+        known = {each.id for each in agencies.entries(owner)}
+        for name in (STEWARD, ASKER, OTHER):
+            if name not in known:
+                agencies.add(owner, name, "department", f"Cơ quan {name}", f"Agency {name}")
+        made = {name: keys.make_key(owner, name) for name in (STEWARD, ASKER, OTHER)}
+        yield Desk(town, owner, made)
+        for name in (STEWARD, ASKER, OTHER):
+            grants.revoke_all(owner, name, "end of the tests")
+            keys.revoke(owner, name)
+
+
+def test_to_the_public_there_are_no_requests(office: Desk) -> None:
+    assert office.town.ask("/requests").status == 404
+    assert office.town.ask("/requests?f=html").status == 404
+
+
+def test_who_asked_and_who_answers_see_a_request_and_nobody_else(office: Desk) -> None:
+    number = office.asked()
+    assert office.listed(ASKER)[number]["to_answer"] is False
+    assert office.listed(STEWARD)[number]["to_answer"] is True
+    assert number not in office.listed(OTHER)
+    for who in (ASKER, OTHER):
+        assert office.post(who, {"do": "grant", "request": number}).status == 404
+        assert office.post(who, {"do": "refuse", "request": number, "why": "không"}).status == 404
+    assert office.listed(STEWARD)[number]["answer"] is None
+
+
+def test_what_is_granted_is_seen_at_once_and_what_is_refused_has_its_ground(office: Desk) -> None:
+    before = office.town.get(PLOTS, X_API_Key=office.keys[ASKER])["features"][0]["properties"]
+    assert "hidden_note" not in before
+    refused, granted = office.asked(), office.asked()
+    assert office.post(STEWARD, {"do": "refuse", "request": refused, "why": ""}).status in (400, 422)
+    assert office.post(STEWARD, {"do": "refuse", "request": refused, "why": "bí mật nhà nước"}).status == 200
+    assert office.listed(ASKER, "&all=true")[refused]["why"] == "bí mật nhà nước"
+    assert office.post(STEWARD, {"do": "grant", "request": granted}).status == 200
+    assert office.listed(ASKER, "&all=true")[granted]["answer"] == "granted"
+    # A key heard of a change makes the service look at once; wait for it by asking, not by the clock.
+    for _ in range(600):
+        shown = office.town.get(PLOTS, X_API_Key=office.keys[ASKER])["features"][0]["properties"]
+        if "hidden_note" in shown:
+            break
+    assert shown["hidden_note"] == "mật"
+    assert "hidden_note" not in office.town.get(PLOTS, X_API_Key=office.keys[OTHER])["features"][0]["properties"]
+
+
+def test_a_layer_that_one_does_not_see_cannot_be_asked_for_as_if_it_were_unknown(office: Desk) -> None:
+    told = {"do": "ask", "purpose": "x", "legal_basis": "y"}
+    hidden = office.post(OTHER, {**told, "layer": "secrets"})
+    unknown = office.post(OTHER, {**told, "layer": "secretx"})
+    assert (hidden.status, unknown.status) == (404, 404)
+    assert hidden.json["detail"].replace("secrets", "secretx") == unknown.json["detail"]
+
+
+@pytest.mark.parametrize("body", [b"[1]", b"{", b'{"do": {"a": 1}}', b'{"do": "x\\u0000"}', b'{"do": "burn"}', b"\xff"])
+def test_a_body_that_is_no_request_is_refused(office: Desk, body: bytes) -> None:
+    host, port = office.town.url.removeprefix("http://").split(":")
+    connection = HTTPConnection(host, int(port), timeout=60)
+    connection.request("POST", "/requests", body, {"X-API-Key": office.keys[ASKER], "Content-Type": "application/json"})
+    assert connection.getresponse().status == 400
+
+
+def test_the_page_is_read_in_both_languages_and_its_form_asks(office: Desk) -> None:
+    number = office.asked()
+    for lang, word in (("vi", "Yêu cầu chia sẻ dữ liệu"), ("en", "Requests for layers")):
+        page = office.town.ask(f"/requests?f=html&lang={lang}", X_API_Key=office.keys[STEWARD])
+        assert (page.status, word in page.text) == (200, True)
+        assert f"<h3>{number} " in page.text
+        assert page.headers["Cache-Control"] == "no-store"
+    page = office.town.ask("/requests?f=html", X_API_Key=office.keys[ASKER])
+    proof = re.search(r'name="proof" value="([0-9a-f]{64})"', page.text)
+    assert proof is not None
+    said = {"do": "ask", "layer": "plots", "class": "agency", "purpose": "quy hoạch", "legal_basis": "NĐ 194"}
+    kind = "application/x-www-form-urlencoded"
+    assert office.post(ASKER, {**said, "proof": "0" * 64}, **{"Content-Type": kind}).status == 403
+    assert (
+        office.post(
+            ASKER, {**said, "proof": proof[1]}, **{"Content-Type": kind, "Origin": "https://evil.example"}
+        ).status
+        == 403
+    )
+    assert office.post(ASKER, {**said, "proof": proof[1]}, **{"Content-Type": kind}).status == 303
+    assert "quy hoạch" in {each["purpose"] for each in office.listed(ASKER).values()}
