@@ -108,7 +108,7 @@ def _page(
         "requests.html", language, request, proof=proof, now=datetime.now(UTC), all_layers=service.registry.layers,
         mine=[each for each in found if each.agency == service.agency.id], classes=grants.SHARED,
         to_answer=[each for each in found if each.layer in own],
-        layers=sorted(_askable(snapshot), key=lambda layer: layer.id),
+        last_minute=requests.last_minute, layers=sorted(_askable(snapshot), key=lambda layer: layer.id),
     )  # fmt: skip
     headers = {"Content-Language": language, "Content-Security-Policy": pages.policy, **NO_STORE}
     return HTMLResponse(text, headers=headers)
