@@ -198,7 +198,15 @@ def test_who_holds_a_tile_is_answered_without_making_it(city: City) -> None:
     tag = town.ask(path).headers["ETag"]
     made, found = app.state.tiles.made, app.state.tiles.found
     assert town.ask(path).headers["ETag"] == tag
-    assert (app.state.tiles.made, app.state.tiles.found) == (made, found + 1)
+    assert town.ask(path, If_None_Match=tag).status == 304
+    assert (app.state.tiles.made, app.state.tiles.found) == (made, found + 2)
+
+
+def test_of_a_layer_that_everybody_sees_whole_who_holds_a_tile_is_answered_without_having_it(city: City) -> None:
+    """Where something is hidden only the tile's bytes may tell it from another, so it has to be there."""
+    town, app = city.workers[0]
+    path = address(city.tiles()[-1], "works")
+    tag = town.ask(path).headers["ETag"]
     app.state.tiles = Tiles()
     assert town.ask(path, If_None_Match=tag).status == 304
     assert (app.state.tiles.made, app.state.tiles.found) == (0, 0)
