@@ -24,6 +24,7 @@ from sdi.service.asked import Asked
 from sdi.service.hangup import unless_gone
 from sdi.service.parameters import Question
 from sdi.service.publications import Snapshot
+from sdi.service.rights import seen
 from sdi.service.state import Service, service_of
 from sdi.store import succession
 from sdi.store.ledger import Publication
@@ -85,7 +86,8 @@ def of_page(
     service: Service, snapshot: Snapshot, layer: Layer, publication: Publication, asked: Asked, question: Question
 ) -> Validator:  # fmt: skip
     """The validator of a page of features, in the format and the language asked for; costs no query."""
-    about: list[Any] = [*_standing(service, snapshot, publication), asked.format, asked.language, asked.parameters]
+    about: list[Any] = [*_standing(service, snapshot, publication), seen(service.agency, layer).tag]
+    about += [asked.format, asked.language, asked.parameters]
     modified: datetime | None = snapshot.since[layer.id]
     if layer.reform is not None and succession.select_meant(layer, question.query) is not None:
         # What a code means is told by the layer of units, and by the day.

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from typing import Any
 
-from sdi.access import Agency, Part, rule_of
+from sdi.access import NOTHING, Agency, Part, rule_of
 from sdi.contract.layer import Layer
 from sdi.contract.query import Precision, Sight
 from sdi.store import cql
@@ -35,11 +36,19 @@ class Seen:
     filters: tuple[Expression, ...] = ()
     """CQL2-JSON: what a feature must fulfil to exist."""
     sight: Sight | None = None
+    attributes: tuple[str, ...] = ()
+    """Those that exist for who asks."""
 
     @property
     def latest(self) -> tuple[Expression, ...]:
         """What must also hold of a feature's latest state where a former one is asked for; a sight asks it itself."""
         return self.filters
+
+    @cached_property
+    def tag(self) -> str:
+        """Tells apart what is seen: another set of grants may show something else of the same rows."""
+        about = [self.attributes, self.filters, self.sight and self.sight.key]
+        return hashlib.sha256(json.dumps(about, sort_keys=True, default=str).encode()).hexdigest()[:16]
 
 
 def seen(agency: Agency, layer: Layer) -> Seen:
@@ -51,12 +60,14 @@ def seen(agency: Agency, layer: Layer) -> Seen:
 def _seen(agency: Agency, of: Itself) -> Seen:
     layer = of.layer
     rule = rule_of(agency, layer)
-    if not rule.parts or rule.whole:
-        return Seen()
+    if not rule.parts:
+        return Seen(filters=(_condition(NOTHING, of),))
+    if rule.whole:
+        return Seen(attributes=rule.attributes)
     granted = any(grant.layer == layer.id for grant in agency.grants)
     if not granted:
         # The contract alone: what it withholds is told by a filter, in which a code means what it means that day.
-        return Seen(filters=tuple(_condition(text, of) for text in rule.parts[0].rows))
+        return Seen(tuple(_condition(text, of) for text in rule.parts[0].rows), attributes=rule.attributes)
     conditions = [(part, _part(part, of)) for part in rule.parts]
     rows = _either([where for _, where in conditions])
     masks = tuple(
@@ -64,7 +75,7 @@ def _seen(agency: Agency, of: Itself) -> Seen:
         if (where := _either([where for part, where in conditions if name in part.attributes])) is not None
         and (rows is None or where != rows)
     )  # fmt: skip
-    return Seen(sight=Sight(rule.attributes, rows, masks, _places(conditions)))
+    return Seen(sight=Sight(rule.attributes, rows, masks, _places(conditions)), attributes=rule.attributes)
 
 
 def _places(
