@@ -6,6 +6,7 @@ import time
 from base64 import b64encode
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -44,7 +45,8 @@ class Watched:
         began = time.monotonic()
         while True:
             with engine.connect(self.town.database) as connection:
-                found = [each for each in search.find(connection, Wanted(limit=1000)) if each.seq > self.after][::-1]
+                found = [each for each in search.find(connection, Wanted(limit=1000))
+                         if each.seq > self.after and each.body["at"] >= BEGAN[-1]][::-1]  # fmt: skip
             if enough(found):
                 self.after = max((each.seq for each in found), default=self.after)
                 return found
@@ -55,6 +57,15 @@ class Watched:
         found = [each.body for each in self.entries(lambda found: len(found) >= count)]
         assert len(found) == count, found
         return found
+
+
+BEGAN = [""]
+"""When the test that runs began, as entries write it: what an earlier one asked may come in late."""
+
+
+@pytest.fixture(autouse=True)
+def begun() -> None:
+    BEGAN.append(datetime.now(UTC).isoformat(timespec="microseconds"))
 
 
 def granted(database: str, name: str, **about: Any) -> None:
