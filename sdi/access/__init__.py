@@ -2,7 +2,7 @@
 
 from sdi.access.agency import PUBLIC, Agency, Kind
 from sdi.access.grant import ACTIONS, Action, Grant
-from sdi.access.rule import NOTHING, Part, Rule, announced, row_filter, rule_of, sees, visible
+from sdi.access.rule import NOTHING, Itself, Part, Rule, announced, row_filter, rule_of, sees, visible
 
 __all__ = [
     "ACTIONS",
@@ -11,6 +11,7 @@ __all__ = [
     "Action",
     "Agency",
     "Grant",
+    "Itself",
     "Kind",
     "Part",
     "Rule",

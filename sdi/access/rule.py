@@ -50,7 +50,7 @@ class Rule:
 
 def rule_of(agency: Agency, layer: Layer) -> Rule:
     """What of the layer exists for who asks."""
-    return _rule(agency, _Itself(layer))
+    return _rule(agency, Itself(layer))
 
 
 def sees(agency: Agency, layer: Layer) -> bool:
@@ -81,20 +81,20 @@ def announced(layer: Layer) -> bool:
 
 
 @dataclass(frozen=True, eq=False)
-class _Itself:
+class Itself:
     """A layer as a key: equal to itself alone, for contracts that are read again are other ones."""
 
     layer: Layer
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, _Itself) and other.layer is self.layer
+        return isinstance(other, Itself) and other.layer is self.layer
 
     def __hash__(self) -> int:
         return id(self.layer)
 
 
 @lru_cache(maxsize=2000)
-def _rule(agency: Agency, of: _Itself) -> Rule:
+def _rule(agency: Agency, of: Itself) -> Rule:
     layer = of.layer
     granted = [grant for grant in agency.grants if grant.layer == layer.id]
     parts, actions = _default(agency, layer), set[Action]()

@@ -9,14 +9,14 @@ from datetime import datetime
 from functools import lru_cache
 from typing import Any, cast
 
-from sdi.access import Agency, visible
+from sdi.access import Agency, Itself, visible
 from sdi.contract.layer import Attribute, Layer
 from sdi.contract.query import Area, FeatureQuery, Interval, as_of
 from sdi.errors import BadRequest, nearest
 from sdi.service import crs
 from sdi.service.cursors import Cursors
 from sdi.service.lanes import HELD, Lane, lane_of
-from sdi.service.rights import Itself, seen
+from sdi.service.rights import seen
 from sdi.settings import Settings
 from sdi.store import cql, search
 from sdi.store.ledger import Publication

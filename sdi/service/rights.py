@@ -8,25 +8,12 @@ from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from typing import Any
 
-from sdi.access import NOTHING, Agency, Part, rule_of
+from sdi.access import NOTHING, Agency, Itself, Part, rule_of
 from sdi.contract.layer import Layer
 from sdi.contract.query import Precision, Sight
 from sdi.store import cql
 
 Expression = dict[str, Any]
-
-
-@dataclass(frozen=True, eq=False)
-class Itself:
-    """A layer as a key: equal to itself alone, for contracts that are read again are other ones."""
-
-    layer: Layer
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, Itself) and other.layer is self.layer
-
-    def __hash__(self) -> int:
-        return id(self.layer)
 
 
 @dataclass(frozen=True, eq=False)

@@ -10,7 +10,6 @@ from typing import Any
 from starlette.requests import Request
 from starlette.responses import Response
 
-from sdi.access import row_filter
 from sdi.contract.layer import Layer
 from sdi.errors import BadRequest, NotFound, nearest
 from sdi.service import fresh, links
@@ -123,16 +122,10 @@ async def _tag(request: Request, service: Service, place: Tile, shown: Sequence[
         publication, found = stored[each.layer.id], changes[each.layer.id]
         # Where nothing is known of the places, the whole layer's generation is the version of each.
         version = found.at(place.searched) if found else (publication.generation, publication.changed_at.isoformat())
-        seen = each.attributes(service.agency, place.zoom), _view(service, each)
-        about.append((each.layer.id, *seen, version))
+        shows = each.attributes(service.agency, place.zoom), seen(service.agency, each.layer).tag
+        about.append((each.layer.id, *shows, version))
     edition = service.publications.latest.edition
     return fresh.tag_of("tile", edition, place.zoom, place.row, place.column, about)
-
-
-def _view(service: Service, shown: Shown) -> str | None:
-    """Which features who asks sees, and what of them."""
-    sight = seen(service.agency, shown.layer).sight
-    return sight.key if sight is not None else row_filter(service.agency, shown.layer)
 
 
 async def _rendered(service: Service, place: Tile, shown: Sequence[Shown]) -> bytes:
