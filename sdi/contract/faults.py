@@ -10,7 +10,7 @@ from typing import Protocol
 
 from sdi.contract import lineage, parameters
 from sdi.contract.codelist import CodeList
-from sdi.contract.layer import Attribute, Layer
+from sdi.contract.layer import Attribute, Layer, Statistics
 from sdi.contract.rules import RULES
 from sdi.errors import nearest
 
@@ -59,6 +59,8 @@ def faults(layer: Layer, file: str, context: Context) -> Found:
     yield from _of_actions(layer)
     yield from _of_style(layer, context)
     yield from lineage.faults(layer, context.layers, context.unreadable)
+    if layer.statistics is not None:
+        yield from _of_statistics(layer, layer.statistics, context)
     if layer.derived is not None:
         yield from _of_derived(layer, context)
     if layer.coverage is not None:
@@ -220,6 +222,39 @@ def _of_style(layer: Layer, context: Context) -> Found:
     if codes is not None:
         for value in style.colours:
             yield from _unknown([value], codes.values(), ("style", "colours", value), "code", codes.id)
+
+
+def _of_statistics(layer: Layer, told: Statistics, context: Context) -> Found:
+    stored = {attribute.name: attribute for attribute in layer.stored}
+    for index, name in enumerate(told.by):
+        place = ("statistics", "by", index)
+        yield from _unknown([name], stored, place, "stored attribute")
+        known = stored.get(name)
+        if told.by.index(name) != index:
+            yield place, f"'{name}' stands twice"
+        elif known is not None and name not in told.units and not _groups(known):
+            yield place, f"'{name}' makes no groups: it is no code, truth, whole number, date or text with a pattern"
+    for index, name in enumerate(told.sum):
+        place = ("statistics", "sum", index)
+        yield from _unknown([name], stored, place, "stored attribute")
+        known = stored.get(name)
+        if known is not None and not (
+            known.type in ("integer", "decimal", "number") and known.minimum is not None and known.minimum >= 0
+        ):
+            yield place, f"'{name}' cannot be added up: it is no number with a minimum of 0 or more"
+    for name, units in told.units.items():
+        yield from _unknown([name], told.by, ("statistics", "units"), "attribute", "by")
+        yield from _layer([units], context, ("statistics", "units", name))
+        found = context.layers.get(units)
+        if found is not None and (found.frame is None or found.style.label is None):
+            yield ("statistics", "units", name), f"'{units}' has no 'frame' or no label to name units by"
+
+
+def _groups(attribute: Attribute) -> bool:
+    """Whether an attribute's values are codes, of which there are few, and no words about somebody."""
+    if attribute.type == "text":
+        return attribute.pattern is not None
+    return attribute.type in ("code", "boolean", "integer", "date", "datetime")
 
 
 def _of_derived(layer: Layer, context: Context) -> Found:

@@ -302,6 +302,21 @@ class Coverage(Part):
     statistics: list[Statistic] = []
 
 
+class Statistics(Part):
+    """What is counted of a layer's features, in groups that are the same for everybody who asks.
+
+    They are counted by each dimension, and by the first one together with one of the others; two of the others never
+    stand in one table, so that no small group can be worked out from several of them.
+    """
+
+    by: list[Word] = Field(min_length=1, max_length=8)
+    """The dimensions: codes, truths, whole numbers, texts with a pattern; a date stands for its year."""
+    sum: list[Word] = Field([], max_length=4)
+    """The measures that are added up; attributes that are never below 0."""
+    units: dict[Word, Word] = {}
+    """Dimension -> the layer of administrative units whose codes it holds, which has their names."""
+
+
 class Layer(Part):
     """What a layer promises."""
 
@@ -340,6 +355,7 @@ class Layer(Part):
     derived: Derived | None = None
     dossier: Dossier | None = None
     coverage: Coverage | None = None
+    statistics: Statistics | None = None
 
     def __getitem__(self, name: str) -> Attribute:
         return self.by_name[name]

@@ -27,6 +27,7 @@ from sdi.service.pages import Pages
 from sdi.service.publications import Publications
 from sdi.service.reader import Reader
 from sdi.service.state import Service
+from sdi.service.statistics.table import ROOM
 from sdi.service.tiles.cache import Tiles
 from sdi.service.tiles.changes import Known
 from sdi.service.wall.callers import Gate, Turnstile
@@ -86,6 +87,7 @@ def create_app(settings: Settings, registry: Registry, *, url: str | None = None
     app.state.pages = Pages(settings)
     app.state.metrics, app.state.recorder = metrics, recorder
     app.state.tiles, app.state.changes = Tiles(), Known(reader)
+    app.state.tables = Tiles(ROOM)
     app.state.exports = Exports()
     app.state.listeners = Listeners()
     app.router.routes.extend(routes.addresses())

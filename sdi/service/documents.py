@@ -17,6 +17,8 @@ from sdi.service.portrayal import documents as portrayal
 from sdi.service.publications import Snapshot
 from sdi.service.records import linked
 from sdi.service.state import Service
+from sdi.service.statistics import documents as statistics
+from sdi.service.statistics.question import dimensions
 from sdi.service.tiles import documents as tiles
 from sdi.service.tiles.tileset import is_tiled
 from sdi.store.quality import Rate
@@ -177,6 +179,8 @@ def _complete(document: dict[str, Any], service: Service, snapshot: Snapshot, la
         ))  # fmt: skip
     if are_told(layer):
         document["links"].append(changes.link_to(service, layer, language))
+    if dimensions(service.agency, layer):
+        document["links"].append(statistics.link_to(service, layer, language))
     if is_tiled(layer):
         document["links"].append(tiles.link_to(service, layer, language))
     if layer.geometry is not None:

@@ -18,6 +18,7 @@ from sdi.service.parameters import FILTER_LANGUAGES, RESERVED, comparable, searc
 from sdi.service.portrayal import openapi as portrayal
 from sdi.service.provider import field
 from sdi.service.records import openapi as records
+from sdi.service.statistics import openapi as statistics
 from sdi.service.tiles import openapi as tiles
 from sdi.settings import Settings
 
@@ -35,7 +36,7 @@ def document(
     for name, layer in layers.items():
         paths |= _of_layer(name, layer, agency)
     paths |= _of_service() | tiles.paths(layers.values()) | feed.paths([*layers.values()])
-    paths |= portrayal.paths(layers.values()) | records.paths()
+    paths |= portrayal.paths(layers.values()) | records.paths() | statistics.paths(layers.values(), agency)
     for path, operation in ((path, about["get"]) for path, about in paths.items()):
         if path.endswith("/coverage"):
             operation["responses"] = {"200": {"$ref": "#/components/responses/Coverage"}}
@@ -85,7 +86,9 @@ def _components(pygeoapi: dict[str, Any], settings: Settings) -> dict[str, Any]:
     parameters["filter-crs"] = _parameter("filter-crs", {"type": "string", "format": "uri"})
     parameters["featureId"] = {"name": "featureId", "in": "path", "required": True, "schema": {"type": "string"}}
     parameters |= tiles.parameters() | feed.parameters() | portrayal.parameters() | records.parameters()
-    return {"parameters": parameters, "responses": _COMMON, "schemas": _SCHEMAS | feed.schemas() | records.schemas()}
+    parameters |= statistics.parameters()
+    schemas = _SCHEMAS | feed.schemas() | records.schemas() | statistics.schemas()
+    return {"parameters": parameters, "responses": _COMMON, "schemas": schemas}
 
 
 def _parameter(name: str, schema: dict[str, Any]) -> dict[str, Any]:
@@ -301,6 +304,7 @@ _COMMON: dict[str, Any] = {
     "Tileset": tiles.tileset_response(),
     **feed.responses(),
     **portrayal.responses(),
+    **statistics.responses(),
     "Problem": {
         "description": "What went wrong (RFC 9457)",
         "content": {

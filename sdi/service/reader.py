@@ -203,6 +203,13 @@ class Reader:
         except (TimeoutError, Overloaded):
             return None
 
+    async def groups(
+        self, layer: Layer, query: FeatureQuery, by: tuple[str, ...], sums: tuple[str, ...], at_most: int
+    ) -> list[tuple[Any, ...]]:  # fmt: skip
+        """The rows of `features.select_groups`, texts as bytes."""
+        select = partial(features.select_groups, by=by, sums=sums, at_most=at_most)
+        return await self._rows_of(select, layer, query, Lane.SLOW)
+
     async def _rows_of(
         self, select: Callable[[Layer, FeatureQuery], Statement], layer: Layer, query: FeatureQuery, lane: Lane
     ) -> list[tuple[Any, ...]]:

@@ -34,6 +34,8 @@ from sdi.service.records import documents as records
 from sdi.service.records import routes as record_routes
 from sdi.service.records.entries import entries
 from sdi.service.state import Service, service_of
+from sdi.service.statistics import routes as statistics_routes
+from sdi.service.statistics.question import dimensions
 from sdi.service.tiles import routes as tile_routes
 from sdi.store.ledger import Publication
 
@@ -80,7 +82,7 @@ def addresses() -> list[BaseRoute]:
         ("/collections/{collection}/coverage", coverage_data), ("/code-lists/{code_list}", code_list),
         ("/agency", sign_in), ("/health", health), ("/metrics", metrics), *tile_routes.addresses(),
         *feed_routes.addresses(), *audit_page.addresses(),
-        *portrayal_routes.addresses(),
+        *portrayal_routes.addresses(), *statistics_routes.addresses(),
         ("/{path}/{feature:path}/dossier", dossier_of),
     ]  # fmt: skip
     for path, endpoint in own:
@@ -146,7 +148,7 @@ async def collection(request: Request, collection: str) -> Response:
         if layer.coverage is not None:
             shown["corners"] = maps.corners(publication)
         return _page(request, ask, "collection.html", layer=layer, publication=publication, map=shown,
-                     rates=snapshot.rates.get(layer.id), element=element,
+                     rates=snapshot.rates.get(layer.id), element=element, counted=dimensions(service.agency, layer),
                      grids=[vn2000.grid(epsg) for epsg in publication.grids])  # fmt: skip
     return _document(ask, await documents.collection(service, snapshot, layer.id, ask.language, ask.format))
 

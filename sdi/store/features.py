@@ -34,6 +34,7 @@ __all__ = [
     "select_edges",
     "select_extent",
     "select_geojson",
+    "select_groups",
     "select_placeless",
     "select_rows",
     "select_stream",
@@ -211,6 +212,38 @@ def select_domain(layer: Layer, query: FeatureQuery, attribute: str, at_most: in
         parameters.bind(at_most, "bigint"),
     )
     return Statement(statement, parameters.values)
+
+
+def select_groups(
+    layer: Layer, query: FeatureQuery, by: tuple[str, ...], sums: tuple[str, ...], at_most: int
+) -> Statement:  # fmt: skip
+    """Rows: a value of each attribute in `by` as text, a date as its year in Viet Nam; how many of the matches have
+    them; and of each attribute in `sums` what they have of it together, exact, as text, NULL where none has a value.
+    """
+    parameters = Parameters()
+    keys = [_grouped(layer, name) for name in by]
+    told = [sql.SQL("trim_scale(sum({}))::text").format(_summed(layer, name)) for name in sums]
+    statement = sql.SQL("SELECT {columns} FROM {rows} WHERE {where}{group} LIMIT {most}").format(
+        columns=sql.SQL(", ").join([*keys, sql.SQL("count(*)"), *told]), rows=_rows(layer, query, parameters),
+        where=_where(layer, query, parameters), most=parameters.bind(at_most, "bigint"),
+        group=sql.SQL(" GROUP BY {}").format(sql.SQL(", ").join(keys)) if keys else sql.SQL(""),
+    )  # fmt: skip
+    return parameters.statement(statement)
+
+
+def _grouped(layer: Layer, name: str) -> sql.Composable:
+    kind, column = layer[name].type, sql.Identifier(name)
+    if kind in ("date", "datetime"):
+        day = sql.SQL("({} AT TIME ZONE 'Asia/Ho_Chi_Minh')").format(column) if kind == "datetime" else column
+        return sql.SQL("extract(year FROM {})::text").format(day)
+    return sql.SQL("{}::text").format(column)
+
+
+def _summed(layer: Layer, name: str) -> sql.Composable:
+    """As numeric: the sum of binary fractions depends on the order in which they are added up."""
+    if layer[name].type == "integer":
+        return sql.Identifier(name)
+    return sql.SQL("CASE WHEN abs({0}) < 'Infinity' THEN {0} END::numeric").format(sql.Identifier(name))
 
 
 def _rows(layer: Layer, query: FeatureQuery, parameters: Parameters) -> sql.Composable:

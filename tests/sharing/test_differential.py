@@ -254,6 +254,8 @@ def addresses(layer: str, names: list[str]) -> Iterator[str]:
     yield from (f"{at}/{rest}" for rest in (
         "tiles", "tiles/WebMercatorQuad?f=tilejson", "tiles/WebMercatorQuad", "tiles/WebMercatorQuad/16/28863/52039",
         "tiles/WebMercatorQuad/17/57726/104079", "changes", "styles",
+        *(f"statistics?by={by}&f={format_}" for by in ("use", "valid_from", "use,valid_from", "floors")
+          for format_ in ("json", "csv", "html")),
     ))  # fmt: skip
 
 
