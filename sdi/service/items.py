@@ -15,7 +15,7 @@ from starlette.responses import Response
 
 from sdi.access import visible
 from sdi.contract.layer import Layer
-from sdi.contract.query import FeatureQuery, Position
+from sdi.contract.query import FeatureQuery
 from sdi.errors import NotFound
 from sdi.service import links, words
 from sdi.service.asked import Asked
@@ -23,7 +23,7 @@ from sdi.service.crs import DEFAULT, Crs
 from sdi.service.formats import ITEM, ITEMS
 from sdi.service.hangup import Stream
 from sdi.service.lanes import Lane
-from sdi.service.page import Matched, Page, Part, around
+from sdi.service.page import Matched, Page, around
 from sdi.service.parameters import Question, record_time
 from sdi.service.publications import Snapshot
 from sdi.service.rights import seen
@@ -41,30 +41,21 @@ async def feature_collection(
 ) -> Response:
     """A page of features as GeoJSON or JSON-FG; one that is too large to be held is streamed.
 
-    `validity`: headers that say how long the answer holds. Something of it is read before the answer begins, so a fault
-    has its status. Without `timeStamp`: the Date header tells it, and the same features are the same bytes.
+    `validity`: headers that say how long the answer holds. Without `timeStamp`: the Date header tells it, and the same
+    features are the same bytes.
     """
     service = service_of(request)
     headers = {**validity, "Content-Crs": f"<{question.crs.uri}>", "Content-Language": asked.language}
-    form, media_type = _form(asked), ITEMS[asked.format].media_type
-    begun = _beginning(service, asked, layer, question.crs)
     if question.lane is Lane.LONG:
-        # Where the next page begins is known at the end of this one: in the body, behind the features.
-        known = await written_page_links(service, asked, layer, question, NOTHING, snapshot)
-        headers["Link"] = known.header
-        if request.method == "HEAD":
-            return Response(None, headers=headers, media_type=media_type)
-        parts = service.reader.stream(layer, question.query, form)
-        first = await anext(parts, None)
-        body = _streamed(request, parts, first, asked, layer, question, snapshot, begun)
-        return Stream(body, headers=headers, media_type=media_type)
-    page = await service.page(layer, question, form)
+        return await _streamed(request, asked, layer, question, snapshot, headers)
+    page = await service.page(layer, question, _form(asked))
     matched = await service.matched(snapshot, layer, question, page)
     answered = await written_page_links(service, asked, layer, question, page, snapshot)
     request.state.rows = page.returned
     headers = headers if matched.settled else unsettled(headers)
+    begun = _beginning(service, asked, layer, question.crs)
     content = b"".join((begun, page.text, _tail(question, page, matched, answered)))
-    return Response(content, headers={**headers, "Link": answered.header}, media_type=media_type)
+    return Response(content, headers={**headers, "Link": answered.header}, media_type=ITEMS[asked.format].media_type)
 
 
 def _form(asked: Asked) -> Form:
@@ -93,28 +84,32 @@ def _json_fg(service: Service, layer: Layer, crs: Crs) -> dict[str, Any]:
 
 
 async def _streamed(
-    request: Request, parts: AsyncGenerator[Part], part: Part | None, asked: Asked, layer: Layer, question: Question,
-    snapshot: Snapshot, begun: bytes,
-) -> AsyncGenerator[bytes]:  # fmt: skip
-    returned, more = 0, False
-    places: list[Position] = []
+    request: Request, asked: Asked, layer: Layer, question: Question, snapshot: Snapshot, headers: dict[str, str]
+) -> Response:  # fmt: skip
+    """A long page. What is told of it is known before its first feature is sent, so the Link header has it too."""
+    service, media_type = service_of(request), ITEMS[asked.format].media_type
+    page, parts = await service.reader.walk(layer, question.query, _form(asked), ",\n")
+    try:
+        matched = await service.matched(snapshot, layer, question, page)
+        answered = await written_page_links(service, asked, layer, question, page, snapshot)
+        headers["Link"] = answered.header
+        request.state.rows = page.returned
+        if request.method == "HEAD":
+            await parts.aclose()
+            return Response(None, headers=headers, media_type=media_type)
+    except BaseException:
+        await parts.aclose()
+        raise
+    begun, tail = _beginning(service, asked, layer, question.crs), _tail(question, page, matched, answered)
+    return Stream(_between(begun, parts, tail), headers=headers, media_type=media_type)
+
+
+async def _between(begun: bytes, parts: AsyncGenerator[bytes], tail: bytes) -> AsyncGenerator[bytes]:
     async with aclosing(parts):
         yield begun
-        while part is not None:
-            yield (b",\n" if returned and part.text else b"") + part.text
-            returned, more, places = returned + part.returned, more or part.more, [*places, *part.places]
-            part = await anext(parts, None)
-    request.state.rows = returned
-    # Backward, the rows come in the layer's order all the same: the first asked for is the last that came.
-    whole = returned == question.query.limit
-    turned = question.query.place is not None and question.query.place.backward
-    ends = [places[0] if places else None, places[-1] if whole and places else None]
-    first, last = (ends[1] if whole else ends[0], ends[0] if whole else None) if turned else (ends[0], ends[1])
-    page = Page(b"", returned, more, first, last)
-    service = service_of(request)
-    matched = await service.matched(snapshot, layer, question, page)
-    answered = await written_page_links(service, asked, layer, question, page, snapshot)
-    yield _tail(question, page, matched, answered)
+        async for part in parts:
+            yield part
+    yield tail
 
 
 def _tail(question: Question, page: Page, matched: Matched, answered: links.Written) -> bytes:
@@ -199,7 +194,7 @@ async def _page_parts(service: Service, asked: Asked, question: Question, page: 
         rel: {"cursor": cursors.seal(cursor, question.query, service.agency)}
         for rel, cursor in around(question, page).items()
     }
-    if not page.returned and question.query.offset and page is not NOTHING:
+    if not page.returned and question.query.offset:
         there["prev"] = {"offset": max(0, question.query.offset - (question.query.limit or 0))}
     here = {name: value for name, value in asked.parameters.items() if name in ("offset", "cursor")}
     return {
@@ -226,10 +221,6 @@ def _page_links(
     collection = links.address(service.url, "collections", layer.id)
     answered.append(links.link("collection", collection, "application/json", layer.title.in_language(asked.language)))
     return answered
-
-
-NOTHING = Page(b"", 0, False, None, None)
-"""A page of which nothing is known yet."""
 
 
 def item_links(service: Any, asked: Asked, layer: Layer, feature_id: str, snapshot: Snapshot) -> list[dict[str, Any]]:

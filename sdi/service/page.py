@@ -32,16 +32,6 @@ class Page:
 
 
 @dataclass(frozen=True)
-class Part:
-    """Some features of a page. `places`: of the page's first and last feature, as far as they are among these."""
-
-    text: bytes
-    returned: int
-    more: bool
-    places: list[Position]
-
-
-@dataclass(frozen=True)
 class Matched:
     """How many features a question matches: exactly, or at least."""
 

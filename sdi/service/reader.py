@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager, contextmanager
 from dataclasses import replace
 from datetime import datetime
 from functools import partial
-from typing import Any
+from typing import Any, cast
 
 from starlette.concurrency import run_in_threadpool
 
@@ -20,7 +20,7 @@ from sdi.errors import BadRequest, Overloaded, SdiError, StoreError
 from sdi.service.audit import reads
 from sdi.service.cursors import Cursors
 from sdi.service.lanes import Lane, Lanes, seconds
-from sdi.service.page import Page, Part
+from sdi.service.page import Page
 from sdi.service.texts import Texts
 from sdi.service.wall.turns import Shares
 from sdi.settings import Settings
@@ -132,25 +132,20 @@ class Reader:
         text = between.encode().join([found[version] for version in asked])
         return Page(text, returned, number > query.limit, _place(first), _place(last), matched)
 
-    async def stream(
-        self, layer: Layer, query: FeatureQuery, form: Form = forms.geojson
-    ) -> AsyncGenerator[Part]:  # fmt: skip
-        """The same in parts, as fast as they are taken, by a cursor: memory holds one part, whatever the limit.
+    async def walk(
+        self, layer: Layer, query: FeatureQuery, form: Form, between: str
+    ) -> tuple[Page, AsyncGenerator[bytes]]:  # fmt: skip
+        """What is told of a page, without its text, and the text in parts, as fast as they are taken: memory holds one
+        part, whatever the limit. Both are of one moment, by one connection.
 
-        Closing it early ends the query and gives the connection back.
+        Closing the parts early ends the query and gives the connection back.
         """
-        statement = features.select_stream(layer, await self.with_codes(layer, query), form)
-        async with self._connection(Lane.LONG) as connection, connection.transaction():
-            async for rows in _taken(connection, statement, seconds(Lane.LONG, self._statement_timeout)):
-                texts = [text for text, _ in rows if text is not None]
-                places = [place for _, place in rows if place is not None]
-                reads.told_text(layer.id, query.attributes, b"\n".join(texts), len(texts))
-                yield Part(b",\n".join(texts), len(texts), len(texts) < len(rows), [*map(_position, places)])
+        parts = self._walk(layer, query, form, between.encode())
+        return cast("Page", await anext(parts)), cast("AsyncGenerator[bytes]", parts)
 
-    async def walk(self, layer: Layer, query: FeatureQuery, form: Form, between: str) -> AsyncGenerator[Page]:
-        """As `stream`, for formats that tell of the pages around before the first feature: the first page that comes
-        has no text and tells of the whole; the texts follow, of the same moment.
-        """
+    async def _walk(
+        self, layer: Layer, query: FeatureQuery, form: Form, between: bytes
+    ) -> AsyncGenerator[Page | bytes]:  # fmt: skip
         query = await self.with_codes(layer, query)
         edges, statement = features.select_edges(layer, query), features.select_stream(layer, query, form)
         async with self._connection(Lane.LONG) as connection, connection.transaction():
@@ -158,10 +153,12 @@ class Reader:
             ((number, first, last),) = await fetched(connection, edges, binary=True)
             assert query.limit is not None
             yield Page(b"", min(number, query.limit), number > query.limit, _place(first), _place(last))
+            begun = False
             async for rows in _taken(connection, statement, seconds(Lane.LONG, self._statement_timeout)):
-                texts = [text for text, _ in rows if text is not None]
+                texts = [text for (text,) in rows]
                 reads.told_text(layer.id, query.attributes, b"\n".join(texts), len(texts))
-                yield Page(between.encode().join(texts), len(texts), False, None, None)
+                yield (between if begun else b"") + between.join(texts)
+                begun = True
 
     async def tile(self, statement: Statement, lane: Lane) -> bytes:
         """The bytes of a vector tile (`tiles.select_tile`); none for an empty one."""
@@ -359,11 +356,7 @@ def _has_versions(layer: Layer, query: FeatureQuery) -> bool:
 
 
 def _place(text: bytes | None) -> Position | None:
-    return None if text is None else _position(text)
-
-
-def _position(text: bytes) -> Position:
-    return Position(tuple(json.loads(text)))
+    return None if text is None else Position(tuple(json.loads(text)))
 
 
 @contextmanager

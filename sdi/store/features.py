@@ -93,24 +93,19 @@ def _block(layer: Layer, query: FeatureQuery, count: int | None, form: Form, bet
 
 
 def select_stream(layer: Layer, query: FeatureQuery, form: Form = geojson) -> Statement:
-    """A row for each feature, for a cursor: its text, and of the first and the last one the place; NULL, NULL: more
-    lie beyond. The rows come in the order of the layer, backward too.
-    """
+    """A row for each feature, for a cursor: its text. The rows come in the order of the layer, backward too."""
     return shapes.filled(_stream, layer, query, form)
 
 
 def _stream(layer: Layer, query: FeatureQuery, form: Form) -> Statement:
-    parameters = Parameters()
-    numbered, limit = _numbered(layer, query, parameters, form)
-    turned = query.place is not None and query.place.backward
-    statement = sql.SQL(
-        "SELECT CASE WHEN number <= {limit} THEN feature END, CASE WHEN number IN (1, {limit}) THEN {place} END"
-        " FROM ({numbered}) AS page{order}"
-    ).format(
-        limit=limit, place=order.place(query), numbered=numbered,
-        order=sql.SQL(" ORDER BY number DESC" if turned else ""),
-    )  # fmt: skip
-    return parameters.statement(statement)
+    page = _text(layer, query, form)
+    if query.place is None or not query.place.backward:
+        return page
+    turned = sql.SQL(
+        "SELECT feature FROM (SELECT page.*, row_number() OVER () AS number FROM ({}) AS page) AS page"
+        " ORDER BY number DESC"
+    ).format(page.sql)
+    return Statement(turned, page.params, page.drawn)
 
 
 def select_edges(layer: Layer, query: FeatureQuery) -> Statement:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from typing import Any
 from urllib.parse import quote
@@ -74,8 +75,28 @@ def test_a_streamed_page_is_the_page_that_is_held(town: Town, monkeypatch: pytes
     for address, page in zip(asked, held, strict=True):
         streamed = town.ask(address)
         assert streamed.body == page.body
-        assert streamed.headers["ETag"] == page.headers["ETag"]
-        assert town.ask(address, "HEAD").headers["ETag"] == page.headers["ETag"]
+        head = town.ask(address, "HEAD")
+        for name in ("ETag", "Link"):
+            assert streamed.headers[name] == head.headers[name] == page.headers[name]
+
+
+@pytest.mark.usefixtures("way")
+@pytest.mark.parametrize("format_", ["json", "jsonfg", "geojsonseq", "csv", "fgb", "gpkg", "parquet"])
+def test_the_header_of_every_page_leads_to_the_pages_around_it(town: Town, format_: str) -> None:
+    """A client that streams the features need not read to their end to know where the next ones are."""
+    address: str | None = f"{PLOTS}?f={format_}&limit=14&filter=number%3E0&sortby=use"
+    told: list[set[str]] = []
+    while address is not None:
+        answer = town.ask(address)
+        found = re.findall(r'<([^>]+)>; rel="(next|prev)"', answer.headers["Link"])
+        around = {rel: href.removeprefix(town.url) for href, rel in found}
+        if format_ in ("json", "jsonfg"):
+            listed = {rel: href.removeprefix(town.url) for rel, href in links(answer.json).items()}
+            assert around == {rel: href for rel, href in listed.items() if rel in ("next", "prev")}
+        assert all(town.ask(each, "HEAD").status == 200 for each in around.values())
+        told.append(set(around))
+        address = around.get("next")
+    assert told == [{"next"}, {"next", "prev"}, {"prev"}]
 
 
 def test_the_size_format_language_and_crs_of_a_page_may_change_on_the_way(town: Town) -> None:

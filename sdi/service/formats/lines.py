@@ -63,29 +63,28 @@ async def page(
         found = await service.page(layer, question, made.form, made.between)
         headers |= await around(request, asked, layer, question, snapshot, found)
         return Response(_whole(made, found), headers=headers, media_type=media_type)
-    pages = service.reader.walk(layer, question.query, made.form, made.between)
+    found, parts = await service.reader.walk(layer, question.query, made.form, made.between)
     try:
-        headers |= await around(request, asked, layer, question, snapshot, await anext(pages))
+        headers |= await around(request, asked, layer, question, snapshot, found)
         if request.method == "HEAD":
-            await pages.aclose()
+            await parts.aclose()
             return Response(None, headers=headers, media_type=media_type)
     except BaseException:
-        await pages.aclose()
+        await parts.aclose()
         raise
-    return Stream(_streamed(made, pages), headers=headers, media_type=media_type)
+    return Stream(_streamed(made, parts), headers=headers, media_type=media_type)
 
 
 def _whole(made: Writing, page: Page) -> bytes:
     return made.first.encode() + page.text + made.last.encode() if page.returned else made.empty.encode()
 
 
-async def _streamed(made: Writing, pages: AsyncGenerator[Page]) -> AsyncGenerator[bytes]:
+async def _streamed(made: Writing, parts: AsyncGenerator[bytes]) -> AsyncGenerator[bytes]:
     begun = False
-    async with aclosing(pages):
-        async for page in pages:
-            if page.text:
-                yield (made.between if begun else made.first).encode() + page.text
-                begun = True
+    async with aclosing(parts):
+        async for part in parts:
+            yield part if begun else made.first.encode() + part
+            begun = True
     yield (made.last if begun else made.empty).encode()
 
 

@@ -35,26 +35,26 @@ async def page(
     """A page as one file; what GeoJSON has in its body stands in headers, as `lines` has it."""
     headers = {**validity, **lines.told(asked, layer, question)}
     media_type, changed_at = ITEMS[asked.format].media_type, snapshot.publications[layer.id].changed_at
-    async with aclosing(_pages(service_of(request), layer, question)) as pages:
-        found = await anext(pages)
+    found, parts = await _found(service_of(request), layer, question)
+    async with aclosing(parts):
         headers |= await lines.around(request, asked, layer, question, snapshot, found)
         if request.method == "HEAD":
             return Response(None, headers=headers, media_type=media_type)
-        texts = [each.text async for each in pages if each.text]
-        body = await run_in_threadpool(_file, asked.format, layer, question.query, b"\n".join(texts), changed_at)
+        text = b"".join([part async for part in parts])
+        body = await run_in_threadpool(_file, asked.format, layer, question.query, text, changed_at)
     return Response(body, headers=headers, media_type=media_type)
 
 
-async def _pages(service: Service, layer: Layer, question: Question) -> AsyncGenerator[Page]:
-    """First what is known of the page, then its lines."""
+async def _found(service: Service, layer: Layer, question: Question) -> tuple[Page, AsyncGenerator[bytes]]:
+    """What is known of the page, and its lines."""
     if question.lane is Lane.LONG:
-        async with aclosing(service.reader.walk(layer, question.query, forms.cells, "\n")) as pages:
-            async for each in pages:
-                yield each
-        return
+        return await service.reader.walk(layer, question.query, forms.cells, "\n")
     found = await service.page(layer, question, forms.cells, "\n")
-    yield found
-    yield found
+    return found, _whole(found)
+
+
+async def _whole(page: Page) -> AsyncGenerator[bytes]:
+    yield page.text
 
 
 def _file(format_: str, layer: Layer, query: FeatureQuery, text: bytes, changed_at: datetime) -> bytes:
