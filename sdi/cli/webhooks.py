@@ -17,6 +17,7 @@ from sdi.errors import NotFound, nearest
 from sdi.store import engine
 from sdi.store.engine import Connection
 from sdi.store.feed import webhooks as register
+from sdi.store.feed.page import Marks
 from sdi.store.sharing.register import read
 
 webhooks = typer.Typer(
@@ -95,7 +96,7 @@ def deliver(context: typer.Context) -> None:
     """Gọi một lượt các webhook có tin mới · Look once at every webhook, and call those that have news."""
     at = desk(context)
     with owner_of(at) as owner, _reading(at) as reader:
-        _once(at, owner, reader)
+        _once(at, owner, reader, Marks())
 
 
 @webhooks.command("run")
@@ -103,16 +104,17 @@ def run(context: typer.Context) -> None:
     """Gọi các webhook mỗi khi có thay đổi, đến khi Ctrl-C · Call them whenever something changed, until Ctrl-C."""
     at = desk(context)
     with owner_of(at) as owner, _reading(at) as reader:
+        marks = Marks()
         while True:
-            _once(at, owner, reader)
+            _once(at, owner, reader, marks)
             register.wait(reader, EVERY)
 
 
-def _once(at: Desk, owner: Connection, reader: Connection) -> None:
+def _once(at: Desk, owner: Connection, reader: Connection, marks: Marks) -> None:
     from sdi.service.feed import deliver as calls
 
     with engine.translated():
-        for outcome in calls.deliver(owner, reader, at.registry, at.settings):
+        for outcome in calls.deliver(owner, reader, at.registry, at.settings, marks):
             if outcome.told is not None:
                 show.say(f"{'✓' if outcome.told else '✗'} {outcome.webhook_id}: {outcome.words}")
 

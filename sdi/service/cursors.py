@@ -70,6 +70,11 @@ class Cursors:
         content: list[Any] = json.loads(payload)
         return content
 
+    def named(self, content: Any) -> str:
+        """A name of JSON values: equal ones have one name, and who only has the name cannot tell what it is of."""
+        about = json.dumps(content, sort_keys=True, separators=(",", ":")).encode()
+        return hmac.digest(self._key, b"name of " + about, "sha256").hex()[:_SEAL]
+
     def _seal(self, payload: bytes, about: list[Any]) -> bytes:
         bound = hashlib.sha256(repr(about).encode()).digest()
         return hmac.digest(self._key, bound + payload, "sha256")[:_SEAL]

@@ -7,10 +7,11 @@ import json
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import replace
-from datetime import datetime
+from datetime import UTC, datetime
 from functools import partial
 from typing import Any, cast
 
+import structlog
 from starlette.concurrency import run_in_threadpool
 
 from sdi.contract.layer import Layer
@@ -41,6 +42,8 @@ from sdi.store import (
 )
 from sdi.store.audit import search
 from sdi.store.audit.search import Entry, Wanted
+from sdi.store.feed import rules
+from sdi.store.feed.page import Mark, Marks
 from sdi.store.forms import Form
 from sdi.store.ledger import Publication
 from sdi.store.quality import Rate
@@ -52,6 +55,8 @@ PATIENCE = 2.0
 FIRST, PART = 100, 1000
 """Features of the first part of a stream, which is to come soon, and of each that follows."""
 
+
+log = structlog.get_logger("sdi.service")
 
 View = tuple[Layer, Sight, bool, bool]
 """A layer, what is seen of it, and whether its time and its features' number and places are to be told of that."""
@@ -75,6 +80,7 @@ class Reader:
         self.lanes = Lanes(settings.pool_size, shares)
         self.cursors: Cursors | None = None
         self._texts = Texts(settings.kept_text * 2**20) if settings.kept_text else None
+        self._marks = Marks()
         # The ledger has its own connection, so that slow filters never delay a look at what is published.
         self._ledger = engine.pool(
             url, size=1, statement_timeout=5.0, application="sdi-service-ledger", role=role, at_hand=at_hand
@@ -277,6 +283,18 @@ class Reader:
     async def touched(self, layers: list[str]) -> list[touched.Row]:
         """Which places of layers each of their generations changed."""
         return await run_in_threadpool(self._ask, lambda connection: touched.read(connection, layers))
+
+    async def keep(self, layer: Layer, name: str, rule: dict[str, Any]) -> Mark:
+        """Keep the rule by which changes are told, as `feed.rules` tells it, once a day; what is remembered of it."""
+        mark, today = self._marks.of(layer, name), datetime.now(UTC).date()
+        if mark.kept != today:
+            try:
+                await run_in_threadpool(self._ask, lambda connection: rules.keep(connection, layer, name, rule))
+                mark.kept = today
+            except StoreError as error:
+                # Who asks again under another rule begins again, and that is all.
+                log.warning("a rule is not kept", layer=layer.id, error=error.message)
+        return mark
 
     async def rates(self, until: Mapping[str, int]) -> Mapping[str, list[Rate]]:
         """How good each layer is, by data quality element; of some as a load left them, not a later one."""

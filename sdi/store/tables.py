@@ -111,6 +111,12 @@ def grants_restricted(layer: Layer) -> Iterator[Grants]:
         yield Grants(layer.theme, table, names, "sdi_steward")
 
 
+def readable(layer: Layer, *, restricted: bool) -> frozenset[str]:
+    """The attributes that a role may read, of a layer and of its past. `restricted`: sdi_steward, else sdi_reader."""
+    more = next(grants_restricted(layer)).columns if restricted else ()
+    return frozenset(attribute.name for attribute in layer.stored) & {*grants(layer).columns, *more}
+
+
 def fingerprint(layer: Layer) -> str:
     """SHA-256 of a contract's content; the order of its lists counts."""
     return hashlib.sha256(json.dumps(layer.model_dump(mode="json"), sort_keys=True).encode()).hexdigest()

@@ -20,8 +20,10 @@ from sdi.service.items import instant
 from sdi.service.lanes import Lane
 from sdi.service.parameters import limited
 from sdi.service.state import Service, service_of
-from sdi.store.feed import page
-from sdi.store.feed.page import Entry, Page, Steps
+from sdi.store import engine, tables
+from sdi.store.feed import page, rules, turning
+from sdi.store.feed.page import Entry, Page
+from sdi.store.feed.walk import Steps
 
 
 @dataclass(frozen=True)
@@ -37,15 +39,19 @@ async def read(service: Service, layer: Layer, since: str | None, limit: int) ->
     """The changes behind `since`, as they exist for who asks. Raises BadRequest, Gone."""
     cursors = await service.cursors()
     seen = await service.reader.with_codes(layer, place.view(service.agency, layer))
+    under = place.rule(layer, seen, cursors)
+    mark = await service.reader.keep(layer, under, rules.told(layer, seen))
+    readable = tables.readable(layer, restricted=service.reader.role == engine.STEWARD)
 
     def steps() -> Steps[Page]:
-        begins = yield from place.begun(layer, seen, since, cursors, service.agency)
-        return (yield from page.read(layer, seen, begins, limit))
+        begins = yield from place.begun(layer, seen, since, cursors, service.agency, mark)
+        return (yield from turning.follow(layer, seen, begins, limit, readable, mark))
 
     async with service.reader.moment(Lane.SLOW) as connection:
         found = await page.run_async(connection, steps())
     reads.told(layer.id, seen.attributes, len(found.entries), (entry.id for entry in found.entries))
-    return Told(found.entries, place.cursor(layer, seen, found.place, cursors, service.agency), found.more)
+    behind = place.cursor(layer, place.content(under, found.place), cursors, service.agency)
+    return Told(found.entries, behind, found.more)
 
 
 async def answer(request: Request, asked: Asked, layer: Layer) -> Response:

@@ -11,7 +11,7 @@ import json
 import random
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import astuple, dataclass, replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -27,10 +27,11 @@ from sdi.service.cursors import Cursors
 from sdi.service.feed import call, place
 from sdi.service.feed.offered import are_told
 from sdi.settings import Settings
-from sdi.store import ledger, order, succession
+from sdi.store import ledger, order, succession, tables
 from sdi.store.engine import Connection
-from sdi.store.feed import page, webhooks
-from sdi.store.feed.page import Page, Place
+from sdi.store.feed import page, rules, turning, webhooks
+from sdi.store.feed.page import Mark, Marks, Page, Place, Turn
+from sdi.store.feed.walk import Steps
 from sdi.store.feed.webhooks import Due
 from sdi.store.sharing import register
 
@@ -53,12 +54,14 @@ class Outcome:
 
 
 def deliver(
-    owner: Connection, reader: Connection, registry: Registry, settings: Settings
+    owner: Connection, reader: Connection, registry: Registry, settings: Settings, marks: Marks | None = None
 ) -> Iterator[Outcome]:  # fmt: skip
     """Look once at every webhook that is due, and call those that have news.
 
     owner: a connection that may write the register of webhooks. reader: of the stewards' role, to the same database.
+    marks: what is remembered from one look to the next.
     """
+    marks = marks or Marks()
     allowed = call.Allowed.of(settings.webhook_hosts, plain=settings.webhook_http)
     known = register.read(reader, registry)
     cursors = Cursors(order.key(reader))
@@ -70,7 +73,7 @@ def deliver(
             published = ledger.published(reader)
             if layer is None or found.layer not in published or not sees(agency, layer) or not are_told(layer):
                 continue  # it does not exist for them: nothing is said of it, not even this
-            yield _Call(owner, reader, settings, allowed, cursors, found, agency, layer).made()
+            yield _Call(owner, reader, settings, allowed, cursors, found, agency, layer, marks).made()
 
 
 @dataclass(frozen=True)
@@ -85,20 +88,22 @@ class _Call:
     hook: Due
     agency: Agency
     layer: Layer
+    marks: Marks
 
     def made(self) -> Outcome:
         view = self._view()
-        under = place.rule(self.layer, view)
+        under = place.rule(self.layer, view, self.cursors)
+        rules.keep(self.reader, self.layer, under, rules.told(self.layer, view))
+        mark = self.marks.of(self.layer, under)
         if self.hook.place is None:
             # What was there before is fetched when one likes; calls are for what comes.
-            webhooks.settle(self.owner, self.hook.webhook_id, [under, *astuple(self._newest(view))])
+            webhooks.settle(self.owner, self.hook.webhook_id, place.content(under, self._newest(view, mark)))
             return Outcome(self.hook.webhook_id, None, "begins")
-        former, *told = self.hook.place
-        news, reached, since = self._news(view, Place(*told)) if former == under else (None, self._newest(view), None)
+        news, reached, since = self._news(view, under, self.hook.place, mark)
         if news is not None and not news.entries:
-            webhooks.settle(self.owner, self.hook.webhook_id, [under, *astuple(reached)])
+            webhooks.settle(self.owner, self.hook.webhook_id, place.content(under, reached))
             return Outcome(self.hook.webhook_id, None, "nothing new")
-        return self._sent(self._body(news, since), [under, *astuple(reached)])
+        return self._sent(self._body(news, since), place.content(under, reached))
 
     def _view(self) -> FeatureQuery:
         view = place.view(self.agency, self.layer)
@@ -108,19 +113,30 @@ class _Call:
         rows = self.reader.execute(meant.sql, meant.params).fetchall()
         return replace(view, meant=tuple((row[0], row[1], row[2]) for row in rows))
 
-    def _newest(self, view: FeatureQuery) -> Place:
+    def _newest(self, view: FeatureQuery, mark: Mark) -> Place:
         with page.moment(self.reader):
-            return page.run(self.reader, page.at_load(self.layer, view, page.LAST))
+            return page.run(self.reader, page.newest(self.layer, view, mark=mark))
 
-    def _news(self, view: FeatureQuery, told: Place) -> tuple[Page | None, Place, str | None]:
+    def _news(
+        self, view: FeatureQuery, under: str, told: list[Any], mark: Mark
+    ) -> tuple[Page | None, Place, str | None]:  # fmt: skip
         """What came behind a place, where all of it ends, and the cursor before it; no page: begin again."""
+        readable = tables.readable(self.layer, restricted=True)
+
+        def steps() -> Steps[tuple[Page, Place]]:
+            begins = yield from place.kept(self.layer, view, told, under, mark)
+            news = yield from turning.follow(self.layer, view, begins, COUNTED, readable, mark)
+            reached = news.place
+            if news.more or isinstance(reached, Turn):
+                reached = yield from page.newest(self.layer, view, mark=mark)
+            return news, reached
+
         try:
             with page.moment(self.reader):
-                news = page.run(self.reader, page.read(self.layer, view, told, COUNTED))
-                newest = page.run(self.reader, page.at_load(self.layer, view, page.LAST)) if news.more else news.place
+                news, newest = page.run(self.reader, steps())
         except Gone:
-            return None, self._newest(view), None
-        return news, newest, place.cursor(self.layer, view, told, self.cursors, self.agency)
+            return None, self._newest(view, mark), None
+        return news, newest, place.cursor(self.layer, told, self.cursors, self.agency)
 
     def _body(self, news: Page | None, since: str | None) -> dict[str, Any]:
         parameters = {} if since is None else {"since": since}

@@ -10,7 +10,7 @@ from sdi.service.feed.offered import FORMATS, are_told
 DESCRIPTION = (
     "What changed in the collection, as it exists for who asks, in the order of its loads: each feature at most once, "
     "with its latest state. Who replays all pages onto a copy has what a download has. The cursor of the last page is "
-    "where to go on the next time."
+    "where to go on the next time, also when more or less is shown by then: what differs is told as changes are."
 )
 
 
@@ -34,7 +34,7 @@ def schemas() -> dict[str, Any]:
             "action": {"type": "string", "enum": ["insert", "update", "delete"],
                        "description": "delete: the feature ended, or does not exist for who asks any more. insert and "
                        "update replace a feature with this id where there is one."},
-            "load": {"type": "integer", "description": "The load after which the feature is so."},
+            "load": {"type": "integer", "description": "A load after which the feature is so."},
             "at": {"type": "string", "format": "date-time", "description": "Record time: when that load was done."},
             "id": {"type": "string"},
             "feature": {"$ref": "#/components/schemas/featureGeoJSON"},

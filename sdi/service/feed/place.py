@@ -1,13 +1,12 @@
 """`since`: where in a layer's changes to begin, as a cursor, a load, an instant, `now`, or not at all.
 
 A cursor says up to which change of those that who asks could see they have replayed them, and by which rule. It is
-sealed for the layer and for who asks, and nothing in it tells of changes that they did not see.
+sealed for the layer and for who asks, and nothing in it tells of changes that they did not see. Under another rule it
+leads to what differs.
 """
 
 from __future__ import annotations
 
-import hashlib
-import json
 import re
 from dataclasses import astuple
 from typing import Any
@@ -15,11 +14,12 @@ from typing import Any
 from sdi.access import Agency, visible
 from sdi.contract.layer import Layer
 from sdi.contract.query import FeatureQuery, as_of
-from sdi.errors import BadRequest, Gone
+from sdi.errors import BadRequest
 from sdi.service.cursors import Cursors
 from sdi.service.rights import seen
-from sdi.store.feed import page
-from sdi.store.feed.page import Place, Steps
+from sdi.store.feed import page, rules, turning
+from sdi.store.feed.page import Held, Mark, Place, Turn
+from sdi.store.feed.walk import Steps
 
 _LOAD = re.compile(r"\d{1,19}", re.ASCII)
 _TIME = re.compile(r"\d{4}-\d\d-\d\d.*", re.ASCII)
@@ -33,19 +33,19 @@ def view(agency: Agency, layer: Layer) -> FeatureQuery:
     return FeatureQuery(layer.id, attributes=names, filters=shown.filters, sight=shown.sight, limit=None)
 
 
-def rule(layer: Layer, view: FeatureQuery) -> str:
-    """Tells apart what is seen of a layer, and how it is written."""
-    shown = [(name, layer[name].type) for name in view.attributes]
-    about = json.dumps([shown, view.filters, view.sight and view.sight.key], sort_keys=True, default=str)
-    return hashlib.sha256(about.encode()).hexdigest()[:16]
+def rule(layer: Layer, view: FeatureQuery, cursors: Cursors) -> str:
+    """The name of the rule that a view shows a layer by."""
+    return cursors.named(rules.told(layer, view))
 
 
-def begun(layer: Layer, view: FeatureQuery, since: str | None, cursors: Cursors, agency: Agency) -> Steps[Place]:
-    """The place that `since` means. Raises BadRequest for what means none, Gone for one under another rule."""
+def begun(
+    layer: Layer, view: FeatureQuery, since: str | None, cursors: Cursors, agency: Agency, mark: Mark
+) -> Steps[Place | Turn]:  # fmt: skip
+    """The place that `since` means. mark: of the view. Raises BadRequest for what means none, Gone for what is gone."""
     if since is None:
         return Place()
     if since == "now":
-        return (yield from page.at_load(layer, view, page.LAST))
+        return (yield from page.newest(layer, view, mark=mark))
     if _LOAD.fullmatch(since):
         return (yield from page.at_load(layer, view, int(since)))
     if _TIME.fullmatch(since):
@@ -53,15 +53,28 @@ def begun(layer: Layer, view: FeatureQuery, since: str | None, cursors: Cursors,
     content = cursors.opened(since, _about(layer, agency))
     if content is None:
         raise BadRequest("since: it is no cursor that was given for these changes, no load, and no time.", hint=AGAIN)
-    under, *told = content
-    if under != rule(layer, view):
-        raise Gone("What may be seen of this collection is not what it was.", hint=AGAIN)
-    return Place(*told)
+    return (yield from kept(layer, view, content, rule(layer, view, cursors), mark))
 
 
-def cursor(layer: Layer, view: FeatureQuery, place: Place, cursors: Cursors, agency: Agency) -> str:
+def kept(layer: Layer, view: FeatureQuery, content: list[Any], under: str, mark: Mark) -> Steps[Place | Turn]:
+    """The place that `content` gave. `under`: the name of the rule that holds now. Raises Gone."""
+    former, *told = content
+    place = _turn(*told) if isinstance(told[0], list) else Place(*told)
+    return place if former == under else (yield from turning.begin(layer, view, former, place, mark))
+
+
+def content(under: str, place: Place | Turn) -> list[Any]:
+    """A place under a rule as JSON values."""
+    return [under, *astuple(place)]
+
+
+def cursor(layer: Layer, content: list[Any], cursors: Cursors, agency: Agency) -> str:
     """The text of a place."""
-    return cursors.sealed([rule(layer, view), *astuple(place)], _about(layer, agency))
+    return cursors.sealed(content, _about(layer, agency))
+
+
+def _turn(to: list[Any], id_: str, held: list[list[Any]], exact: bool) -> Turn:
+    return Turn(Place(*to), id_, tuple(Held(*each) for each in held), exact)
 
 
 def _about(layer: Layer, agency: Agency) -> list[Any]:

@@ -57,8 +57,9 @@ def select_load_at(layer: Layer, moment: datetime) -> Statement:
 def select_entries(layer: Layer, view: FeatureQuery, part: Slice, base: int, batch: int) -> Statement:
     """Rows (load, id, seen, last, GeoJSON text, at the base) of the first `batch` rows that were written in a slice.
 
-    `seen`: whether who asks sees a difference; `last`: whether they see none after it. The text is NULL where the
-    feature is not there any more for them. The last column: whether they saw the feature as load `base` left it.
+    `seen`: whether who asks sees a difference; what follows is NULL where they see none. `last`: whether they see none
+    after it. The text is NULL where the feature is not there any more for them. The last column: whether they saw the
+    feature as load `base` left it.
     view: attributes, filters and geometry as who asks sees them; its order and limits are not looked at.
     """
     parameters = Parameters(meant=view.meant)
@@ -72,12 +73,14 @@ def select_entries(layer: Layer, view: FeatureQuery, part: Slice, base: int, bat
     }  # fmt: skip
     return parameters.statement(
         sql.SQL(
-            "SELECT c.load, c.id, e.was IS DISTINCT FROM e.text, NOT EXISTS (SELECT FROM ("
+            "SELECT c.load, c.id, e.changed, CASE WHEN e.changed THEN NOT EXISTS (SELECT FROM ("
             "SELECT p.load_to AS load FROM {past} AS p WHERE p.id = c.id AND p.load_to > c.load"
             " UNION SELECT p.load_id FROM {past} AS p WHERE p.id = c.id AND p.load_id > c.load"
             " UNION SELECT n.load_id FROM {now} AS n WHERE n.id = c.id AND n.load_id > c.load) AS u"
-            " WHERE {then} IS DISTINCT FROM e.text), e.text, {base}"
-            " FROM ({moved}) AS c CROSS JOIN LATERAL (SELECT {before} AS was, {after} AS text OFFSET 0) AS e{order}"
+            " WHERE {then} IS DISTINCT FROM e.text) END, CASE WHEN e.changed THEN e.text END,"
+            " CASE WHEN e.changed THEN {base} END FROM ({moved}) AS c CROSS JOIN LATERAL"
+            " (SELECT w.text, w.was IS DISTINCT FROM w.text AS changed FROM"
+            " (SELECT {before} AS was, {after} AS text OFFSET 0) AS w OFFSET 0) AS e{order}"
         ).format(**written)
     )
 
@@ -127,31 +130,36 @@ def _text(layer: Layer, view: FeatureQuery, parameters: Parameters, load: str, *
     """
     one = sql.SQL("SELECT {} FROM {} AS s WHERE s.id = c.id AND s.{} = {}")
     branches = [
-        one.format(_columns(layer, view), table, sql.SQL("load_to" if ended else "load_id"), sql.SQL(load))
+        one.format(columns(layer, view), table, sql.SQL("load_to" if ended else "load_id"), sql.SQL(load))
         for table in ((tables.past(layer),) if ended else (tables.now(layer), tables.past(layer)))
     ]
-    return _seen(layer, view, parameters, sql.SQL(" UNION ALL ").join(branches))
+    return seen(layer, view, parameters, sql.SQL(" UNION ALL ").join(branches))
 
 
 def _was_there(layer: Layer, view: FeatureQuery, parameters: Parameters, load: int) -> sql.Composable:
     """Whether feature c was there, as seen, after a load."""
     if load <= 0:
         return sql.SQL("false")
-    rows = sql.SQL(
+    rows = as_left(layer, view, parameters.bind(load, "bigint"))
+    return sql.SQL("{} IS NOT NULL").format(seen(layer, view, parameters, rows))
+
+
+def as_left(layer: Layer, view: FeatureQuery, load: sql.Composable) -> sql.Composed:
+    """SQL of the row of feature c as a load (an expression) left it, with the columns that a view is made of."""
+    return sql.SQL(
         "SELECT {0} FROM {1} AS s WHERE s.id = c.id AND s.load_id <= {3} UNION ALL"
         " SELECT {0} FROM {2} AS s WHERE s.id = c.id AND s.load_id <= {3} AND s.load_to > {3}"
-    ).format(_columns(layer, view), tables.now(layer), tables.past(layer), parameters.bind(load, "bigint"))
-    return sql.SQL("{} IS NOT NULL").format(_seen(layer, view, parameters, rows))
+    ).format(columns(layer, view), tables.now(layer), tables.past(layer), load)
 
 
-def _columns(layer: Layer, view: FeatureQuery) -> sql.Composable:
+def columns(layer: Layer, view: FeatureQuery) -> sql.Composable:
     seen = () if view.sight is None else sight.needed(layer, view.sight)
     names = dict.fromkeys(seen or [*tables.grants(layer).columns, *view.attributes])
     return sql.SQL(", ").join(map(sql.Identifier, names))
 
 
-def _seen(layer: Layer, view: FeatureQuery, parameters: Parameters, rows: sql.Composable) -> sql.Composed:
-    """The text of the one row of a source that is seen, in brackets."""
+def seen(layer: Layer, view: FeatureQuery, parameters: Parameters, rows: sql.Composable) -> sql.Composed:
+    """SQL of the GeoJSON text of the one row of a source that is seen, in brackets; NULL: none is."""
     conditions = [condition(expression, layer, parameters) for expression in view.filters]
     where = sql.SQL(" AND ").join(conditions) if conditions else sql.SQL("true")
     source = sight.relation(layer, view.sight, parameters, sql.SQL("({})").format(rows))

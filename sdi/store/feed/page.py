@@ -7,11 +7,10 @@ statements, so that a service with an event loop and a command without one ask a
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Generator, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime, timedelta
+from datetime import date, datetime
 from typing import Any
 
 from psycopg import AsyncConnection
@@ -21,20 +20,14 @@ from sdi.contract.query import FeatureQuery
 from sdi.errors import Gone
 from sdi.store.engine import Connection
 from sdi.store.feed import entries
-from sdi.store.feed.entries import Slice
-from sdi.store.statement import Statement, fetched
+from sdi.store.feed.walk import Steps, Walk, instant, microseconds
+from sdi.store.statement import fetched
 
-TOGETHER = 2_000
-"""Rows that the loads of one slice wrote, unless it is a single load."""
-LOADS = 1_000
-"""Loads that are read from the ledger at a time."""
 BATCH = 200
 """Written rows that are looked at together at the least."""
 LAST = 2**63 - 1
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-
-type Steps[T] = Generator[Statement, list[tuple[Any, ...]], T]
-"""Statements, each to be answered by its rows; at the end what was made of them."""
+MARKS = 10_000
+"""Rules of which a process remembers something."""
 
 
 @dataclass(frozen=True)
@@ -53,6 +46,30 @@ class Place:
 
     What came after the base and ended up to this load, who begins there never had.
     """
+
+
+@dataclass(frozen=True)
+class Held:
+    """What a copy holds of the features behind another piece and up to the id `last` (None: of all behind it): what a
+    rule, by the name under which it is kept, showed of them as a load left them."""
+
+    rule: str
+    load: int
+    at: int
+    """The instant of that load, as in `Place.at`."""
+    last: str | None = None
+
+
+@dataclass(frozen=True)
+class Turn:
+    """A copy that is being brought to another rule, in the order of ids: up to `id` it is as at `to` or later."""
+
+    to: Place
+    id: str
+    held: tuple[Held, ...]
+    """What it is of behind `id`, in the order of ids."""
+    exact: bool = True
+    """Whether it is as at `to`: no change came while the pages were read."""
 
 
 @dataclass(frozen=True)
@@ -76,16 +93,69 @@ class Page:
     """`place`: where the next page begins. `more`: there is something behind it already."""
 
     entries: list[Entry]
-    place: Place
+    place: Place | Turn
     more: bool
 
 
-def read(layer: Layer, view: FeatureQuery, place: Place, limit: int) -> Steps[Page]:
+@dataclass(frozen=True)
+class Passed:
+    """What is known of a view: behind `place`, as far as row `id` of a load (None: as all of it), it shows no change.
+
+    at: of that load, as `Place.at`.
+    """
+
+    place: Place
+    load: int
+    at: int
+    id: str | None
+
+
+@dataclass
+class Mark:
+    """What a process remembers of one rule's view of a layer: what was looked through in vain is not looked at again,
+    and no cursor need tell of it."""
+
+    passed: Passed | None = None
+    kept: date | None = None
+    """The last day (UTC) on which the rule was kept."""
+
+    def behind(self, place: Place) -> Passed | None:
+        """What is known of what comes behind a place."""
+        known = self.passed
+        return known if known is not None and (known.place.load, known.place.id) == (place.load, place.id) else None
+
+    def note(self, found: Passed) -> None:
+        """Remember what was found out, unless more is known."""
+        known = self.passed
+        if known is None or self.behind(found.place) is None:
+            more = known is None or known.place.load <= found.place.load
+        else:
+            more = found.load > known.load or (found.load == known.load and known.id is not None)
+        if more:
+            self.passed = found
+
+
+class Marks:
+    """The marks of a process, by layer and rule."""
+
+    def __init__(self) -> None:
+        self._known: dict[tuple[str, str], Mark] = {}
+
+    def of(self, layer: Layer, rule: str) -> Mark:
+        if len(self._known) >= MARKS:
+            self._known.clear()
+        return self._known.setdefault((layer.id, rule), Mark())
+
+
+def read(layer: Layer, view: FeatureQuery, place: Place, limit: int, mark: Mark | None = None) -> Steps[Page]:
     """A page of at most `limit` changes behind a place; to be run in one REPEATABLE READ transaction.
 
-    Raises Gone for a place that is not in the layer's history.
+    mark: of this view. Raises Gone for a place that is not in the layer's history.
     """
-    walk = _Walk(layer, view, place, batch=max(BATCH, limit + 1))
+    yield from stand(layer, place.load, place.at)
+    mark = mark or Mark()
+    begins = yield from _begins(layer, place, mark)
+    walk = Walk(layer, view, (begins.load, begins.id), place.base, max(BATCH, limit + 1))
     upto = LAST if place.upto is None else place.upto
     found: list[Entry] = []
     reached = place
@@ -99,16 +169,31 @@ def read(layer: Layer, view: FeatureQuery, place: Place, limit: int) -> Steps[Pa
                 continue
             if len(found) == limit:
                 if place.upto is None:
-                    reached = replace(reached, upto=(yield from _newest(layer, view, LAST)).load)
+                    reached = replace(reached, upto=(yield from newest(layer, view, mark=mark)).load)
                 return Page(found, reached, more=True)
-            found.append(Entry(load, _instant(walk.instants[load]), id_, text, known))
+            found.append(Entry(load, instant(walk.instants[load]), id_, text, known))
             reached = passed
-    return Page(found, replace(reached, base=reached.load, upto=None), more=False)
+        if reached is place and rows:
+            mark.note(Passed(place, rows[-1][0], walk.instants[rows[-1][0]], rows[-1][1]))
+    end = replace(reached, base=reached.load, upto=None)
+    last_load, at = max(walk.instants.items(), default=(begins.load, begins.at))
+    mark.note(Passed(end, last_load, at, None))
+    return Page(found, end, more=False)
+
+
+def _begins(layer: Layer, place: Place, mark: Mark) -> Steps[Passed]:
+    """Where behind a place to begin to look. A history that was replaced is looked through anew."""
+    known = mark.behind(place)
+    if known is not None and (yield from _stands(layer, known.load, known.at)):
+        return known
+    if known is not None:
+        mark.passed = None
+    return Passed(place, place.load, place.at, place.id)
 
 
 def at_load(layer: Layer, view: FeatureQuery, load: int) -> Steps[Place]:
     """The place behind a load; one that is yet to come, and one of another layer, stand for the last one before it."""
-    return (yield from _newest(layer, view, min(load, LAST)))
+    return (yield from newest(layer, view, min(load, LAST)))
 
 
 def at_moment(layer: Layer, view: FeatureQuery, moment: datetime) -> Steps[Place]:
@@ -117,79 +202,47 @@ def at_moment(layer: Layer, view: FeatureQuery, moment: datetime) -> Steps[Place
     return (yield from at_load(layer, view, int(rows[0][0])))
 
 
-def _newest(layer: Layer, view: FeatureQuery, load: int) -> Steps[Place]:
-    """The place of the last change that who asks can see, up to a load. Of what they cannot see it tells nothing."""
-    walk = _Walk(layer, view, Place(load), batch=BATCH, backward=True)
+def newest(layer: Layer, view: FeatureQuery, load: int = LAST, mark: Mark | None = None) -> Steps[Place]:
+    """The place of the last change that who asks can see, up to a load. Of what they cannot see it tells nothing.
+
+    mark: of this view.
+    """
+    mark = mark or Mark()
+    known = mark.passed
+    if known is not None and not (yield from _stands(layer, known.load, known.at)):
+        mark.passed = known = None
+    if known is not None and known.id is not None:
+        known = None
+    floor = 0 if known is None or known.load > load else known.load + 1
+    walk = Walk(layer, view, (load, None), 0, BATCH, floor=floor)
+    place = known.place if known is not None and floor else Place()
     while (rows := (yield from walk.rows())) is not None:
-        for load, id_, seen, _, _, _ in rows:
-            if seen:
-                return Place(load, id_, walk.instants[load], base=load)
-    return Place()
+        seen = next(((row[0], row[1]) for row in rows if row[2]), None)
+        if seen is not None:
+            place = Place(*seen, walk.instants[seen[0]], base=seen[0])
+            break
+    if load == LAST and walk.instants:
+        last_load = max(walk.instants)
+        mark.note(Passed(place, last_load, walk.instants[last_load], None))
+    return place
 
 
-class _Walk:
-    """Along the rows that a layer's loads wrote, from a place on, some of them at a time."""
-
-    def __init__(
-        self, layer: Layer, view: FeatureQuery, place: Place, *, batch: int, backward: bool = False
-    ) -> None:  # fmt: skip
-        self._layer, self._view, self._place = layer, view, place
-        self._batch, self._backward = batch, backward
-        self._slices: deque[Slice] = deque()
-        self._following: int | None = place.load
-        self.instants: dict[int, int] = {}
-        """Of each load that was met: the instant of its commit, as in `Place.at`."""
-
-    def rows(self) -> Steps[list[tuple[Any, ...]] | None]:
-        """The next rows of `select_entries`; None: there are no more."""
-        while not self._slices:
-            if self._following is None:
-                return None
-            yield from self._look()
-        part = self._slices[0]
-        rows = yield entries.select_entries(self._layer, self._view, part, self._place.base, self._batch)
-        if len(rows) < self._batch:
-            self._slices.popleft()
-        else:
-            load, id_ = rows[-1][:2]
-            first, last = (part.first, load) if self._backward else (load, part.last)
-            self._slices[0] = replace(part, first=first, last=last, load=load, id=id_)
-        return rows
-
-    def _look(self) -> Steps[None]:
-        """Read the ledger on."""
-        assert self._following is not None
-        begins = not self.instants and not self._backward and self._place.load > 0
-        loads = yield entries.select_loads(self._layer, self._following, LOADS, backward=self._backward)
-        for load, _, finished_at in loads:
-            self.instants[load] = (finished_at - _EPOCH) // timedelta(microseconds=1)
-        if begins and self.instants.get(self._place.load) != self._place.at:
-            raise Gone(
-                "This place in the changes is not in the history any more.", hint="Begin again, without 'since'."
-            )
-        self._following = None
-        if len(loads) == LOADS:
-            self._following = loads[-1][0] + (-1 if self._backward else 1)
-        self._slices.extend(self._cut([(load, written) for load, written, _ in loads]))
-        if begins:
-            self._slices[0] = replace(self._slices[0], load=self._place.load, id=self._place.id)
-
-    def _cut(self, loads: list[tuple[int, int]]) -> Iterator[Slice]:
-        """Loads that wrote little together, and each that wrote much by itself."""
-        some: list[int] = []
-        total = 0
-        for load, written in loads:
-            if some and total + written > TOGETHER:
-                yield Slice(min(some), max(some), backward=self._backward)
-                some, total = [], 0
-            some.append(load)
-            total += written
-        if some:
-            yield Slice(min(some), max(some), backward=self._backward)
+def stand(layer: Layer, load: int, at: int) -> Steps[None]:
+    """Raises Gone where a load is not in the layer's history, or was committed at another instant."""
+    if not (yield from _stands(layer, load, at)):
+        raise lost()
 
 
-def _instant(microseconds: int) -> datetime:
-    return _EPOCH + timedelta(microseconds=microseconds)
+def _stands(layer: Layer, load: int, at: int) -> Steps[bool]:
+    if not load:
+        return True
+    rows = yield entries.select_loads(layer, load, 1)
+    return [(row[0], microseconds(row[2])) for row in rows] == [(load, at)]
+
+
+def lost() -> Gone:
+    """Of a place that is not in the layer's history: another backup was restored, or it was loaded anew."""
+    return Gone("This place in the changes is not in the history any more.", hint="Begin again, without 'since'.")
 
 
 @contextmanager

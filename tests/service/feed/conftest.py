@@ -117,7 +117,7 @@ def made(new_database: Callable[[], str]) -> Iterator[Changing]:
     table, shapes = plots()
     deliver(database, registry, registry["plots"], table, shapes, [5897] * len(shapes))
     rows = {row["id"]: {**row, "shape": shape} for row, shape in zip(table.to_pylist(), shapes, strict=True)}
-    with served(database, registry) as town:
+    with served(database, registry, max_limit=1000) as town:
         yield Changing(town, rows)
 
 

@@ -3,14 +3,10 @@
 from __future__ import annotations
 
 from datetime import datetime, timedelta
-from typing import Any
 
 import pytest
 
-from sdi.access import Grant
-from sdi.store import engine
-from sdi.store.sharing import grants
-from tests.service.feed.conftest import KEY, PLANNERS, Changing, Client, copy_of
+from tests.service.feed.conftest import KEY, Changing, Client, copy_of
 
 OPEN, HIDDEN = "00004.1.1", "00004.1.7"
 """A plot that everybody sees, and one that the contract withholds."""
@@ -122,35 +118,3 @@ def test_the_collection_and_the_openapi_document_lead_here(changing: Changing) -
     document = changing.ask("/openapi?f=json").json
     assert document["paths"]["/collections/plots/changes"]["get"]["operationId"] == "getPlotsChanges"
     assert "/collections/plot_card/changes" in document["paths"]
-
-
-def test_another_rule_asks_to_begin_again(changing: Changing) -> None:
-    client = Client(changing, KEY)
-    client.poll()
-    assert "hidden_note" not in next(iter(client.features.values()))["properties"]
-    with engine.connect(changing.town.database) as connection:
-        layer = changing.town.registry["plots"]
-        given = Grant(0, PLANNERS, "plots", frozenset({"open", "agency", "restricted"}))
-        grants.give(connection, layer, given)
-
-    def gone() -> Any:
-        answer = changing.ask(client.path, KEY)
-        return answer if answer.status == 410 else None
-
-    answer = _once(gone)
-    assert answer.json["title"] == "Gone"
-    again = Client(changing, KEY)
-    again.poll()
-    assert "hidden_note" in next(iter(again.features.values()))["properties"]
-    assert again.features == changing.download(KEY)
-
-
-def _once(question: Any) -> Any:
-    """What a question answers once it does; the register is looked at twice a second."""
-    import time
-
-    until = time.monotonic() + 60
-    while (found := question()) is None:
-        assert time.monotonic() < until
-        time.sleep(0.1)
-    return found

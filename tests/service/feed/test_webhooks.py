@@ -10,7 +10,8 @@ import shutil
 import ssl
 import subprocess
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
 from http.server import BaseHTTPRequestHandler, HTTPServer
@@ -21,12 +22,14 @@ import pytest
 from click.testing import Result
 from typer.testing import CliRunner
 
+from sdi.access import Grant
 from sdi.cli.app import Desk, app
 from sdi.errors import NotFound, UsageError
 from sdi.service.feed import call, deliver
 from sdi.service.feed.call import Allowed
 from sdi.store import engine
 from sdi.store.feed import webhooks
+from sdi.store.sharing import grants
 from tests.service.conftest import TOWN
 from tests.service.feed.conftest import KEY, PLANNERS, Changing
 
@@ -134,6 +137,29 @@ def test_of_what_is_hidden_nobody_is_called(
     changing.change(**{PLOT: {"hidden_note": "mới"}, HIDDEN: {"height": 99.5}})
     assert [outcome.told for outcome in rounds(changing)] == [None]
     assert receiver.got == []
+
+
+def test_a_grant_is_news_and_its_end_too(changing: Changing, receiver: Receiver, hook: tuple[int, bytes]) -> None:
+    whole = Grant(0, PLANNERS, "plots", frozenset({"open", "agency", "restricted"}))
+    with engine.connect(changing.town.database, engine.OWNER) as owner:
+        number = grants.give(owner, changing.town.registry["plots"], whole)
+        assert [outcome.told for outcome in rounds(changing)] == [True]
+        grants.revoke(owner, number, by="test", why="test")
+        assert [outcome.told for outcome in rounds(changing)] == [True]
+    first, second = (json.loads(body) for _, body in receiver.got)
+    assert first["type"] == second["type"] == "changes.available"
+    assert first["data"]["count"] == second["data"]["count"] > 1
+    # The rule has come back meanwhile: from the first call's place nothing is new, from the second's all of it.
+    followed(changing, first, lambda changes: changes == [])
+    followed(changing, second, lambda changes: HIDDEN in {each["id"] for each in changes if each["action"] == "delete"})
+
+
+def followed(changing: Changing, told: dict[str, Any], until: Callable[[list[Any]], bool]) -> None:
+    """Ask where a call leads to until the service has heard of the rule that holds."""
+    path, ends = told["data"]["changes"].removeprefix(changing.town.url), time.monotonic() + 60
+    while not until(changing.ask(f"{path}&limit=1000", KEY).json["changes"]):
+        assert time.monotonic() < ends
+        time.sleep(0.1)
 
 
 def test_a_failed_call_is_made_again_as_the_same_message_and_given_up_in_the_end(

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field, replace
-from pathlib import Path
+from collections.abc import Iterator
+from dataclasses import replace
+from decimal import Decimal
 from typing import Any
 
 import pytest
@@ -13,100 +12,17 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from psycopg import sql
 
-from sdi.contract.layer import Layer
-from sdi.contract.query import FeatureQuery, Sight
-from sdi.contract.registry import read_registry
+from sdi.contract.query import FeatureQuery
 from sdi.contract.report import Report
 from sdi.errors import Gone
-from sdi.store import cql, engine, features, ledger, loader, migrate
+from sdi.store import engine, ledger, loader
 from sdi.store.feed import entries, page
 from sdi.store.feed.entries import Slice
-from sdi.store.feed.page import Entry, Place
-from tests.store.test_edit_scripts import SCRIPT, THINGS, Step, Things, row_of
+from sdi.store.feed.page import Entry, Mark, Place
+from tests.store.feed.conftest import SIGHT, VIEWS, Copy, download, view
+from tests.store.test_edit_scripts import SCRIPT, Step, Things, row_of
 from tests.store.town import delivery
 from tests.store.town import features as features_of
-
-VIEWS: dict[str, tuple[tuple[str, ...], str | None]] = {
-    "all": (("name", "ward", "amount", "count", "ratio", "listed", "uses"), None),
-    "without what is listed": (("name", "amount"), "NOT (listed = true)"),
-    "places alone": ((), "ward IS NOT NULL"),
-}
-"""Attributes and filter of each."""
-SIGHT = "some of each, not everywhere as exactly"
-
-
-def view(layer: Layer, name: str) -> FeatureQuery:
-    def read(text: str) -> dict[str, Any]:
-        return cql.parse_filter(text, "cql2-text", layer, tuple(attribute.name for attribute in layer.stored))
-
-    if name == SIGHT:
-        attributes = ("name", "amount", "listed")
-        masks = (("amount", read("count IS NULL")),)
-        places: Any = ((read("listed = true"), "exact", 0.0), (None, "generalised", 50.0))
-        shown = Sight(attributes, read("ward IS NULL OR ratio IS NOT NULL"), masks, places)
-        return FeatureQuery(layer.id, attributes=attributes, sight=shown, limit=None)
-    attributes, rule = VIEWS[name]
-    return FeatureQuery(layer.id, attributes=attributes, filters=() if rule is None else (read(rule),), limit=None)
-
-
-@dataclass
-class Copy:
-    """What a client holds, and where it goes on."""
-
-    things: Things
-    view: FeatureQuery
-    place: Place = field(default_factory=Place)
-    features: dict[str, Any] = field(default_factory=dict)
-
-    def take(self, limit: int, met: set[str] | None = None) -> bool:
-        """Replay a page; whether there is more. `met`: what no page may tell again."""
-        with self.things.connection.transaction():
-            found = page.run(self.things.connection, page.read(self.things.layer, self.view, self.place, limit))
-        assert len(found.entries) <= limit
-        assert not found.more or len(found.entries) == limit
-        names = {entry.id for entry in found.entries}
-        assert len(names) == len(found.entries)
-        if met is not None:
-            assert not met & names, "each feature is told once"
-            met |= names
-        for entry in found.entries:
-            if entry.text is None:
-                self.features.pop(entry.id, None)
-            else:
-                self.features[entry.id] = json.loads(entry.text)
-        self.place = found.place
-        return found.more
-
-    def drain(self, limit: int) -> None:
-        met: set[str] = set()
-        while self.take(limit, met):
-            pass
-        assert self.features == download(self.things, self.view)
-
-
-def download(things: Things, asked: FeatureQuery) -> dict[str, Any]:
-    statement = features.select_geojson(things.layer, asked)
-    rows = things.connection.execute(statement.sql, statement.params).fetchall()
-    return {feature["id"]: feature for feature in (json.loads(text) for (text,) in rows)}
-
-
-@pytest.fixture(scope="module")
-def things(new_database: Callable[[], str], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Things]:
-    folder: Path = tmp_path_factory.mktemp("things")
-    (folder / "things.yaml").write_text(THINGS, encoding="utf-8")
-    registry, url = read_registry(folder), new_database()
-    with engine.connect(url) as connection:
-        migrate.apply(connection, registry)
-        connection.execute("SET synchronous_commit = off")
-        yield Things(connection, registry)
-
-
-@pytest.fixture
-def small(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Parts so small that few rows make many of them."""
-    monkeypatch.setattr(page, "BATCH", 10)
-    monkeypatch.setattr(page, "TOGETHER", 40)
-    monkeypatch.setattr(page, "LOADS", 2)
 
 
 @pytest.mark.usefixtures("small")
@@ -120,7 +36,8 @@ def test_a_copy_is_what_a_download_is(
 ) -> None:
     with things.connection.transaction(force_rollback=True):
         asked = view(things.layer, name)
-        steady, slow = Copy(things, asked), Copy(things, asked)
+        mark = Mark()
+        steady, slow = Copy(things, asked, mark=mark), Copy(things, asked, mark=mark)
         late: list[Copy] = []
         loads: list[int] = []
         for step in script:
@@ -129,9 +46,10 @@ def test_a_copy_is_what_a_download_is(
             loads.append(things.do(step, loads).load_id)
             steady.drain(limits[0])
             slow.take(limits[1])  # its pages and the loads alternate
-            begins = page.run(things.connection, page.at_load(things.layer, asked, loads[-1]))
-            late.append(Copy(things, asked, begins, download(things, asked)))
-        for copy in (slow, *late, Copy(things, asked)):
+            begins = page.run(things.connection, page.newest(things.layer, asked, mark=mark))
+            assert begins == page.run(things.connection, page.at_load(things.layer, asked, loads[-1]))
+            late.append(Copy(things, asked, begins, download(things, asked), mark))
+        for copy in (slow, *late, Copy(things, asked, mark=mark)):
             copy.drain(limits[2])
             place = copy.place
             copy.drain(1)
@@ -181,6 +99,12 @@ def test_a_place_of_a_history_that_was_replaced_is_gone(things: Things) -> None:
         copy.drain(10)
         with pytest.raises(Gone):
             page.run(things.connection, page.read(things.layer, asked, replace(copy.place, at=copy.place.at - 1), 10))
+        # What was remembered of the former history is not counted on.
+        assert copy.mark.passed is not None
+        copy.mark.passed = replace(copy.mark.passed, load=copy.mark.passed.load + 1000)
+        bring(things, "c")
+        copy.drain(10)
+        assert set(copy.features) == {"a", "b", "c"}
 
 
 def test_what_came_and_went_before_one_began_is_not_told(things: Things) -> None:
@@ -234,3 +158,65 @@ def nodes(plan: dict[str, Any]) -> Iterator[dict[str, Any]]:
     yield plan
     for each in plan.get("Plans", ()):
         yield from nodes(each)
+
+
+class Counting:
+    """A connection that counts what it is asked, and the rows that are looked at."""
+
+    def __init__(self, things: Things) -> None:
+        self.things, self.statements, self.rows = things, 0, 0
+
+    def read(self, asked: FeatureQuery, place: Place, mark: Mark) -> page.Page:
+        self.statements = self.rows = 0
+        steps = page.read(self.things.layer, asked, place, 10, mark)
+        try:
+            statement = next(steps)
+            while True:
+                found = self.things.connection.execute(statement.sql, statement.params).fetchall()
+                self.statements, self.rows = self.statements + 1, self.rows + len(found)
+                statement = steps.send(found)
+        except StopIteration as end:
+            return end.value  # type: ignore[no-any-return]
+
+
+def test_many_hidden_changes_are_looked_through_once_and_show_nowhere(things: Things) -> None:
+    asked = view(things.layer, "without what is listed")
+    with things.connection.transaction(force_rollback=True):
+        first = {**row_of("a", 0), "listed": False}
+        things.do(Step("partial", (first,)), [])
+        copy, counting = Copy(things, asked), Counting(things)
+        copy.drain(10)
+        place, mark = copy.place, copy.mark
+        hidden = tuple({**row_of(f"n{number:05}", 0), "listed": True} for number in range(6000))
+        things.do(Step("partial", hidden), [])
+        for number in range(5):
+            things.do(Step("partial", ({**row_of(f"m{number}", 0), "listed": True},)), [])
+        counting.read(asked, place, Mark())
+        assert counting.rows > 6000, "who remembers nothing looks at all of it"
+        assert counting.statements < 20, "and at more and more at a time"
+        assert counting.read(asked, place, mark) == page.Page([], place, more=False)
+        assert counting.rows > 6000
+        for _ in range(2):
+            assert counting.read(asked, place, mark) == page.Page([], place, more=False)
+            assert (counting.statements, counting.rows) == (3, 2), "two loads are in the history, and no more come"
+            assert page.run(things.connection, page.newest(things.layer, asked, mark=mark)) == place
+        things.do(Step("partial", ({**first, "amount": Decimal("1.50")},)), [])
+        found = counting.read(asked, place, mark)
+        assert [entry.id for entry in found.entries] == ["a"]
+        assert counting.rows < 10
+
+
+def test_who_was_cut_off_among_hidden_changes_goes_on_there(things: Things) -> None:
+    asked, mark = view(things.layer, "without what is listed"), Mark()
+    with things.connection.transaction(force_rollback=True):
+        hidden = tuple({**row_of(f"n{number:05}", 0), "listed": True} for number in range(3000))
+        things.do(Step("partial", (*hidden, {**row_of("z", 0), "listed": False})), [])
+        steps = page.read(things.layer, asked, Place(), 10, mark)
+        statement = next(steps)
+        for _ in range(3):
+            statement = steps.send(things.connection.execute(statement.sql, statement.params).fetchall())
+        steps.close()
+        counting = Counting(things)
+        found = counting.read(asked, Place(), mark)
+        assert [entry.id for entry in found.entries] == ["z"]
+        assert counting.rows < 3000
