@@ -2,8 +2,9 @@
 
 In each round everybody takes the same file into a fresh database of one server, in turn; shown are medians. Ours is
 `deliver()`: read, conformed, held against every check of the contract, loaded with history, indexed, what is derived of
-it made, published. Then the same file with another address in every hundredth row, delivered whole. Memory is that of
-the client's processes.
+it made, published. Then the same file with another address in every hundredth row, delivered whole. Loading alone is
+what brings features that were read and held against each other into the database, with nothing beside it. Memory is
+that of the client's processes.
 """
 
 from __future__ import annotations
@@ -14,16 +15,17 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import median
 from time import perf_counter
 from urllib.parse import urlsplit, urlunsplit
 
 import psycopg
-from land import arguments, show, write
-from ours import STAGES
+from land import arguments, named, show, write
+from ours import FILLED, STAGES
 from process import Ran, run
 from psycopg import sql
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
@@ -41,6 +43,10 @@ TEMPLATE, SCRATCH = "bench_template", "bench_scratch"
 def main() -> None:
     parser = arguments(__doc__, MOST, usual=1_000_000)
     parser.add_argument("--rounds", type=int, default=3, help="of which medians are shown (3)")
+    parser.add_argument(
+        "--only", action="append", metavar="TEXT", help="only parts with TEXT in their names, e.g. alone"
+    )
+    parser.add_argument("--files", type=Path, metavar="FOLDER", help="where written files are kept for the next time")
     parser.add_argument("--memory", action="store_true", help="then ours with three times as many, for its memory")
     parser.add_argument("--geopandas", nargs=2, metavar=("URL", "FILE"), help=argparse.SUPPRESS)
     asked = parser.parse_args()
@@ -76,45 +82,94 @@ def ogr2ogr(url: str, file: Path) -> list[str]:
 # --- rounds -------------------------------------------------------------------------------------------------------
 
 
+@dataclass(frozen=True)
+class Part:
+    """What takes a file in each round. `follows`: a delivery that is in the database before."""
+
+    name: str
+    how: str
+    suffix: str
+    changed: float = 0.0
+    follows: str | None = None
+
+
+WHOLE = "sdi, whole, GeoPackage"
+PARTS = (
+    Part(WHOLE, "whole", ".gpkg"),
+    Part(f"sdi, {DELTA:.0%} changed", "whole", ".gpkg", DELTA, follows=WHOLE),
+    Part("sdi, loading alone, GeoPackage", "alone", ".gpkg"),
+    Part("ogr2ogr, GeoPackage", "ogr2ogr", ".gpkg"),
+    Part("geopandas, GeoPackage", "geopandas", ".gpkg"),
+    Part("sdi, whole, Shapefile", "whole", ".shp"),
+    Part("sdi, loading alone, Shapefile", "alone", ".shp"),
+    Part("ogr2ogr, Shapefile", "ogr2ogr", ".shp"),
+    Part("geopandas, Shapefile", "geopandas", ".shp"),
+)
+
+
+def chosen(only: Sequence[str] | None) -> list[Part]:
+    """The parts that are asked for, and those that they follow."""
+    asked = [part for part in PARTS if not only or any(text in part.name for text in only)]
+    if not asked:
+        sys.exit(f"No part is named so; there are: {'; '.join(part.name for part in PARTS)}")
+    before = {part.follows for part in asked}
+    return [part for part in PARTS if part in asked or part.name in before]
+
+
 def measure(asked: argparse.Namespace, folder: Path, url: str, postmaster: int | None) -> None:
-    count = asked.parcels
-    files = {suffix: write(folder, count, suffix=suffix) for suffix in FORMATS}
-    changed = write(folder, count, DELTA)
+    parts, files = chosen(asked.only), asked.files or folder
+    files.mkdir(parents=True, exist_ok=True)
     ran: dict[str, list[Ran]] = {}
+    for part in parts:
+        written(files, asked.parcels, part)
     for _ in range(asked.rounds):
-        for suffix, file in files.items():
-            also = [(f"sdi, {DELTA:.0%} changed", changed)] if suffix == ".gpkg" else []
-            each_round(url, postmaster, file, FORMATS[suffix], also, folder, ran)
+        for part in parts:
+            if part.follows is None:
+                each_round(url, postmaster, parts, part, asked.parcels, files, folder, ran)
     version = subprocess.run(["ogr2ogr", "--version"], capture_output=True, text=True, check=True).stdout.split(",")[0]
     print(f"ogr2ogr: {version}; PostgreSQL: {server_version(url)}")
-    table(f"{count:,} parcels, medians of {asked.rounds}", count, ran)
+    table(f"{asked.parcels:,} parcels, medians of {asked.rounds}", asked.parcels, ran)
     if asked.memory:
-        for file in (*files.values(), changed):
-            file.unlink()
         more: dict[str, list[Ran]] = {}
         with database(url, TEMPLATE) as scratch:
-            one("sdi, whole, GeoPackage", more, ours_of(scratch, write(folder, 3 * count), folder), postmaster)
-        table(f"{3 * count:,} parcels", 3 * count, more)
+            one(
+                WHOLE, more, command(PARTS[0], scratch, written(files, 3 * asked.parcels, PARTS[0]), folder), postmaster
+            )
+        table(f"{3 * asked.parcels:,} parcels", 3 * asked.parcels, more)
+
+
+def written(files: Path, count: int, part: Part) -> Path:
+    """The part's file, which is written where it is not there yet."""
+    path = named(files, count, part.changed, part.suffix)
+    if not path.exists():
+        with tempfile.TemporaryDirectory(dir=files) as fresh:
+            write(Path(fresh), count, part.changed, part.suffix)
+            # The one that is asked for last: a shapefile has others beside it.
+            for made in sorted(Path(fresh).iterdir(), key=lambda each: each.suffix == part.suffix):
+                made.rename(files / made.name)
+    return path
 
 
 def each_round(
-    url: str, postmaster: int | None, file: Path, kind: str, also: list[tuple[str, Path]], folder: Path,
+    url: str, postmaster: int | None, parts: Sequence[Part], part: Part, count: int, files: Path, folder: Path,
     ran: dict[str, list[Ran]],
 ) -> None:  # fmt: skip
-    """Everybody takes a file once."""
-    with database(url, TEMPLATE) as scratch:
-        one(f"sdi, whole, {kind}", ran, ours_of(scratch, file, folder), postmaster)
-        for what, other in also:
-            one(what, ran, ours_of(scratch, other, folder), postmaster)
-    with database(url) as scratch:
-        one(f"ogr2ogr, {kind}", ran, ogr2ogr(scratch, file), postmaster)
-    with database(url) as scratch:
-        script = [sys.executable, __file__, "--geopandas", scratch, str(file)]
-        one(f"geopandas, {kind}", ran, script, postmaster)
+    """A part takes its file once, into a fresh database, and then those that follow it."""
+    with database(url, TEMPLATE if part.how in ("whole", "alone") else None) as scratch:
+        for each in (part, *(other for other in parts if other.follows == part.name)):
+            one(each.name, ran, command(each, scratch, written(files, count, each), folder), postmaster)
+            if each.how == "alone":
+                last = ran[each.name][-1]
+                ran[each.name][-1] = replace(last, seconds=json.loads(last.output)["whole"])
 
 
-def ours_of(url: str, file: Path, folder: Path) -> list[str]:
-    return [sys.executable, str(Path(__file__).with_name("ours.py")), url, str(file), str(folder / "data")]
+def command(part: Part, url: str, file: Path, folder: Path) -> list[str]:
+    if part.how == "ogr2ogr":
+        return ogr2ogr(url, file)
+    if part.how == "geopandas":
+        return [sys.executable, __file__, "--geopandas", url, str(file)]
+    ours = [sys.executable, str(Path(__file__).with_name("ours.py")), url, str(file), str(folder / "data")]
+    return [*ours, "alone"] if part.how == "alone" else ours
 
 
 def one(what: str, ran: dict[str, list[Ran]], command: list[str], postmaster: int | None) -> None:
@@ -129,7 +184,7 @@ def table(title: str, count: int, ran: dict[str, list[Ran]]) -> None:
         floor = floor or next((f for name, f in ran.items() if name.startswith("ogr2ogr")), None)
         least = median(each.seconds for each in floor) if floor else None
         rows.append(line(what, count, median(each.seconds for each in runs), least, runs))
-        for stage in STAGES if stages else ():
+        for stage in (*STAGES, FILLED) if stages else ():
             if any(stage in each for each in stages):
                 rows.append(line(f"  {stage}", count, median(each.get(stage, 0.0) for each in stages), least, None))
     show(title, ("", "s", "rows/s", "× ogr2ogr's time", "client MiB", "server CPU s"), rows)

@@ -89,9 +89,14 @@ def _described(number: NDArray[np.intp], shapes: NDArray[np.object_], changed: f
     })  # fmt: skip
 
 
+def named(folder: Path, count: int, changed: float, suffix: str) -> Path:
+    """Where `write` writes."""
+    return folder / f"parcels_{count}_{round(changed * 100)}{suffix}"
+
+
 def write(folder: Path, count: int, changed: float = 0.0, suffix: str = ".gpkg") -> Path:
     """The parcels as a GeoPackage or Shapefile in EPSG:5897, written block by block."""
-    path = folder / f"parcels_{count}_{round(changed * 100)}{suffix}"
+    path = named(folder, count, changed, suffix)
     made = blocks(count, changed)
     first = next(made)
     shapefile = suffix == ".shp"

@@ -1,5 +1,6 @@
 """One delivery by `deliver()`, in a process of its own that loads what `sdi load` loads and nothing else: `ours.py URL
-FILE FOLDER` prints how long each stage took."""
+FILE FOLDER` prints how long each stage took. `ours.py URL FILE FOLDER alone` has the features read, conformed and held
+against each other first, and times what brings them into the database while nothing else runs."""
 
 from __future__ import annotations
 
@@ -12,6 +13,8 @@ from time import perf_counter
 from typing import Any
 
 STAGES = ("read and check", "load", "derive", "else")
+FILLED = "filled and indexed"
+GRID = 5897
 LAYER = "cadastral_parcels"
 
 
@@ -24,8 +27,13 @@ class Absent:
             raise ImportError(name)
 
 
-def main(url: str, file: str, folder: str) -> None:
+def main(url: str, file: str, folder: str, how: str = "") -> None:
     sys.meta_path.insert(0, Absent())  # type: ignore[arg-type]
+    told = loading_alone(url, Path(file)) if how == "alone" else delivery(url, Path(file), Path(folder))
+    print(json.dumps(told))
+
+
+def delivery(url: str, file: Path, folder: Path) -> dict[str, Any]:
     from sdi.contract.delivery import Request
     from sdi.contract.registry import read_registry
     from sdi.settings import ROOT, Settings
@@ -39,13 +47,37 @@ def main(url: str, file: str, folder: str) -> None:
     ):  # fmt: skip
         setattr(module, function, clocked(getattr(module, function), STAGES[stage], spent))
     registry = read_registry(ROOT / "layers")
-    settings = Settings(database_url=url, data=Path(folder))
+    settings = Settings(database_url=url, data=folder)
     begun = perf_counter()
     with engine.connect(url, engine.LOADER) as connection:
-        outcome = whole.deliver(connection, settings, registry, LAYER, Request(Path(file), steward="bench"))
+        outcome = whole.deliver(connection, settings, registry, LAYER, Request(file, steward="bench"))
     spent[STAGES[3]] = perf_counter() - begun - sum(spent.values())
     assert outcome.load is not None
-    print(json.dumps({"written": outcome.load.written, "stages": spent, "whole": perf_counter() - begun}))
+    return {"written": outcome.load.written, "stages": spent, "whole": perf_counter() - begun}
+
+
+def loading_alone(url: str, file: Path) -> dict[str, Any]:
+    """From features received to the commit, with nothing beside it; of that, until the table has them and all its
+    indexes."""
+    from sdi.contract.delivery import Request
+    from sdi.contract.registry import read_registry
+    from sdi.ingest.deliver import receive
+    from sdi.settings import ROOT
+    from sdi.store import engine, first, loader
+    from sdi.store.standing import Standing
+
+    registry, spent = read_registry(ROOT / "layers"), dict[str, float]()
+    layer, request = registry[LAYER], Request(file, steward="bench")
+    first.fill = clocked(first.fill, FILLED, spent)  # type: ignore[assignment]
+    with (
+        engine.connect(url, engine.LOADER) as connection,
+        receive(request, layer, registry, grid=GRID, standing=Standing(connection, layer, ())) as received,
+    ):
+        report = received.report
+        begun = perf_counter()
+        with connection.transaction():
+            load = loader.load(connection, layer, registry, received.features, None, received.delivery, report)
+        return {"written": load.written, "stages": spent, "whole": perf_counter() - begun}
 
 
 def clocked(function: Callable[..., Any], stage: str, spent: dict[str, float]) -> Callable[..., Any]:

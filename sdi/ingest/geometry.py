@@ -17,6 +17,7 @@ from sdi.contract.rules import RULES
 from sdi.ingest.child import wkb_codes
 from sdi.ingest.findings import Findings, Mask
 from sdi.ingest.place import Box, Placement
+from sdi.ingest.validity import valid
 
 Coordinates = NDArray[np.float64]
 Shapes = NDArray[Any]
@@ -239,7 +240,7 @@ def to_wgs84(master: Shapes, known: Shapes, where: Placement, findings: Findings
         made[rows] = derived
         made = reachable(made, where, findings)
     # The projection bends edges, so a ring that touches itself in the grid may cross itself in degrees by a hair.
-    broken = np.flatnonzero(~shapely.is_valid(made) & ~shapely.is_missing(made))
+    broken = np.flatnonzero(~valid(made) & ~shapely.is_missing(made))
     if len(broken):
         types = shapely.get_type_id(made[broken])
         mended = _retype(shapely.make_valid(made[broken], method="structure", keep_collapsed=False), types)
@@ -253,7 +254,7 @@ def repair(master: Shapes, contract: Geometry, where: Placement, findings: Findi
     A repair is a change of a boundary: one that changes the area (for lines the length) by more than the contract's
     percentage is not made, and the feature goes to quarantine.
     """
-    rows = np.flatnonzero(~shapely.is_valid(master) & ~shapely.is_missing(master))
+    rows = np.flatnonzero(~valid(master) & ~shapely.is_missing(master))
     if not len(rows):
         return rows
     reasons, places = _faults(master[rows], where)

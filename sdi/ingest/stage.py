@@ -10,10 +10,12 @@ import shutil
 import stat
 import tempfile
 import unicodedata
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
 
 from sdi.errors import NotFound, SourceError, UsageError, nearest
 from sdi.ingest.archive import UNSHOWN, safe, shown, unpack, zip_entries
@@ -55,10 +57,15 @@ class Staged:
     shapefile's (MapInfo's, geodatabase's) parts in the order of their names."""
 
     main: Path
-    sha256: str
+    digest: Future[str]
     size: int
     datasets: tuple[str, ...]
     """All datasets of an archive, by file name."""
+
+    @property
+    def sha256(self) -> str:
+        """Waits for it; raises SourceError where what was handed in has changed since it was copied."""
+        return self.digest.result()
 
     @property
     def suffix(self) -> str:
@@ -70,22 +77,72 @@ def staged(path: Path, wanted: str | None, limits: ArchiveLimits) -> Iterator[St
     """Yield a private copy of the dataset at `path`; it is gone when the block ends. `wanted` picks one by its stem
     where an archive holds several. Raises NotFound, UsageError, SourceError."""
     path = _there(Path(path))
-    with Scratch("delivery") as name:
-        folder = Path(name)
+    with Scratch("delivery") as name, ThreadPoolExecutor(1) as worker:
         with _said(path):
-            main, mains, digest, size = _stage(path, folder, wanted, limits)
-        yield Staged(main, digest, size, tuple(main.name for main in mains))
+            main, mains, taken = _stage(path, Path(name), wanted, limits)
+        # Beside those who look at the copy: that takes no longer than they do.
+        digest = worker.submit(_digest, path, taken)
+        yield Staged(main, digest, sum(part.size for part in taken), tuple(main.name for main in mains))
 
 
-def _stage(path: Path, folder: Path, wanted: str | None, limits: ArchiveLimits) -> tuple[Path, list[Path], str, int]:
-    """Copy, unpack, choose. Returns the dataset, all datasets, and the digest and size of what was handed in."""
+@dataclass(frozen=True)
+class _Taken:
+    """A file that was copied, as it was then."""
+
+    path: Path
+    state: os.stat_result
+
+    @property
+    def size(self) -> int:
+        return self.state.st_size
+
+    def require_same(self, file: BinaryIO) -> None:
+        """Raises SourceError unless the file is that one, as it was."""
+        now = os.fstat(file.fileno())
+        if any(getattr(now, fact) != getattr(self.state, fact) for fact in _SAME):
+            raise _changed(self.path)
+
+
+_SAME = ("st_dev", "st_ino", "st_size", "st_mtime_ns")
+"""What tells that nobody has written a file meanwhile or put another one into its place."""
+
+
+def _changed(path: Path) -> SourceError:
+    return SourceError(f"{path.name} was changed while it was read.",
+                       hint="Wait until it is written, then hand it in again.")  # fmt: skip
+
+
+def _digest(path: Path, taken: Sequence[_Taken]) -> str:
+    """Of what was copied, read again where it was handed in: the copy is open to the process that reads it."""
+    digest = hashlib.sha256()
+    with _said(path):
+        for part in taken:
+            with _opened(part.path) as file:
+                part.require_same(file)
+                left = part.size
+                while left and (block := file.read(min(1 << 20, left))):
+                    left -= len(block)
+                    digest.update(block)
+                part.require_same(file)
+    return digest.hexdigest()
+
+
+def _opened(path: Path) -> BinaryIO:
+    """To be read; of a link, which was none before, OSError is raised."""
+    return open(os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK), "rb")  # noqa: PTH123
+
+
+def _stage(
+    path: Path, folder: Path, wanted: str | None, limits: ArchiveLimits
+) -> tuple[Path, list[Path], list[_Taken]]:
+    """Copy, unpack, choose. Returns the dataset, all datasets, and the files of what was handed in."""
     if not _is_archive(path):
-        main, digest, size = _copy(path, _parts(path), folder)
+        main, taken = _copy(path, _parts(path), folder)
         mains = [path]
     else:
         packed = folder / "packed"
         packed.mkdir()
-        archive, digest, size = _copy(path, [path], packed)
+        archive, taken = _copy(path, [path], packed)
         unpacked = folder / "unpacked"
         unpacked.mkdir()
         unpack(archive, path.name, unpacked, limits)
@@ -100,7 +157,7 @@ def _stage(path: Path, folder: Path, wanted: str | None, limits: ArchiveLimits) 
     if main.suffix.lower() == ".xlsx":
         zip_entries(main, main.name, limits)
     _to_utf8(main)
-    return main, mains, digest, size
+    return main, mains, taken
 
 
 def _there(path: Path) -> Path:
@@ -227,21 +284,21 @@ def _is_native_tab(path: Path) -> bool:
     return re.search(rb"type\s+native", text) is not None and not any(re.search(word, text) for word in foreign)
 
 
-def _copy(path: Path, parts: list[Path], folder: Path) -> tuple[Path, str, int]:
-    """Copy the parts. Returns the main file's copy, and digest and size of what was copied: nobody writes there."""
+def _copy(path: Path, parts: list[Path], folder: Path) -> tuple[Path, list[_Taken]]:
+    """Copy the parts. Returns the main file's copy, and what was copied."""
     if path.is_dir():
         folder = folder / safe(path.name)
         folder.mkdir()
-    digest, size = hashlib.sha256(), 0
+    taken = []
     for part in parts:
         # One spelling of the stem and small suffixes: GDAL finds companions by both on a case-sensitive disk.
         exact = path.is_dir() or path.suffix.lower() == ".thf"
         name = part.name if exact else path.stem + part.suffix.lower()
-        size += _take(part, folder / safe(name), digest)
+        taken.append(_take(part, folder / safe(name)))
     if path.is_dir():
-        return folder, digest.hexdigest(), size
+        return folder, taken
     main = folder / safe(path.name if path.suffix.lower() == ".thf" else path.stem + path.suffix.lower())
-    return main, digest.hexdigest(), size
+    return main, taken
 
 
 def _respell(main: Path, parts: list[Path]) -> Path:
@@ -253,25 +310,23 @@ def _respell(main: Path, parts: list[Path]) -> Path:
     return main.with_suffix(main.suffix.lower())
 
 
-def _take(part: Path, target: Path, digest: hashlib._Hash) -> int:
-    """Copy one file into the digest and to its target; returns its size. What somebody still writes is not taken."""
-    with open(os.open(part, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK), "rb") as file:  # noqa: PTH123
-        before = os.fstat(file.fileno())
-        if not stat.S_ISREG(before.st_mode):
+def _take(part: Path, target: Path) -> _Taken:
+    """Copy one file to its target. What somebody still writes is not taken."""
+    with _opened(part) as file:
+        taken = _Taken(part, os.fstat(file.fileno()))
+        if not stat.S_ISREG(taken.state.st_mode):
             raise SourceError(f"{part.name} is not a regular file.", hint="Hand in the file itself.")
-        if before.st_size > shutil.disk_usage(target.parent).free:
+        if taken.size > shutil.disk_usage(target.parent).free:
             raise OSError(errno.ENOSPC, "no room")
-        left = before.st_size
+        left = taken.size
         with target.open("xb") as out:
             while left and (block := file.read(min(1 << 20, left))):
                 left -= len(block)
-                digest.update(block)
                 out.write(block)
-        after = os.fstat(file.fileno())
-    if left or (after.st_size, after.st_mtime_ns) != (before.st_size, before.st_mtime_ns):
-        raise SourceError(f"{part.name} was changed while it was read.",
-                          hint="Wait until it is written, then hand it in again.")  # fmt: skip
-    return before.st_size
+        taken.require_same(file)
+    if left:
+        raise _changed(part)
+    return taken
 
 
 # --- what an archive holds --------------------------------------------------------------------------------------------

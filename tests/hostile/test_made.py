@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import hashlib
 import io
 import os
 import socket
@@ -18,7 +19,7 @@ import pytest
 from sdi.contract.delivery import Request
 from sdi.errors import NotFound, SdiError, SourceError
 from sdi.ingest.source import read
-from sdi.ingest.stage import ArchiveLimits, staged
+from sdi.ingest.stage import ArchiveLimits, _digest, _stage, staged
 from tests.hostile import samples
 from tests.hostile.conduct import hand_in
 from tests.hostile.watch import Watch
@@ -303,6 +304,21 @@ def test_a_file_that_grows_while_it_is_read_is_not_taken(tmp_path: Path) -> None
     finally:
         done.set()
         writer.join()
+
+
+def test_a_file_that_changes_after_it_was_copied_has_no_checksum(tmp_path: Path) -> None:
+    path = tmp_path / "plots.csv"
+    path.write_bytes(b"name,wkt\n" + b"x,POINT (1 2)\n" * 100)
+    with staged(path, None, SMALL) as stage:
+        assert stage.sha256 == hashlib.sha256(path.read_bytes()).hexdigest()
+    copies = tmp_path / "copies"
+    copies.mkdir()
+    copied = _stage(path, copies, None, SMALL)[2]
+    path.write_bytes(b"name,wkt\n" + b"x,POINT (2 1)\n" * 100)
+    os.utime(path, ns=(0, copied[0].state.st_mtime_ns + 1))
+    with pytest.raises(SourceError) as caught:
+        _digest(path, copied)
+    assert "was changed while it was read" in str(caught.value)
 
 
 def test_a_file_that_is_larger_than_the_disk_is_not_copied(tmp_path: Path) -> None:
