@@ -74,9 +74,7 @@ PRECISIONS: tuple[Precision, ...] = get_args(Precision)
 
 def checked(layer: Layer, grant: Grant) -> None:
     """Raises UsageError for a grant that the layer cannot be shown by."""
-    for given_, known in ((grant.classes, SHARED), (grant.actions, ACTIONS)):
-        for word in sorted(given_ - set(known)):
-            raise UsageError(f"'{word[:100]}' cannot be granted.", hint=f"One of: {', '.join(known)}")
+    checked_words(grant)
     if grant.precision not in PRECISIONS:
         raise UsageError(f"'{grant.precision[:100]}' is no precision.", hint=f"One of: {', '.join(PRECISIONS)}")
     names = [attribute.name for attribute in layer.stored]
@@ -97,6 +95,15 @@ def checked(layer: Layer, grant: Grant) -> None:
         _checked_polygon(grant.polygon)
     if grant.valid_from is not None and grant.valid_to is not None and grant.valid_to <= grant.valid_from:
         raise UsageError("The grant ends before it begins.")
+
+
+def checked_words(grant: Grant) -> None:
+    """Raises UsageError for a grant of what no layer has."""
+    for given_, known in ((grant.classes, SHARED), (grant.actions, ACTIONS)):
+        for word in sorted(given_ - set(known)):
+            raise UsageError(f"'{word[:100]}' cannot be granted.", hint=f"One of: {', '.join(known)}")
+        if not given_:
+            raise UsageError("Nothing cannot be granted.", hint=f"One of: {', '.join(known)}")
 
 
 def _checked_polygon(text: str) -> None:

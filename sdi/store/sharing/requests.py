@@ -6,6 +6,7 @@ The time limit is that for opening an account (NĐ 47/2020/NĐ-CP Điều 35.3);
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, time, timedelta, timezone
@@ -24,6 +25,7 @@ READ: tuple[Action, ...] = ("read",)
 WORKING_DAYS = 2
 _VIETNAM = timezone(timedelta(hours=7))
 _SATURDAY = 5
+_ID = re.compile(r"[a-z][a-z0-9_]{0,54}", re.ASCII)
 
 
 @dataclass(frozen=True)
@@ -74,22 +76,35 @@ def last_minute(moment: datetime) -> datetime:
 
 
 def ask(
-    connection: Connection, layer: Layer, agency: str, classes: Collection[Privacy], purpose: str, legal_basis: str, *,
-    communes: tuple[str, ...] | None = None, actions: Collection[Action] = READ, by: str | None = None,
+    connection: Connection, layer: Layer | str, agency: str, classes: Collection[Privacy], purpose: str,
+    legal_basis: str, *, communes: tuple[str, ...] | None = None, actions: Collection[Action] = READ,
+    by: str | None = None,
 ) -> int:  # fmt: skip
-    """Enter a request; its number. Raises UsageError, NotFound for what cannot be asked for."""
+    """Enter a request; its number. Raises UsageError, NotFound for what cannot be asked for.
+
+    layer: or the name of one, which is not looked up: who asks for what they do not see is told the same of a layer
+    that is hidden from them and of one that is not there.
+    """
     if agency == PUBLIC.id:
         raise UsageError("The public asks for nothing here: what is open it sees.")
     agencies.standing(connection, agency)
-    wanted = Grant(0, agency, layer.id, classes=frozenset(classes), communes=communes, actions=frozenset(actions))
-    grants.checked(layer, wanted)
+    name = layer if isinstance(layer, str) else layer.id
+    wanted = Grant(0, agency, name, classes=frozenset(classes), communes=communes, actions=frozenset(actions))
+    if isinstance(layer, str):
+        grants.checked_words(wanted)
+        if not _ID.fullmatch(layer):
+            raise UsageError(
+                f"'{layer[:100]}' cannot be a layer's id.", hint="Small letters a-z, digits and _, 55 at most."
+            )
+    else:
+        grants.checked(layer, wanted)
     if not purpose.strip() or not legal_basis.strip():
         raise UsageError("A request says on which legal basis and for what purpose.")
     with engine.translated():
         row = connection.execute(
             "INSERT INTO sdi.request (agency, layer, classes, communes, actions, purpose, legal_basis, asked_by)"
             " VALUES (%s, %s, %s, %s, %s, %s, %s, coalesce(%s, session_user)) RETURNING request_id",
-            [agency, layer.id, sorted(classes), None if communes is None else list(communes), sorted(actions),
+            [agency, name, sorted(wanted.classes), None if communes is None else list(communes), sorted(wanted.actions),
              purpose.strip(), legal_basis.strip(), by],
         ).fetchone()  # fmt: skip
     assert row is not None

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from http.client import HTTPConnection
 from typing import Any
@@ -101,12 +102,46 @@ def test_what_is_granted_is_seen_at_once_and_what_is_refused_has_its_ground(offi
     assert "hidden_note" not in office.town.get(PLOTS, X_API_Key=office.keys[OTHER])["features"][0]["properties"]
 
 
-def test_a_layer_that_one_does_not_see_cannot_be_asked_for_as_if_it_were_unknown(office: Desk) -> None:
+def test_a_layer_is_asked_for_by_its_name_and_no_answer_tells_whether_it_is_there(office: Desk) -> None:
+    """`secrets` is hidden from OTHER; no contract has `secretx`."""
     told = {"do": "ask", "purpose": "x", "legal_basis": "y"}
-    hidden = office.post(OTHER, {**told, "layer": "secrets"})
-    unknown = office.post(OTHER, {**told, "layer": "secretx"})
-    assert (hidden.status, unknown.status) == (404, 404)
-    assert hidden.json["detail"].replace("secrets", "secretx") == unknown.json["detail"]
+    made = {}
+    for more in ({}, {"class": []}, {"class": "personal"}, {"action": "burn"}, {"purpose": ""}):
+        hidden, unknown = (office.post(OTHER, {**told, "layer": name, **more}) for name in ("secrets", "secretx"))
+        assert hidden.status == unknown.status == (400 if more else 200)
+        if more:
+            assert hidden.body == unknown.body
+        else:
+            made = {"secrets": hidden.json["request"], "secretx": unknown.json["request"]}
+    listed = [office.listed(OTHER)[number] for number in made.values()]
+    same = [{name: each[name] for name in each if name not in ("layer", "request_id", "asked_at")} for each in listed]
+    assert same[0] == same[1]
+    assert office.post(OTHER, {**told, "layer": "no layer's id"}).status == 400
+    page = office.town.ask("/requests?f=html&lang=en", X_API_Key=office.keys[OTHER]).text
+    assert [page.count(f"<strong>{name}</strong>") for name in made] == [1, 1]
+    assert 'value="secrets"' not in page
+    # The steward finds the one, who administers the other, and nobody else any of them.
+    assert made["secrets"] in office.listed(STEWARD)
+    assert made["secretx"] not in office.listed(STEWARD)
+    agencies.set_administrator(office.owner, STEWARD, True)
+    try:
+        wait(lambda: made["secretx"] in office.listed(STEWARD))
+        page = office.town.ask("/requests?f=html&lang=en", X_API_Key=office.keys[STEWARD]).text
+        assert "No layer has this name." in page
+        assert office.post(STEWARD, {"do": "grant", "request": made["secretx"]}).status == 404
+        for number in made.values():
+            assert office.post(STEWARD, {"do": "refuse", "request": number, "why": "không có"}).status == 200
+    finally:
+        agencies.set_administrator(office.owner, STEWARD, False)
+    answered = office.listed(OTHER, "&all=true")
+    assert {answered[number]["why"] for number in made.values()} == {"không có"}
+
+
+def wait(question: Callable[[], bool]) -> None:
+    ends = time.monotonic() + 60
+    while not question():
+        assert time.monotonic() < ends
+        time.sleep(0.1)
 
 
 @pytest.mark.parametrize("body", [b"[1]", b"{", b'{"do": {"a": 1}}', b'{"do": "x\\u0000"}', b'{"do": "burn"}', b"\xff"])
