@@ -5,7 +5,7 @@ It has no `glyphs`: no host is called for a font, and a map then writes labels i
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from typing import Any
 
 from sdi.catalog.styles import portrayal as look
@@ -21,9 +21,11 @@ _FROM = look.FULL_ZOOM - _HALVED * 2.321928094887362
 """The zoom up to which an outline is at its thinnest: log2(1 / THINNEST) doublings before FULL_ZOOM."""
 
 
-def document(name: str, tilejson: str, portrayals: Sequence[Portrayal], extent: Box | None) -> dict[str, Any]:
+def document(
+    name: str, tilejson: str, portrayals: Sequence[Portrayal], extent: Box | None, off: Collection[str] = ()
+) -> dict[str, Any]:  # fmt: skip
     """A map of layers, the first lowest. `tilejson`: where the description of their tiles stands; each layer of a tile
-    has a portrayal's id."""
+    has a portrayal's id. `off`: the layers that lie ready to be switched on, and are not drawn at first."""
     made: dict[str, Any] = {"version": 8, "name": name}
     if extent is not None:
         made["center"] = [round((extent[0] + extent[2]) / 2, 6), round((extent[1] + extent[3]) / 2, 6)]
@@ -32,7 +34,11 @@ def document(name: str, tilejson: str, portrayals: Sequence[Portrayal], extent: 
     made["sources"] = {SOURCE: {"type": "vector", "url": tilejson}}
     background = {"id": "background", "type": "background", "paint": {"background-color": BACKGROUND}}
     shapes = [layer for each in portrayals for layer in _shapes(each)]
-    made["layers"] = [background, *shapes, *(layer for each in portrayals for layer in _labels(each))]
+    drawn = [*shapes, *(layer for each in portrayals for layer in _labels(each))]
+    for layer in drawn:
+        if layer["source-layer"] in off:
+            layer["layout"] = {**layer.get("layout", {}), "visibility": "none"}
+    made["layers"] = [background, *drawn]
     return made
 
 

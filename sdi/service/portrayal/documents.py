@@ -70,7 +70,10 @@ def _map(service: Service, snapshot: Snapshot, layer: Layer | None, names: list[
     described = links.address(service.url, *tiles, matrix.ID, parameters={"f": "tilejson"})
     extent = tileset.extent(Shown(*snapshot[name]) for name in names)
     stack = project.stacked(service, snapshot, names, language)[::-1]
-    made = maplibre.document(_title(service, layer, language), described, stack, extent)
+    # As in a QGIS project: what is computed of other layers would hide them.
+    shown = project.shown([snapshot.layers[each.id] for each in stack[::-1]]) if layer is None else frozenset(names)
+    off = frozenset(names) - shown
+    made = maplibre.document(_title(service, layer, language), described, stack, extent, off)
     return json.dumps(made, ensure_ascii=False, separators=(",", ":")).encode()
 
 

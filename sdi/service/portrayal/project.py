@@ -45,7 +45,7 @@ def file(service: Service, snapshot: Snapshot, language: str) -> bytes:
         service=service.url, grid=service.settings.grid,
         extent=in_grid([each.extent for each in snapshot.publications.values()], service.settings.grid),
         groups=_groups(snapshot, drawn, language), order=[each.id for each in drawn],
-        shown=_shown(snapshot, drawn),
+        shown=shown([snapshot.layers[each.id] for each in drawn]),
         keyed=not agency.public,
     )  # fmt: skip
     return packed(made, agency.id)
@@ -150,12 +150,11 @@ def _groups(snapshot: Snapshot, drawn: Sequence[Features | Raster], language: st
     return [Group(_(theme), tuple(members)) for theme, members in by_theme]
 
 
-def _shown(snapshot: Snapshot, drawn: Sequence[Features | Raster]) -> frozenset[str]:
+def shown(layers: Sequence[Layer]) -> frozenset[str]:
     """What agencies collect is shown at first; of the layers that fill the ground the finest, for they hide each other.
 
-    What is computed of them, and coverages, lies ready to be switched on.
+    What is computed of them, and coverages, lies ready to be switched on. `layers`: the topmost first.
     """
-    layers = [snapshot.layers[each.id] for each in drawn]
     collected = [layer for layer in layers if layer.kind == "features" and layer.sharing.level != "steward"]
     finest = next((layer for layer in collected if _fills_the_ground(layer)), None)
     return frozenset(layer.id for layer in collected if layer is finest or not _fills_the_ground(layer))
