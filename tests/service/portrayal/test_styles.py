@@ -64,6 +64,14 @@ def test_the_style_of_the_dataset_draws_its_tiles_the_lines_above_the_areas(town
     assert legend["entries"][0] == {"value": "ODT", "title": "Đất ở tại đô thị (ODT)", "colour": "#ffd0e0"}
 
 
+def test_the_map_of_all_layers_begins_without_what_is_computed_of_others(town: Town) -> None:
+    off = {each["source-layer"] for each in town.get("/styles/default")["layers"]
+           if each.get("layout", {}).get("visibility") == "none"}  # fmt: skip
+    assert off == {"plot_card"}
+    alone = town.get("/collections/plot_card/styles/default?f=mapbox")["layers"]
+    assert all("visibility" not in each.get("layout", {}) for each in alone), "who asks for a layer wants to see it"
+
+
 def test_styles_and_projects_speak_the_asked_language(town: Town) -> None:
     assert "Urban residential land (ODT)" in town.ask("/collections/plots/styles/default?f=qml&lang=en").text
     assert "Đất ở tại đô thị (ODT)" in town.ask("/collections/plots/styles/default?f=sld11").text
