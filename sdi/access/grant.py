@@ -9,8 +9,9 @@ from typing import Literal
 from sdi.contract.layer import Privacy
 from sdi.contract.query import Precision
 
-Action = Literal["read", "export", "load", "edit", "approve"]
-ACTIONS: tuple[Action, ...] = ("read", "export", "load", "edit", "approve")
+Action = Literal["read", "export", "statistics", "load", "edit", "approve"]
+ACTIONS: tuple[Action, ...] = ("read", "export", "statistics", "load", "edit", "approve")
+"""`statistics`: to have features counted that are not shown themselves (`rule.counted`)."""
 
 
 @dataclass(frozen=True)

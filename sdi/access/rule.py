@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -51,6 +52,13 @@ class Rule:
 def rule_of(agency: Agency, layer: Layer) -> Rule:
     """What of the layer exists for who asks."""
     return _rule(agency, Itself(layer))
+
+
+def counted(agency: Agency, layer: Layer) -> Rule:
+    """What of the layer is counted in statistics for who asks: what they see; where they see nothing of it, what the
+    grants cover that let them have statistics. Never both together: who knows the ones would count the others.
+    """
+    return _counted(agency, Itself(layer))
 
 
 def sees(agency: Agency, layer: Layer) -> bool:
@@ -105,6 +113,21 @@ def _rule(agency: Agency, of: Itself) -> Rule:
         actions |= grant.actions
         if "read" in grant.actions:
             parts.append(_granted(layer, grant))
+    return _put_together(layer, parts, actions)
+
+
+@lru_cache(maxsize=2000)
+def _counted(agency: Agency, of: Itself) -> Rule:
+    rule = _rule(agency, of)
+    layer = of.layer
+    if rule.parts or layer.sharing.level == "steward":
+        return rule
+    parts = [_granted(layer, grant) for grant in agency.grants
+             if grant.layer == layer.id and "statistics" in grant.actions]  # fmt: skip
+    return _put_together(layer, parts, rule.actions)
+
+
+def _put_together(layer: Layer, parts: list[Part], actions: Collection[Action]) -> Rule:
     shown = frozenset[str]().union(*(part.attributes for part in parts))
     names = tuple(attribute.name for attribute in layer.stored if attribute.name in shown)
     return Rule(names, tuple(dict.fromkeys(parts)), frozenset(actions))

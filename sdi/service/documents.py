@@ -88,6 +88,7 @@ async def landing(service: Service, snapshot: Snapshot, language: str, format_: 
     document["links"] += [tiles.link_to(service, None, language), tiles.link_to_matrix_sets(service, language)]
     document["links"] += [portrayal.link_to(service, None, language), portrayal.link_to_project(service, language)]
     document["links"] += linked.of_landing(service, language)
+    document["links"].append(statistics.link_to_list(service, language))
     boxes = [snapshot.publications[name].extent for name in snapshot.layers]
     known = [box for box in boxes if box is not None]
     if known:

@@ -24,7 +24,8 @@ from sdi.settings import Settings
 
 
 def document(
-    config: dict[str, Any], settings: Settings, layers: Mapping[str, Layer], agency: Agency
+    config: dict[str, Any], settings: Settings, layers: Mapping[str, Layer], agency: Agency,
+    counted: Mapping[str, Layer],
 ) -> dict[str, Any]:  # fmt: skip
     """What the service offers now."""
     oas: dict[str, Any] = get_oas(config, fail_on_invalid_collection=False)
@@ -36,7 +37,7 @@ def document(
     for name, layer in layers.items():
         paths |= _of_layer(name, layer, agency)
     paths |= _of_service() | tiles.paths(layers.values()) | feed.paths([*layers.values()])
-    paths |= portrayal.paths(layers.values()) | records.paths() | statistics.paths(layers.values(), agency)
+    paths |= portrayal.paths(layers.values()) | records.paths() | statistics.paths(counted.values(), agency)
     for path, operation in ((path, about["get"]) for path, about in paths.items()):
         if path.endswith("/coverage"):
             operation["responses"] = {"200": {"$ref": "#/components/responses/Coverage"}}

@@ -28,6 +28,7 @@ from sdi.service import links, ogc, openapi
 from sdi.service.parameters import is_dated
 from sdi.service.reader import Reader, View
 from sdi.service.rights import seen
+from sdi.service.statistics.question import dimensions
 from sdi.settings import Settings
 from sdi.store.ledger import Publication
 from sdi.store.quality import Rate
@@ -59,6 +60,8 @@ class Snapshot:
     """The links of its answers, as far as they are the same."""
     kept: dict[Any, Any] = field(default_factory=dict, compare=False)
     """What was made from this snapshot and is asked for again, such as the catalogue; it goes with the snapshot."""
+    counted: Mapping[str, Layer] = field(default_factory=dict)
+    """The published layers of which there are statistics for who asks; the features of some are not shown to them."""
     stored: Mapping[str, Publication] = field(default_factory=dict)
     """As the ledger has them. Nothing of these is ever told."""
 
@@ -176,11 +179,14 @@ class Publications:
         known = {**self.registry.layers, **beside}
         layers = {name: known[name] for name in sorted(published) if name in known and sees(self._agency, known[name])}
         folder = Path(self._settings.data)
+        counted = {name: known[name] for name in sorted(published)
+                   if name in known and dimensions(self._agency, known[name])}  # fmt: skip
         config = ogc.configuration(self._settings, layers, published, self._agency, folder)
-        document = openapi.document(config, self._settings, layers, self._agency)
+        document = openapi.document(config, self._settings, layers, self._agency, counted)
         edition = _edition(self._settings, [*map(Path, self._contracts)])
         since = self._since(published, edition)
-        return Snapshot(version, layers, published, rates, ogc.api(config, document), document, edition, since)
+        made = Snapshot(version, layers, published, rates, ogc.api(config, document), document, edition, since)
+        return replace(made, counted=counted)
 
     def _since(self, published: Mapping[str, Publication], edition: str) -> dict[str, datetime]:
         before, now = self._snapshot, datetime.now(UTC)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from typing import Any
 
-from sdi.access import NOTHING, Agency, Itself, Part, rule_of
+from sdi.access import NOTHING, Agency, Itself, Part, Rule, counted, rule_of
 from sdi.contract.layer import Layer
 from sdi.contract.query import Precision, Sight
 from sdi.store import cql
@@ -43,10 +43,23 @@ def seen(agency: Agency, layer: Layer) -> Seen:
     return _seen(agency, Itself(layer))
 
 
+def seen_in_numbers(agency: Agency, layer: Layer) -> Seen:
+    """What of the layer's features is counted in statistics for who asks, the same object each time."""
+    return _seen_in_numbers(agency, Itself(layer))
+
+
 @lru_cache(maxsize=2000)
 def _seen(agency: Agency, of: Itself) -> Seen:
+    return _by(rule_of(agency, of.layer), agency, of)
+
+
+@lru_cache(maxsize=2000)
+def _seen_in_numbers(agency: Agency, of: Itself) -> Seen:
+    return _by(counted(agency, of.layer), agency, of)
+
+
+def _by(rule: Rule, agency: Agency, of: Itself) -> Seen:
     layer = of.layer
-    rule = rule_of(agency, layer)
     if not rule.parts:
         return Seen(filters=(_condition(NOTHING, of),))
     if rule.whole:

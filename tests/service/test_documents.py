@@ -30,7 +30,7 @@ def test_the_landing_page_leads_to_everything_that_is_there(town: Town) -> None:
         f"http://www.opengis.net/def/rel/ogc/1.0/{name}" for name in ("tilesets-vector", "tiling-schemes", "styles")
     }
     catalogue = {"describedby", f"{REL}/ogc-catalog"}
-    own = {"self", "alternate", "service-desc", "service-doc", "conformance", "data", "enclosure"}
+    own = {"self", "alternate", "service-desc", "service-doc", "conformance", "data", "enclosure", "related"}
     assert own | maps | catalogue == rels(found)
     for each in found["links"]:
         assert town.ask(each["href"].removeprefix(town.url) or "/").status == 200, each

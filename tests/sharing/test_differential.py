@@ -263,7 +263,7 @@ GENERAL = [
     "/?f=json", "/?f=html", "/conformance", "/openapi?f=json", "/collections?f=json", "/collections?f=html",
     "/collections?f=jsonld", "/tiles", "/tiles/WebMercatorQuad?f=tilejson", "/tiles/WebMercatorQuad/17/57726/104079",
     "/code-lists/use", "/catalogue", "/catalogue/changes", "/open-data", "/collections/data-catalogue/items",
-    "/collections/data-catalogue/items?f=html", "/styles", "/health",
+    "/collections/data-catalogue/items?f=html", "/styles", "/health", "/statistics?f=json", "/statistics?f=html",
 ]  # fmt: skip
 
 

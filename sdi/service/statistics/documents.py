@@ -70,8 +70,31 @@ async def _units(service: Service, units: Layer, code: str, label: str) -> dict[
     return {value: str(name) for value, name in named if value is not None and name is not None}
 
 
+def listed(service: Service, snapshot: Snapshot, language: str) -> dict[str, Any]:
+    """The layers of which there are statistics for who asks."""
+    _ = words.translator(language)
+    layers = [
+        {
+            "id": layer.id, "title": layer.title.in_language(language),
+            "description": layer.description.in_language(language),
+            "links": [links.link("related", address(service, layer), "application/json", _("Statistics"))],
+        }
+        for layer in snapshot.counted.values()
+    ]  # fmt: skip
+    here = links.address(service.url, "statistics", parameters={"f": "json"})
+    own = links.link("self", here, "application/json", _("This document as JSON"))
+    return {"title": _("Statistics"), "layers": layers, "links": [own]}
+
+
+def link_to_list(service: Service, language: str) -> dict[str, Any]:
+    """The link from the landing page."""
+    at = links.address(service.url, "statistics")
+    return links.link("related", at, "application/json", words.translator(language)("Statistics"))
+
+
 def document(
-    service: Service, layer: Layer, table: Table, named: Mapping[str, Mapping[Value, str]], language: str
+    service: Service, snapshot: Snapshot, layer: Layer, table: Table, named: Mapping[str, Mapping[Value, str]],
+    language: str,
 ) -> dict[str, Any]:  # fmt: skip
     """The table as JSON. A group names its values, None for features that have none; `*` stands for `together`."""
     return {
@@ -88,7 +111,7 @@ def document(
         "groups": [
             dict(zip(table.by, group.values, strict=True)) | _numbers(table, group) for group in ordered(table, named)
         ],
-        "links": _links(service, layer, table, language),
+        "links": _links(service, layer, table, language, seen=layer.id in snapshot.layers),
     }
 
 
@@ -158,8 +181,8 @@ def _numbers(table: Table, group: Group) -> dict[str, Any]:
     return told | ({"suppressed": True} if group.count is None else {})
 
 
-def _links(service: Service, layer: Layer, table: Table, language: str) -> list[dict[str, Any]]:
-    """self, alternate, the other tables, and the collection."""
+def _links(service: Service, layer: Layer, table: Table, language: str, *, seen: bool) -> list[dict[str, Any]]:
+    """self, alternate, the other tables, and the collection where it is seen."""
     _ = words.translator(language)
     asked = ",".join(table.by)
     found = [
@@ -171,6 +194,8 @@ def _links(service: Service, layer: Layer, table: Table, language: str) -> list[
         if by != table.by:
             named = " × ".join(layer[name].title.in_language(language) for name in by)
             found.append(links.link("related", address(service, layer, by=",".join(by)), "application/json", named))
+    if not seen:
+        return found
     collection = links.address(service.url, "collections", layer.id)
     found.append(links.link("collection", collection, "application/json", layer.title.in_language(language)))
     return found

@@ -8,7 +8,7 @@ from typing import Any
 from sdi.access import Agency
 from sdi.access.disclosure import LEAST
 from sdi.contract.layer import Layer
-from sdi.service.statistics.question import FORMATS, dimensions, tables
+from sdi.service.statistics.question import FORMATS, tables
 
 DESCRIPTION = (
     f"Counts and sums by groups of features, as they exist for who asks. A group of fewer than {LEAST} is not told, "
@@ -58,11 +58,17 @@ def responses() -> dict[str, Any]:
 
 
 def paths(layers: Iterable[Layer], agency: Agency) -> dict[str, Any]:
-    """The operation of each layer that has statistics for who asks."""
-    return {
-        f"/collections/{layer.id}/statistics": _operation(layer, agency)
-        for layer in layers if dimensions(agency, layer)
+    """The list, and the operation of each of these layers; all have statistics for who asks."""
+    listed = {
+        "get": {
+            "tags": ["server"], "operationId": "getStatistics", "summary": "Statistics",
+            "description": "The layers of which there are statistics for who asks.",
+            "parameters": [{"$ref": f"#/components/parameters/{name}"} for name in ("f", "lang")],
+            "responses": {"200": {"$ref": "#/components/responses/Document"}},
+        }
     }  # fmt: skip
+    found = {f"/collections/{layer.id}/statistics": _operation(layer, agency) for layer in layers}
+    return {"/statistics": listed, **found}
 
 
 def _operation(layer: Layer, agency: Agency) -> dict[str, Any]:
@@ -73,7 +79,7 @@ def _operation(layer: Layer, agency: Agency) -> dict[str, Any]:
     refs = [{"$ref": f"#/components/parameters/{name}"} for name in ("statistics-f", "lang")]
     return {
         "get": {
-            "tags": [layer.id], "operationId": f"get{word}Statistics", "summary": layer.title.vi,
+            "tags": ["server"], "operationId": f"get{word}Statistics", "summary": layer.title.vi,
             "description": DESCRIPTION, "parameters": [by, *refs],
             "responses": {"200": {"$ref": "#/components/responses/Statistics"}},
         }

@@ -22,8 +22,15 @@ def shown(
 ) -> dict[str, Any]:
     """What the template is given; see `statistics.html`."""
     heads = [_heads(table, at, named[name], language) for at, name in enumerate(table.by)]
-    about = {
-        "by": [layer[name] for name in table.by], "heads": heads, "least": LEAST, "formats": FORMATS,
+    cells = {group.values: _written(layer, table, group, language) for group in table.groups}
+    margins = [{group.values[0]: _written(layer, table, group, language) for group in each} for each in table.margins]
+    by = [layer[name] for name in table.by]
+    if len(by) > 1 and len(heads[1]) > len(heads[0]):
+        # A long table is read more easily than a wide one.
+        by, heads, margins = by[::-1], heads[::-1], margins[::-1]
+        cells = {values[::-1]: told for values, told in cells.items()}
+    return {
+        "by": by, "heads": heads, "cells": cells, "margins": margins, "least": LEAST, "formats": FORMATS,
         "tables": [(",".join(by), [layer[name] for name in by], by == table.by)
                    for by in tables(service.agency, layer)],
         "measures": [heading(layer[name], language) for name in table.sums],
@@ -34,9 +41,6 @@ def shown(
         ],
         "hidden": any(group.count is None for group in table.groups),
     }  # fmt: skip
-    cells = {group.values: _written(layer, table, group, language) for group in table.groups}
-    margins = [{group.values[0]: _written(layer, table, group, language) for group in each} for each in table.margins]
-    return about | {"cells": cells, "margins": margins}
 
 
 def heading(measure: Attribute, language: str) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sdi.access import Agency, visible
+from sdi.access import Agency, counted
 from sdi.contract.layer import Layer
 from sdi.errors import BadRequest, nearest
 from sdi.service.formats import Format
@@ -22,13 +22,13 @@ def dimensions(agency: Agency, layer: Layer) -> tuple[str, ...]:
     """The attributes by which who asks may have the layer counted; none: there are no statistics of it."""
     if layer.statistics is None or layer.coverage is not None or layer.sharing.level == "steward":
         return ()
-    shown = visible(agency, layer)
+    shown = counted(agency, layer).attributes
     return tuple(name for name in layer.statistics.by if name in shown)
 
 
 def measures(agency: Agency, layer: Layer) -> tuple[str, ...]:
     """The attributes that are added up for who asks."""
-    shown = visible(agency, layer)
+    shown = counted(agency, layer).attributes
     return () if layer.statistics is None else tuple(name for name in layer.statistics.sum if name in shown)
 
 

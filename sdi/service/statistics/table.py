@@ -21,7 +21,7 @@ from sdi.errors import Overloaded
 from sdi.service import fresh
 from sdi.service.audit import reads
 from sdi.service.publications import Snapshot
-from sdi.service.rights import seen
+from sdi.service.rights import seen_in_numbers
 from sdi.service.state import Service
 from sdi.service.statistics.question import measures
 from sdi.service.tiles.cache import Tiles
@@ -62,7 +62,7 @@ class Table:
 
 async def tabulated(kept: Tiles, service: Service, snapshot: Snapshot, layer: Layer, by: tuple[str, ...]) -> Table:
     """The table by these dimensions as it exists for who asks. Raises Overloaded for one that has too many groups."""
-    shown, sums = seen(service.agency, layer), measures(service.agency, layer)
+    shown, sums = seen_in_numbers(service.agency, layer), measures(service.agency, layer)
     query = FeatureQuery(layer.id, (*by, *sums), filters=shown.filters, sight=shown.sight, geometry=False)
     stored = snapshot.stored[layer.id]
     # What a rule says of codes of units is told by the layer of units, hence by the ledger's version, and by the day.
