@@ -35,13 +35,15 @@ _CRS84 = "http://www.opengis.net/def/crs/OGC/1.3/CRS84"
 
 
 @contextmanager
-def ours(settings: Settings, workers: int) -> Iterator[Contender]:
-    """The service as `sdi serve` runs it."""
+def ours(settings: Settings, workers: int, *, anew: bool = False) -> Iterator[Contender]:
+    """The service as `sdi serve` runs it. `anew`: it keeps no answer as it was given."""
     environment = {"SDI_DATABASE_URL": engine.database_url(settings), "SDI_DATA": str(settings.data)}
+    environment |= {"SDI_KEPT_ANSWERS": "0"} if anew else {}
     with uvicorn("sdi.service.app:from_environment", environment, workers, "--factory") as (port, process):
         native = f"/items?crs={quote(NATIVE, safe='')}"
         address = ogc(f"/collections/{LAYER}", filters=FILTER, native=native, tile=TILE)
-        yield Contender("sdi", port, address, [process.pid], f"/collections/{LAYER}")
+        name = "sdi anew" if anew else "sdi"
+        yield Contender(name, port, address, [process.pid], f"/collections/{LAYER}")
 
 
 @contextmanager

@@ -55,6 +55,8 @@ class Settings(BaseSettings):
     1: as many as its places allow."""
     kept_text: int = Field(64, ge=0)
     """Megabytes of rendered features that a worker process keeps; 0: every answer is rendered anew."""
+    kept_answers: int = Field(16, ge=0)
+    """Megabytes of small answers that a worker process keeps; 0: each is put together anew."""
     audit: Literal["strict", "lenient", "off"] = "strict"
     """Whether reads of what is not open are recorded; strict: what cannot be recorded is not answered (503)."""
     audit_spool: int = Field(256, ge=1)

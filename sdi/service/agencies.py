@@ -191,7 +191,7 @@ class Doorkeeper:
             await problems.of_error(request, error)(scope, receive, send)
             return
         if what is None:
-            if not request.url.path.startswith("/static/"):
+            if not scope["path"].startswith("/static/"):
                 request.state.service = await agencies.anonymous()
             await self._app(scope, receive, send)
             return

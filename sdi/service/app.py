@@ -17,6 +17,7 @@ from sdi.access import PUBLIC, Agency
 from sdi.contract.registry import Registry, read_registry
 from sdi.errors import SdiError
 from sdi.service import agencies, observe, ogc, problems, routes
+from sdi.service.answers import Answers
 from sdi.service.audit.door import Audited
 from sdi.service.audit.recorder import Recorder
 from sdi.service.compression import Compressed
@@ -89,6 +90,7 @@ def create_app(settings: Settings, registry: Registry, *, url: str | None = None
     app.state.tiles, app.state.changes = Tiles(), Known(reader)
     app.state.tables = Tiles(ROOM)
     app.state.exports = Exports()
+    app.state.answers = Answers(settings.kept_answers * 2**20) if settings.kept_answers else None
     app.state.listeners = Listeners()
     app.router.routes.extend(routes.addresses())
     app.mount("/static", StaticFiles(directory=STATIC), name="static")

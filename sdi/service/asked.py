@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from urllib.parse import unquote_to_bytes
 
 from starlette.requests import Request
@@ -133,7 +134,8 @@ def accepts_html(request: Request) -> bool:
     return format_(request, {}, ["json", "html"]) == "html"
 
 
-def weights(header: str) -> dict[str, float]:
+@lru_cache(maxsize=500)
+def weights(header: str) -> Mapping[str, float]:
     """What an Accept header names, in lower case, with its quality."""
     found: dict[str, float] = {}
     for part in header.split(","):

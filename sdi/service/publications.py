@@ -58,6 +58,8 @@ class Snapshot:
     """The layers in which some feature has parents: of no other one's they have to be asked."""
     frames: links.Frames = field(default_factory=links.Frames)
     """The links of its answers, as far as they are the same."""
+    mark: object = field(default_factory=object, compare=False)
+    """Another one for each snapshot."""
     kept: dict[Any, Any] = field(default_factory=dict, compare=False)
     """What was made from this snapshot and is asked for again, such as the catalogue; it goes with the snapshot."""
     counted: Mapping[str, Layer] = field(default_factory=dict)

@@ -20,6 +20,7 @@ from sdi.errors import NotFound, SdiError, nearest
 from sdi.national import vn2000
 from sdi.service import coverage, crs, documents, dossier, fresh, items, kin, links, maps, ogc, problems, provider
 from sdi.service.agencies import CHALLENGE
+from sdi.service.answers import kept
 from sdi.service.asked import Asked, asked, checked_path
 from sdi.service.audit import page as audit_page
 from sdi.service.door import administration, requests
@@ -88,6 +89,7 @@ def addresses() -> list[BaseRoute]:
     for path, endpoint in own:
         # What is another at each moment has no tag.
         answer = endpoint if endpoint in (sign_in, health, metrics) else fresh.validated(endpoint)
+        answer = kept(answer) if endpoint in (feature, features) else answer
         routes.append(Address(path, _called(answer), methods=["GET", "HEAD"], include_in_schema=False))
     register = administration.page
     routes.append(Address("/admin/agencies", register, methods=administration.METHODS, include_in_schema=False))
@@ -177,7 +179,7 @@ async def features(request: Request, collection: str) -> Response:
     rows = PAGE_ROWS if ask.format == "html" else None
     wanted = question(layer, publication, service.agency, service.settings, ask.parameters, rows)
     wanted = placed(wanted, service.agency, await service.cursors(), ask.parameters)
-    validator = fresh.of_page(service, snapshot, layer, publication, ask, wanted)
+    validator = request.state.validator = fresh.of_page(service, snapshot, layer, publication, ask, wanted)
     headers = {**validator.headers, "Cache-Control": fresh.cache_control(service, layer)}
     if validator.holds(request):
         told = {"Content-Crs": f"<{wanted.crs.uri}>", "Content-Language": ask.language}

@@ -17,7 +17,7 @@ from psycopg import sql
 from sdi.contract.layer import Layer
 from sdi.store import succession
 from sdi.store.cql_check import ARITHMETIC, ARRAY, COMPARISON, SPATIAL, TEMPORAL, TEMPORAL_KINDS, column_kind
-from sdi.store.statement import Parameters, Statement
+from sdi.store.statement import PLACE, Parameters, Statement
 
 GEOMETRY = sql.Identifier("geom_wgs84")
 NEAR = sql.Identifier("N")
@@ -132,7 +132,7 @@ class _Compiler:
             if "timestamp" in node:
                 return self._parameters.bind(node["timestamp"], "timestamptz")
             place = self._parameters.bind(json.dumps(node), "text")
-            return sql.SQL("ST_SetSRID(ST_GeomFromGeoJSON({}), 4326)").format(place)
+            return sql.SQL("ST_SetSRID({}({}), 4326)").format(sql.SQL(PLACE), place)
         if isinstance(node, bool):
             return self._parameters.bind(node, "boolean")
         if isinstance(node, int | Decimal):

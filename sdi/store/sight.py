@@ -21,6 +21,8 @@ from sdi.store.statement import Parameters
 
 ROWS = sql.Identifier("R")
 """What the layer's rows are called in a statement; no attribute has a capital letter."""
+_HELD = sql.Identifier("H")
+"""What is beside a row: which conditions hold of it."""
 _DEGREE = 111_319.49
 """Metres of a degree along the equator of WGS 84."""
 _NORTHERNMOST = 24.0
@@ -40,8 +42,9 @@ def relation(
     if sight is None:
         return sql.SQL("{} AS {}").format(stored, ROWS)
     where = sql.SQL("") if sight.rows is None else sql.SQL(" WHERE {}").format(_holds(sight.rows, layer, parameters))
-    return sql.SQL("(SELECT {} FROM {} AS {}{}) AS {}").format(
-        sql.SQL(", ").join(_columns(layer, sight, parameters, beside)), stored, ROWS, where, ROWS
+    once = _Once(layer, sight, parameters)
+    return sql.SQL("(SELECT {} FROM {} AS {}{}{}) AS {}").format(
+        sql.SQL(", ").join(_columns(layer, sight, once, beside)), stored, ROWS, once.asked, where, ROWS
     )
 
 
@@ -90,9 +93,38 @@ def _kept(layer: Layer, sight: Sight) -> list[str]:
     return kept
 
 
-def _columns(
-    layer: Layer, sight: Sight, parameters: Parameters, beside: Iterable[str]
-) -> Iterator[sql.Composable]:  # fmt: skip
+class _Once:
+    """The conditions of a sight on a row. One that several columns hang on is asked once for each row that is found,
+    not once for each column: beside the row, where the planner may not take it apart (OFFSET 0).
+    """
+
+    def __init__(self, layer: Layer, sight: Sight, parameters: Parameters) -> None:
+        self._layer, self._parameters = layer, parameters
+        told = [where for _, where in sight.masks]
+        # The two geometries of a feature are told in the same way.
+        told += [where for where, _, _ in sight.places if where is not None for _ in range(2)]
+        first = [where for number, where in enumerate(told) if where not in told[:number]]
+        self._several = [where for where in first if told.count(where) > 1]
+        self._names = [sql.Identifier(f"holds {number}") for number in range(len(self._several))]
+
+    @property
+    def asked(self) -> sql.Composable:
+        """What stands behind the rows in FROM."""
+        if not self._several:
+            return sql.SQL("")
+        columns = [
+            sql.SQL("{} AS {}").format(_holds(where, self._layer, self._parameters), name)
+            for where, name in zip(self._several, self._names, strict=True)
+        ]
+        return sql.SQL(" CROSS JOIN LATERAL (SELECT {} OFFSET 0) AS {}").format(sql.SQL(", ").join(columns), _HELD)
+
+    def __call__(self, where: dict[str, Any]) -> sql.Composable:
+        if where in self._several:
+            return sql.SQL("{}.{}").format(_HELD, self._names[self._several.index(where)])
+        return _holds(where, self._layer, self._parameters)
+
+
+def _columns(layer: Layer, sight: Sight, holds: _Once, beside: Iterable[str]) -> Iterator[sql.Composable]:
     yield sql.Identifier("id")
     if layer.kind == "derived":
         yield sql.Identifier("subject_id")
@@ -101,18 +133,16 @@ def _columns(
         column = sql.Identifier(name)
         where = masks.get(name)
         yield (
-            column
-            if where is None
-            else sql.SQL("CASE WHEN {} THEN {} END AS {}").format(_holds(where, layer, parameters), column, column)
+            column if where is None else sql.SQL("CASE WHEN {} THEN {} END AS {}").format(holds(where), column, column)
         )
-    yield from (_place(layer, sight, name, parameters) for name in ("geom", "geom_wgs84"))
+    yield from (_place(layer, sight, name, holds) for name in ("geom", "geom_wgs84"))
     if sight.reach is not None:
         # The stored place finds what the told one is asked for, by its index.
         yield sql.SQL("geom_wgs84 AS {}").format(NEAR)
     yield from map(sql.Identifier, beside)
 
 
-def _place(layer: Layer, sight: Sight, name: str, parameters: Parameters) -> sql.Composable:
+def _place(layer: Layer, sight: Sight, name: str, holds: _Once) -> sql.Composable:
     column = sql.Identifier(name)
     if not sight.places:
         return column
@@ -122,7 +152,7 @@ def _place(layer: Layer, sight: Sight, name: str, parameters: Parameters) -> sql
         if where is None:
             otherwise = told  # type: ignore[assignment]
             break
-        ways.append(sql.SQL(" WHEN {} THEN {}").format(_holds(where, layer, parameters), told))
+        ways.append(sql.SQL(" WHEN {} THEN {}").format(holds(where), told))
     made = sql.SQL("CASE{} ELSE {} END").format(sql.SQL("").join(ways), otherwise) if ways else otherwise
     return sql.SQL("{}::geometry AS {}").format(made, column)
 

@@ -17,6 +17,7 @@ from sdi.errors import BadRequest
 
 PARAMETER = "key"
 """The parameter of an address that is a key; it is read here and known nowhere behind."""
+_HEADERS = (b"authorization", b"x-api-key")
 LONGEST = 8000
 """Characters of a key or a token that are looked at."""
 
@@ -37,11 +38,11 @@ def shown(request: Request) -> Shown | None:
 
     A key in the address is taken out of the request: nothing behind this, no log and no link, finds it there.
     """
+    if not shows_key(request.scope):
+        return None
     found = [_authorization(line) for line in request.headers.getlist("authorization")]
     found += [Shown(None, line.strip()[:LONGEST] or None) for line in request.headers.getlist("x-api-key")]
     found += [Shown(None, text[:LONGEST] or None, carried=True) for text in _taken(request.scope)]
-    if not found:
-        return None
     first = found[0]
     if any(not _same(first.secret, other.secret) for other in found[1:]):
         raise BadRequest("Two different keys are shown at once.", hint="Show one of them.")
@@ -55,6 +56,11 @@ def shown(request: Request) -> Shown | None:
 def proof_of(what: Shown) -> str:
     """What stands in the forms of who shows a key: other sites can make a browser show it, but do not know it."""
     return hmac.digest((what.secret or "").encode(), b"sdi: a form of this page", "sha256").hex()
+
+
+def shows_key(scope: Scope) -> bool:
+    """Whether something is shown at all, be it wrong."""
+    return any(name in _HEADERS for name, _ in scope["headers"]) or in_address(scope)
 
 
 def in_address(scope: Scope) -> bool:

@@ -13,6 +13,7 @@ from collections import Counter, OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 
 from starlette.requests import Request
@@ -21,7 +22,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from sdi.access import PUBLIC
 from sdi.service import problems
-from sdi.service.door.credentials import in_address
+from sdi.service.door.credentials import shows_key
 from sdi.service.state import service_of
 from sdi.service.wall.turns import CALLER, MOST
 from sdi.settings import Settings
@@ -113,7 +114,8 @@ def trusted(networks: Sequence[str]) -> tuple[Network, ...]:
     return tuple(ip_network(each, strict=False) for each in networks)
 
 
-def address_of(peer: str | None, forwarded: Sequence[str], proxies: Sequence[Network]) -> str:
+@lru_cache(maxsize=MOST)
+def address_of(peer: str | None, forwarded: tuple[str, ...], proxies: tuple[Network, ...]) -> str:
     """The client's address: of an IPv4 host or an IPv6 site; `local`: a socket of this machine.
 
     `forwarded`: the X-Forwarded-For headers. They are read from the right, as far as a trusted proxy has written them;
@@ -140,11 +142,6 @@ def _ip(text: str | None) -> IPv4Address | IPv6Address | None:
     return getattr(found, "ipv4_mapped", None) or found
 
 
-def _shows_key(scope: Scope) -> bool:
-    named = {name for name, _ in scope["headers"]}
-    return not named.isdisjoint({b"authorization", b"x-api-key"}) or in_address(scope)
-
-
 class Gate:
     """ASGI middleware before the doorkeeper: finds the address, and slows down who tries keys."""
 
@@ -159,10 +156,11 @@ class Gate:
             return
         request = Request(scope, receive)
         peer = scope.get("client")
-        address = address_of(peer[0] if peer else None, request.headers.getlist("x-forwarded-for"), self._proxies)
+        forwarded = tuple(value.decode("latin-1") for name, value in scope["headers"] if name == b"x-forwarded-for")
+        address = address_of(peer[0] if peer else None, forwarded, self._proxies)
         request.state.address = address
         wrong = self._wrong
-        if wrong is None or not _shows_key(scope):
+        if wrong is None or not shows_key(scope):
             await self._app(scope, receive, send)
             return
         if wrong.left(address) < 1:

@@ -56,10 +56,26 @@ class Headers:
         await self._app(scope, receive, told)
 
 
+class OtherSites(CORSMiddleware):
+    """Starlette's own, which makes ready for another site whoever asks: most are none, and cost as little as one."""
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http" or any(name == b"origin" for name, _ in scope["headers"]):
+            await super().__call__(scope, receive, send)
+            return
+
+        async def told(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                message["headers"] = [*message.get("headers", []), (b"vary", b"Origin")]
+            await send(message)
+
+        await self.app(scope, receive, told)
+
+
 def other_sites(settings: Settings) -> Middleware:
     """CORS: every site may read what is public, never with a person's credentials; named ones may also send a key."""
     options: dict[str, Any] = {"allow_methods": ["GET", "HEAD", "OPTIONS"], "expose_headers": _READ}
     origins = settings.origins
     if origins == ("*",):
-        return Middleware(CORSMiddleware, allow_origins=["*"], **options)
-    return Middleware(CORSMiddleware, allow_origins=list(origins), allow_headers=list(_CREDENTIALS), **options)
+        return Middleware(OtherSites, allow_origins=["*"], **options)
+    return Middleware(OtherSites, allow_origins=list(origins), allow_headers=list(_CREDENTIALS), **options)

@@ -70,7 +70,7 @@ def refusal(request: Request, largest_body: int = LARGEST_BODY) -> Response | No
     if len(headers) > MOST_HEADERS or sum(len(name) + len(value) for name, value in headers) > LONGEST_HEADERS:
         detail = f"The request has more than {MOST_HEADERS} headers, or more than {LONGEST_HEADERS:,} bytes of them."
         return problems.answer(request, 431, "Request Header Fields Too Large", detail)
-    length = request.headers.get("content-length", "0")
+    length = next((value.decode("latin-1") for name, value in headers if name == b"content-length"), "0")
     if length.isascii() and length.isdigit() and (len(length) > 18 or int(length) > largest_body):
         return _too_large(request, largest_body)
     return None

@@ -89,7 +89,7 @@ def test_a_quota_is_a_day_s() -> None:
     ],
 )
 def test_an_address_is_the_one_that_a_trusted_proxy_saw(peer: str | None, forwarded: list[str], told: str) -> None:
-    assert address_of(peer, forwarded, trusted(["10.0.0.0/8"])) == told
+    assert address_of(peer, tuple(forwarded), trusted(["10.0.0.0/8"])) == told
 
 
 @pytest.fixture(scope="module")

@@ -11,8 +11,9 @@ from typing import Any
 import psycopg
 import pytest
 
-from sdi.contract.query import Area, FeatureQuery, Position
+from sdi.contract.query import Area, FeatureQuery, Position, Sight
 from sdi.store import cql, features, tiles, walks
+from sdi.store.statement import PLACE
 
 ROWS = 60_000
 
@@ -183,10 +184,10 @@ def test_one_feature_is_found_by_its_id_with_a_plan_that_is_kept(district: Any) 
     rows = []
     with psycopg.connect(district.connection.info.dsn, autocommit=True, prepare_threshold=0) as connection:
         for number in range(20):
-            text, values = features.select_geojson(
+            written, values = features.select_geojson(
                 district.layer, replace(query, ids=(f"{number:06}",))
             ).numbered  # fmt: skip
-            rows += psycopg.RawCursor(connection).execute(text, values).fetchall()
+            rows += psycopg.RawCursor(connection).execute(written.text, values).fetchall()
         ((kept, anew),) = connection.execute(
             "SELECT generic_plans, custom_plans FROM pg_prepared_statements WHERE statement LIKE 'SELECT concat%'"
         ).fetchall()
@@ -194,6 +195,28 @@ def test_one_feature_is_found_by_its_id_with_a_plan_that_is_kept(district: Any) 
     # PostgreSQL makes five plans for values, and then knows that the one without is as good.
     assert (kept, anew) == (15, 5)
     assert "places_pkey" in district.explain(features.select_geojson(district.layer, query))
+
+
+def masked(district: Any, box: str) -> features.Statement:
+    """A page on which two attributes and the places are shown inside a box only."""
+    inside = cql.parse_filter(f"S_INTERSECTS(geometry, {box})", "cql2-text", district.layer, ())
+    shown = Sight(
+        ("name", "floors", "built"), masks=(("name", inside), ("floors", inside)),
+        places=((inside, "exact", 0.0), (None, "none", 0.0)),
+    )  # fmt: skip
+    return statement(district, sight=shown, area=NORTH, limit=10)
+
+
+def test_what_several_columns_hang_on_is_asked_once_for_each_row(district: Any) -> None:
+    made = masked(district, "BBOX(108.0, 16.0, 108.01, 16.02)")
+    assert made.sql.as_string().count(f'ST_Intersects("geom_wgs84", ST_SetSRID({PLACE}') == 1
+    plan = district.explain(made)
+    gist(district, plan)
+
+
+def test_a_condition_on_places_is_planned_for_its_place(district: Any) -> None:
+    assert masked(district, "BBOX(108.0, 16.0, 108.01, 16.02)").numbered[0].placed
+    assert not statement(district, area=NORTH).numbered[0].placed
 
 
 @pytest.mark.parametrize("id", ["", "000007\x00", "000007\n", "no such"])

@@ -92,6 +92,6 @@ def test_the_numbered_statement_finds_what_the_named_one_finds(places: Any) -> N
     box = Area.of_box(100.0, 10.0, 120.0, 20.0)
     for query in (FeatureQuery("places", OPEN, area=box, limit=3), FeatureQuery("places", OPEN, ids=("p1", "p3"))):
         statement = features.select_block(places.layer, query, 100)
-        text, values = statement.numbered
+        written, values = statement.numbered
         cursor = psycopg.RawCursor(places.connection)
-        assert cursor.execute(text, values).fetchall() == places.run(statement)
+        assert cursor.execute(written.text, values).fetchall() == places.run(statement)

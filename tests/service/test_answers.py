@@ -1,0 +1,144 @@
+"""An answer that is kept is the one that would be made, for whoever asks, and is let go of with what it was made of."""
+
+from __future__ import annotations
+
+import gzip
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import pyarrow as pa
+import pytest
+from fastapi import FastAPI
+
+from sdi.contract.registry import read_registry
+from sdi.service.answers import LARGEST, Answers
+from sdi.store import engine, ledger, migrate
+from sdi.store.sharing import agencies, keys
+from tests.service.conftest import TOWN, Town, deliver, plots, served
+
+PLOTS = "/collections/plots/items"
+ADDRESSES = [
+    PLOTS,
+    f"{PLOTS}?limit=7",
+    f"{PLOTS}?limit=7&f=jsonfg",
+    f"{PLOTS}?limit=7&lang=en",
+    f"{PLOTS}?bbox=105.8,20.9,105.9,21.1&limit=20",
+    f"{PLOTS}?filter=number%3C5&sortby=-use",
+    f"{PLOTS}?f=csv",
+    f"{PLOTS}/00004.1.1",
+    f"{PLOTS}/00004.1.1?f=jsonfg",
+    f"{PLOTS}/00004.1.1?f=html",
+    f"{PLOTS}/nothing",
+]
+HEADERS: list[dict[str, str]] = [
+    {},
+    {"Accept_Language": "en"},
+    {"Accept": "text/html"},
+    {"Accept": "application/vnd.ogc.fg+json"},
+    {"Accept_Encoding": "gzip"},
+    {"Origin": "https://elsewhere.example"},
+]
+OWN = ("date", "x-request-id", "last-modified", "etag", "content-length")
+"""Headers that are another each time or for each address of a service, or that come after a while."""
+
+
+@dataclass
+class Pair:
+    """The same town served twice: by who keeps answers, and by who makes each anew."""
+
+    keeping: Town
+    making: Town
+    app: FastAPI
+
+    def deliver(self, height: float) -> None:
+        table, shapes = plots()
+        column = pa.array([height] * 40, pa.float64())
+        table = table.set_column(table.column_names.index("height"), "height", column)
+        deliver(
+            self.keeping.database, self.keeping.registry, self.keeping.registry["plots"], table, shapes, [5897] * 40
+        )
+
+    @property
+    def answers(self) -> Answers:
+        found: Answers = self.app.state.answers
+        return found
+
+
+@pytest.fixture(scope="module")
+def pair(new_database: Callable[[], str]) -> Iterator[Pair]:
+    registry, database = read_registry(TOWN), new_database()
+    with engine.connect(database) as connection:
+        migrate.apply(connection, registry)
+    apps: list[FastAPI] = []
+    with served(database, registry, also=apps.append) as keeping, served(database, registry, kept_answers=0) as making:
+        found = Pair(keeping, making, apps[0])
+        found.deliver(1.5)
+        yield found
+
+
+def told(town: Town, path: str, **headers: str) -> tuple[int, list[tuple[str, str]], bytes]:
+    """An answer without what differs between any two, and without the addresses, which are the service's own."""
+    answer = town.ask(path, **headers)
+    own = town.url.encode()
+    body = gzip.decompress(answer.body) if answer.headers.get("Content-Encoding") == "gzip" else answer.body
+    kept = sorted((name.lower(), value.replace(town.url, "")) for name, value in answer.headers.items()
+                  if name.lower() not in OWN)  # fmt: skip
+    return answer.status, kept, body.replace(own, b"")
+
+
+@pytest.mark.parametrize("path", ADDRESSES)
+def test_what_is_kept_is_what_would_be_made(pair: Pair, path: str) -> None:
+    for headers in HEADERS:
+        made = told(pair.making, path, **headers)
+        for _ in range(3):
+            assert told(pair.keeping, path, **headers) == made
+        tag = pair.keeping.ask(path, **headers).headers.get("ETag", "")
+        assert pair.keeping.ask(path, If_None_Match=tag, **headers).status == (304 if tag else made[0])
+
+
+def test_an_answer_is_made_once_and_anew_after_a_load(pair: Pair) -> None:
+    def heights() -> set[float]:
+        found = pair.keeping.get(f"{PLOTS}?limit=20")["features"]
+        return {each["properties"]["height"] for each in found}
+
+    pair.deliver(2.5)
+    _await_version(pair)
+    assert heights() == {2.5}
+    size = pair.answers.size
+    assert heights() == {2.5}
+    assert pair.answers.size == size
+    pair.deliver(3.5)
+    _await_version(pair)
+    assert heights() == {3.5}
+
+
+def test_nobody_is_answered_with_what_was_kept_for_another(pair: Pair) -> None:
+    with engine.connect(pair.keeping.database, engine.OWNER) as owner:
+        agencies.add(owner, "readers", "department", "Sở Đọc", "Department of Reading")
+        key = keys.make_key(owner, "readers")
+    address = f"{PLOTS}?limit=3"
+    public = pair.keeping.ask(address)
+    for _ in range(2):
+        own = pair.keeping.ask(address, Authorization=f"Bearer {key}")
+        assert own.headers["Cache-Control"].startswith("private")
+        assert pair.keeping.ask(address, Authorization="Bearer wrong").status == 401
+        assert pair.keeping.ask(address).headers["Cache-Control"] == public.headers["Cache-Control"]
+    assert b"key=" in pair.keeping.ask(f"{address}&key={key}").body
+    assert b"key=" not in pair.keeping.ask(address).body
+
+
+def test_what_is_kept_stays_within_its_room(pair: Pair) -> None:
+    answers = Answers(4 * LARGEST)
+    kept = pair.answers.of(next(iter(pair.answers._kept)))
+    assert kept is not None
+    for number in range(400):
+        answers.keep((object(), f"/{number}", b""), kept)
+        assert answers.size <= 4 * LARGEST
+    assert len(answers._kept) < 400
+
+
+def _await_version(pair: Pair) -> None:
+    with engine.connect(pair.keeping.database) as connection:
+        version = ledger.version(connection)
+    while pair.app.state.service.publications.latest.version != version:
+        pair.keeping.ask("/conformance")
