@@ -57,6 +57,8 @@ HOMES = {
     "jinja2": {"report", "service"},
     "markupsafe": {"report", "service"},
     "babel": {"report", "service"},
+    "backports": {"service"},
+    "compression": {"service"},  # Python's own, since 3.14
     "structlog": {"service"},
     "uvicorn": {"cli", "service"},
     "typer": {"cli"},
@@ -71,6 +73,8 @@ PART_OF = {
     "psycopg_pool": "psycopg",
     "yaml": "pyyaml",
     "jwt": "pyjwt",
+    "backports": "backports.zstd",
+    "compression": "backports.zstd",
 }
 """A module whose distribution has another name, or comes with one that is declared."""
 

@@ -1,4 +1,4 @@
-"""Tiles that were made, kept in the memory of one worker under the tag of what they are made of.
+"""Tiles that were made and compressed, kept in the memory of one worker under the tag of what they are made of.
 
 A tag names the place, what is shown of which layers, and of each the last load that touched the place. So an entry
 dies exactly when a load touches its place: nobody asks for its tag any more, and it is the first to go when room is

@@ -9,6 +9,7 @@ from collections.abc import Callable
 import pytest
 import shapely
 
+from sdi.service.compression import zstd
 from sdi.store.tiles import UNITS, Tile
 from tests.service.conftest import Answer, Town
 from tests.service.tiles.conftest import QUAD, Decoded, address, tile_at
@@ -164,10 +165,16 @@ def test_a_tile_comes_compressed_to_who_takes_it_and_is_not_sent_again(town: Tow
     path = address(tile_at(16, 10, 10), "plots")
     plain, packed = tiled(town, path), tiled(town, path, Accept_Encoding="gzip")
     assert packed.headers["Content-Encoding"] == "gzip"
+    assert packed.headers["Content-Length"] == str(len(packed.body))
     assert gzip.decompress(packed.body) == plain.body
     assert len(packed.body) < len(plain.body) / 2
-    for answer in (plain, packed):
-        again = town.ask(path, If_None_Match=answer.headers["ETag"], Accept_Encoding="gzip")
+    # It is kept as gzip: nobody who takes that is given another coding, made anew.
+    assert tiled(town, path, Accept_Encoding="gzip, zstd").body == packed.body
+    other = tiled(town, path, Accept_Encoding="zstd, gzip;q=0")
+    assert (other.headers["Content-Encoding"], zstd.decompress(other.body)) == ("zstd", plain.body)
+    assert len({answer.headers["ETag"] for answer in (plain, packed, other)}) == 3
+    for answer in (plain, packed, other):
+        again = town.ask(path, If_None_Match=answer.headers["ETag"], Accept_Encoding="gzip, zstd")
         assert (again.status, again.body) == (304, b"")
     head = town.ask(path, "HEAD")
     assert (head.status, head.body, head.headers["ETag"]) == (200, b"", plain.headers["ETag"])
