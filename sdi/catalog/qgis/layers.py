@@ -28,6 +28,20 @@ class Features:
 
 
 @dataclass(frozen=True)
+class Tiles:
+    """The vector tiles of a collection too large to be read at small scales, for those scales; `first`: their first
+    zoom, `last`: their last one. `address`: of a tile, with {z}, {y} (the row from the north) and {x}."""
+
+    id: str
+    title: str
+    abstract: str
+    portrayal: Portrayal
+    address: str
+    first: int
+    last: int
+
+
+@dataclass(frozen=True)
 class Raster:
     """A coverage of one band or more, the first of which is drawn from `low` to `high` in shades of a colour.
 
@@ -46,39 +60,52 @@ class Raster:
     high: float
 
 
+Drawn = Features | Tiles | Raster
+
+
 def layer_id(collection: str) -> str:
-    """The id of a collection's layer; QGIS gives a new one to a layer whose id has ten letters or fewer."""
+    """The id of a layer; QGIS gives a new one to a layer whose id has ten letters or fewer."""
     return f"collection_{collection}"
 
 
-def source(service: str, drawn: Features | Raster, keyed: bool) -> tuple[str, str]:
+def source(service: str, drawn: Drawn, keyed: bool) -> tuple[str, str]:
     """QGIS's provider, and where it finds the layer. Features are asked for by what a map shows of them, not all."""
     key = f"authcfg='{AUTHENTICATION}'" if keyed else ""
     if isinstance(drawn, Raster):
         return "gdal", " ".join(filter(None, (f"/vsicurl/{drawn.address}", key)))
+    if isinstance(drawn, Tiles):
+        key = f"&authcfg={AUTHENTICATION}" if keyed else ""
+        return "vectortile", f"type=xyz&url={drawn.address}&zmin={drawn.first}&zmax={drawn.last}{key}"
     parts = (key, "pagingEnabled='true'", "restrictToRequestBBOX='1'", f"typename='{drawn.id}'", f"url='{service}'")
     return "OAPIF", " ".join(filter(None, parts))
 
 
-def element(parent: ET.Element, service: str, drawn: Features | Raster, keyed: bool) -> None:
+def element(parent: ET.Element, service: str, drawn: Drawn, keyed: bool) -> None:
     """The layer below `projectlayers`."""
     if isinstance(drawn, Raster):
         layer = ET.SubElement(parent, "maplayer", type="raster", hasScaleBasedVisibilityFlag="0")
-        grid, authority = drawn.grid, None
+        system: tuple[int, str | None] = (drawn.grid, None)
+    elif isinstance(drawn, Tiles):
+        # Where the features themselves begin to be drawn, their tiles end.
+        span = {"hasScaleBasedVisibilityFlag": "1", "minScale": "0", "maxScale": str(drawn.portrayal.drawn or 0)}
+        layer = ET.SubElement(parent, "maplayer", {"type": "vector-tile", **span})
+        system = (reference.MERCATOR, None)
     else:
         about = {"type": "vector", "geometry": _GEOMETRIES[drawn.portrayal.shape], "readOnly": "1"}
         layer = ET.SubElement(parent, "maplayer", about | qml.visibility(drawn.portrayal))
-        grid, authority = reference.WGS84, reference.CRS84
+        system = (reference.WGS84, reference.CRS84)
     provider, where = source(service, drawn, keyed)
     for name, text in (("id", layer_id(drawn.id)), ("datasource", where), ("layername", drawn.title)):
         ET.SubElement(layer, name).text = text
-    ET.SubElement(layer, "provider", {} if isinstance(drawn, Raster) else {"encoding": "UTF-8"}).text = provider
-    reference.system(ET.SubElement(layer, "srs"), grid, authority)
+    ET.SubElement(layer, "provider", {"encoding": "UTF-8"} if isinstance(drawn, Features) else {}).text = provider
+    reference.system(ET.SubElement(layer, "srs"), *system)
     metadata = ET.SubElement(layer, "resourceMetadata")
     for name, text in (("identifier", drawn.id), ("title", drawn.title), ("abstract", drawn.abstract)):
         ET.SubElement(metadata, name).text = text
     if isinstance(drawn, Raster):
         _shades(layer, drawn)
+    elif isinstance(drawn, Tiles):
+        qml.describe_tiles(layer, drawn.portrayal)
     else:
         qml.describe(layer, drawn.portrayal)
 

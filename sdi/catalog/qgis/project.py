@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from xml.etree import ElementTree as ET
 
 from sdi.catalog.qgis import layers, reference
-from sdi.catalog.qgis.layers import Features, Raster
+from sdi.catalog.qgis.layers import Drawn
 from sdi.catalog.styles import qml
 
 MEDIA_TYPE = "application/x-qgis-project"
@@ -22,7 +22,7 @@ class Group:
     """A theme: its title, and its layers from top to bottom."""
 
     title: str
-    members: tuple[Features | Raster, ...]
+    members: tuple[Drawn, ...]
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ from sdi.national import vn2000
 
 CRS84 = "OGC:CRS84"
 WGS84 = 4326
+MERCATOR = 3857
 
 
 def system(parent: ET.Element, epsg: int, authority: str | None = None) -> None:

@@ -12,6 +12,8 @@ from sdi.catalog.styles.scale import PIXEL_MM, denominator_of
 DOCTYPE = "<!DOCTYPE qgis PUBLIC 'http://mrcc.com/qgis.dtd' 'SYSTEM'>"
 VERSION = "3.22.0"
 _SYMBOLS = {"point": ("marker", "SimpleMarker"), "line": ("line", "SimpleLine"), "area": ("fill", "SimpleFill")}
+_GEOMETRIES = {"point": "0", "line": "1", "area": "2"}
+"""Of vector tiles (QgsWkbTypes.GeometryType)."""
 _PLACEMENTS = {"point": "6", "line": "3", "area": "4"}
 """Around the point by cartographers' order, curved along the line, horizontal in the area (QgsPalLayerSettings)."""
 _POINTS = 0.75
@@ -57,6 +59,32 @@ def describe(parent: ET.Element, portrayal: Portrayal) -> None:
         ET.SubElement(parent, "previewExpression").text = column(portrayal.label)
 
 
+def describe_tiles(parent: ET.Element, portrayal: Portrayal) -> None:
+    """The renderer of vector tiles, below a project's `maplayer`: one symbol, whose colour follows the classes.
+
+    QGIS asks every style of a renderer for every feature, so a style for each class would take its time.
+    """
+    styles = ET.SubElement(ET.SubElement(parent, "renderer", type="basic"), "styles")
+    about = {"expression": "", "layer": portrayal.id, "geometry": _GEOMETRIES[portrayal.shape], "name": portrayal.title,
+             "enabled": "1", "min-zoom": "-1", "max-zoom": "-1"}  # fmt: skip
+    symbols = ET.SubElement(ET.SubElement(styles, "style", about), "symbols")
+    _symbol(symbols, 0, portrayal, portrayal.fill, _coloured(portrayal))
+
+
+def _coloured(portrayal: Portrayal) -> str | None:
+    """The colour of a feature by its class, as an expression."""
+    if not portrayal.classify:
+        return None
+    opacity = 1.0 if portrayal.shape == "line" else portrayal.opacity
+    pairs = ",".join(f"{_quoted(each.value)},{_quoted(rgba(each.colour, opacity))}" for each in portrayal.classes)
+    value = f"to_string({column(portrayal.classify)})"
+    return f"coalesce(map_get(map({pairs}), {value}), {_quoted(rgba(portrayal.fill, opacity))})"
+
+
+def _quoted(text: str) -> str:
+    return "'" + text.replace("\\", "\\\\").replace("'", "''") + "'"
+
+
 def column(name: str) -> str:
     """An attribute in an expression of QGIS."""
     return '"' + name.replace('"', '""') + '"'
@@ -94,7 +122,10 @@ def _renderer(parent: ET.Element, portrayal: Portrayal) -> None:
         _symbol(symbols, number, portrayal, colour)
 
 
-def _symbol(symbols: ET.Element, number: int, portrayal: Portrayal, colour: str) -> None:
+def _symbol(
+    symbols: ET.Element, number: int, portrayal: Portrayal, colour: str, coloured: str | None = None
+) -> None:  # fmt: skip
+    """`coloured`: an expression for the colour, in the place of `colour`."""
     kind, name = _SYMBOLS[portrayal.shape]
     width = _millimetres(portrayal.width)
     drawn = {
@@ -111,19 +142,28 @@ def _symbol(symbols: ET.Element, number: int, portrayal: Portrayal, colour: str)
     symbol = ET.SubElement(symbols, "symbol", type=kind, name=str(number), alpha="1", clip_to_extent="1", force_rhr="0")
     layer = ET.SubElement(symbol, "layer", {"class": name, "enabled": "1", "pass": "0", "locked": "0"})
     options(layer, drawn)
+    told = {} if coloured is None else {"outlineColor" if portrayal.shape == "line" else "fillColor": coloured}
     if portrayal.shape == "area":
-        _thinned(layer, portrayal)
+        told["outlineWidth"] = _thinned(portrayal)
+    if told:
+        _computed(layer, told)
 
 
-def _thinned(layer: ET.Element, portrayal: Portrayal) -> None:
-    """Outlines of small areas hide them on a small scale, so they are drawn thinner there."""
+def _thinned(portrayal: Portrayal) -> str:
+    """Outlines of small areas hide them on a small scale, so they are drawn thinner there: an expression."""
     full = denominator_of(look.FULL_ZOOM, portrayal.latitude)
     share = f"min(1, max({look.THINNEST}, ({full:.0f} / @map_scale) ^ (2.0 / 3)))"
+    return f"{_millimetres(portrayal.width)} * {share}"
+
+
+def _computed(layer: ET.Element, told: Mapping[str, str]) -> None:
+    """What a symbol has by an expression."""
     made = options(ET.SubElement(layer, "data_defined_properties"), {"name": "", "type": "collection"})
     properties = ET.SubElement(made, "Option", name="properties", type="Map")
-    width = options(properties, {"expression": f"{_millimetres(portrayal.width)} * {share}"}, "outlineWidth")
-    ET.SubElement(width, "Option", name="active", value="true", type="bool")
-    ET.SubElement(width, "Option", name="type", value="3", type="int")
+    for name, expression in told.items():
+        one = options(properties, {"expression": expression}, name)
+        ET.SubElement(one, "Option", name="active", value="true", type="bool")
+        ET.SubElement(one, "Option", name="type", value="3", type="int")
 
 
 def _labels(parent: ET.Element, portrayal: Portrayal) -> None:

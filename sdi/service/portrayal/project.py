@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from sdi.access import rule_of, visible
-from sdi.catalog.qgis.layers import Features, Raster
+from sdi.catalog.qgis.layers import Drawn, Features, Raster, Tiles
 from sdi.catalog.qgis.project import Group, Project, packed
 from sdi.catalog.styles.portrayal import Portrayal, portrayal
 from sdi.catalog.styles.scale import Box
@@ -22,6 +22,8 @@ from sdi.service import links, observe, words
 from sdi.service.publications import Publications, Snapshot
 from sdi.service.reader import Reader
 from sdi.service.state import Service
+from sdi.service.tiles import matrix
+from sdi.service.tiles.tileset import Shown
 from sdi.settings import Settings
 from sdi.store import engine
 from sdi.store.ledger import Publication
@@ -45,7 +47,7 @@ def file(service: Service, snapshot: Snapshot, language: str) -> bytes:
         service=service.url, grid=service.settings.grid,
         extent=in_grid([each.extent for each in snapshot.publications.values()], service.settings.grid),
         groups=_groups(snapshot, drawn, language), order=[each.id for each in drawn],
-        shown=shown([snapshot.layers[each.id] for each in drawn]),
+        shown=_ids_shown(snapshot, drawn),
         keyed=not agency.public,
     )  # fmt: skip
     return packed(made, agency.id)
@@ -113,17 +115,25 @@ def _fills_the_ground(layer: Layer) -> bool:
     )
 
 
-def _drawn(service: Service, snapshot: Snapshot, language: str) -> list[Features | Raster]:
-    """All layers, the topmost first."""
+def _drawn(service: Service, snapshot: Snapshot, language: str) -> list[Drawn]:
+    """All layers, the topmost first; with tiles below those that have more features than a client is to read."""
     names = [name for name, layer in snapshot.layers.items() if layer.geometry is not None]
-    found: list[Features | Raster] = []
+    found: list[Drawn] = []
     for each in stacked(service, snapshot, names, language):
         told = snapshot.layers[each.id].description.in_language(language)
         found.append(Features(each.id, each.title, told, each))
+        if each.drawn is not None:
+            found.append(_tiles(service, Shown(*snapshot[each.id]), each, told, language))
     for layer in snapshot.layers.values():
         if layer.coverage is not None:
             found.append(_raster(service, layer, snapshot.publications[layer.id], language))
     return found
+
+
+def _tiles(service: Service, shown: Shown, drawn: Portrayal, abstract: str, language: str) -> Tiles:
+    title = words.translator(language)("{title} (small scales)").format(title=drawn.title)
+    here = links.address(service.url, "collections", drawn.id, "tiles", matrix.ID)
+    return Tiles(f"{drawn.id}.tiles", title, abstract, drawn, f"{here}/{{z}}/{{y}}/{{x}}", shown.first, matrix.LAST)
 
 
 def _raster(service: Service, layer: Layer, publication: Publication, language: str) -> Raster:
@@ -141,13 +151,23 @@ def _raster(service: Service, layer: Layer, publication: Publication, language: 
     )  # fmt: skip
 
 
-def _groups(snapshot: Snapshot, drawn: Sequence[Features | Raster], language: str) -> list[Group]:
+def _groups(snapshot: Snapshot, drawn: Sequence[Drawn], language: str) -> list[Group]:
     """The layers by theme; the theme of the topmost layer stands first."""
     _ = words.translator(language)
-    themes = list(dict.fromkeys(snapshot.layers[each.id].theme for each in drawn))
-    ordered = sorted(drawn, key=lambda each: themes.index(snapshot.layers[each.id].theme))
-    by_theme = groupby(ordered, key=lambda each: snapshot.layers[each.id].theme)
+    themes = list(dict.fromkeys(_layer(snapshot, each).theme for each in drawn))
+    ordered = sorted(drawn, key=lambda each: themes.index(_layer(snapshot, each).theme))
+    by_theme = groupby(ordered, key=lambda each: _layer(snapshot, each).theme)
     return [Group(_(theme), tuple(members)) for theme, members in by_theme]
+
+
+def _ids_shown(snapshot: Snapshot, drawn: Sequence[Drawn]) -> frozenset[str]:
+    """What is switched on at first; tiles with their layer."""
+    on = shown([_layer(snapshot, each) for each in drawn if not isinstance(each, Tiles)])
+    return frozenset(each.id for each in drawn if _layer(snapshot, each).id in on)
+
+
+def _layer(snapshot: Snapshot, drawn: Drawn) -> Layer:
+    return snapshot.layers[drawn.portrayal.id if isinstance(drawn, Tiles) else drawn.id]
 
 
 def shown(layers: Sequence[Layer]) -> frozenset[str]:

@@ -96,6 +96,7 @@ def project(file: str, picture: str, box: list[float], side: int, points: dict[s
 
 def facts_of(layer: Any) -> dict[str, Any]:
     facts = {"valid": layer.isValid(), "title": layer.name(), "crs": layer.crs().authid()}
+    facts["scales"] = [layer.minimumScale(), layer.maximumScale()]
     if layer.type() != QgsMapLayerType.VectorLayer or not layer.isValid():
         return facts
     values = {}

@@ -14,8 +14,8 @@ import numpy as np
 import pytest
 
 from sdi import access
-from sdi.catalog.qgis.layers import AUTHENTICATION, layer_id
-from sdi.catalog.qgis.project import Project, document
+from sdi.catalog.qgis.layers import AUTHENTICATION, Features, Tiles, layer_id
+from sdi.catalog.qgis.project import Group, Project, document
 from sdi.catalog.styles import qml, sld
 from sdi.catalog.styles.portrayal import Portrayal, portrayal
 from sdi.contract.registry import read_registry
@@ -78,6 +78,8 @@ def session(has_qgis: None, town: Town, key: str, tmp_path_factory: pytest.TempP
     points |= {"work": pixel(10, 10), "ground": pixel(10, -10)}
     south = home / "south.qgs"
     south.write_bytes(document(Project("", "", "vi", "", "http://x", 9210, None, (), (), frozenset(), False)))
+    large = home / "large.qgs"
+    large.write_bytes(document(of_a_large_layer(town)))
     looks = contracts()
     orders = {
         "key": {"id": AUTHENTICATION, "user": STEWARD, "password": key},
@@ -85,7 +87,8 @@ def session(has_qgis: None, town: Town, key: str, tmp_path_factory: pytest.TempP
             name: {"file": str(home / f"{name}.qgz"), "picture": str(home / f"{name}.png"), "box": BOX, "side": SIDE,
                    "points": points}
             for name in projects
-        },
+        } | {"large": {"file": str(large), "picture": str(home / "large.png"), "box": BOX, "side": SIDE,
+                       "points": points}},
         "crossings": {str(south): SOUTH},
         "styles": {kind: dict(written(home, kind, looks)) for kind in ("QML", "SLD")},
         "maps": [str(style(home, town, path)) for path in ("/styles/default", "/collections/plots/styles/default")],
@@ -98,6 +101,18 @@ def session(has_qgis: None, town: Town, key: str, tmp_path_factory: pytest.TempP
         {name: town.get(f"/collections/{name}/items?limit=1&f=json", **authorization)["numberMatched"]
          for name in ("plots__findings", "plots__quarantine")},
     )  # fmt: skip
+
+
+def of_a_large_layer(town: Town) -> Project:
+    """A project with the plots as if they were a million: at the picture's scale their tiles are drawn."""
+    layer = town.registry["plots"]
+    drawn = portrayal(layer, town.registry.code_lists, "vi", access.visible(access.PUBLIC, layer),
+                      count=1_000_000, extent=(105.84, 21.02, 105.86, 21.04))  # fmt: skip
+    address = f"{town.url}/collections/plots/tiles/WebMercatorQuad/{{z}}/{{y}}/{{x}}"
+    tiles = Tiles("plots.tiles", "Thửa đất (tỷ lệ nhỏ)", "", drawn, address, 10, 22)
+    members = (Features("plots", "Thửa đất", "", drawn), tiles)
+    order = [each.id for each in members]
+    return Project("", "", "vi", "", town.url, 5897, None, (Group("", members),), order, frozenset(order), False)
 
 
 def contracts() -> dict[str, Portrayal]:
@@ -189,6 +204,22 @@ def test_the_map_has_the_contracts_colours_at_the_places_of_the_grid(session: Se
     assert np.abs(rgb(colours["work"]) - work).max() <= 3
     assert colours["ground"] == "#ffffff"
     assert session.facts["projects"]["public"]["letters"] > 1000, "plots have their numbers"
+
+
+def test_a_layer_too_large_to_be_read_is_drawn_by_its_tiles_at_small_scales_and_only_there(session: Session) -> None:
+    told = session.facts["projects"]["large"]
+    tiles, features = (told["layers"][layer_id(name)] for name in ("plots.tiles", "plots"))
+    assert (tiles["valid"], tiles["crs"]) == (True, "EPSG:3857")
+    assert told["order"] == [layer_id("plots"), layer_id("plots.tiles")]
+    # Of each the smallest and the largest scale at which it is drawn; 0: no limit. Where one ends the other begins.
+    assert tiles["scales"] == [0.0, features["scales"][0]]
+    assert features["scales"][0] > 0
+    assert features["scales"][1] == 0.0
+    drawn = {"ODT": "#ffd0e0", "CLN": "#cfe8b0", None: "#fff7e0"}
+    for index, use in enumerate(plots()[0].column("use").to_pylist()):
+        expected = rgb("#ffffff") if use == "CQP" else blended(drawn[use], 0.7)
+        assert np.abs(rgb(told["colours"][f"plot {index}"]) - expected).max() <= 2, (index, use)
+    assert told["letters"] == 0, "the features and their numbers wait for a larger scale"
 
 
 def test_a_project_crosses_the_datum_by_the_official_operation(session: Session) -> None:
