@@ -33,7 +33,7 @@ from sdi.contract.layer import Layer
 from sdi.contract.registry import Registry, read_registry
 from sdi.contract.report import Report
 from sdi.national import vn2000
-from sdi.service import create_app
+from sdi.service import answers, create_app, lanes
 from sdi.service.wall.protocol import Guarded
 from sdi.settings import Settings
 from sdi.store import derived, engine, ledger, loader, migrate
@@ -316,6 +316,17 @@ def _answers(town: Town) -> bool:
         return town.ask("/health").status == 200
     except OSError:
         return False
+
+
+@pytest.fixture
+def streamed(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
+    """Called, it makes every page too large to be held, and lets none come from the answers that are kept."""
+
+    def run() -> None:
+        monkeypatch.setattr(lanes, "HELD", 0)
+        monkeypatch.setattr(answers.Answers, "of", lambda *_: None)
+
+    return run
 
 
 @pytest.fixture

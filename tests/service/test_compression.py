@@ -9,7 +9,6 @@ from collections.abc import Callable
 
 import pytest
 
-from sdi.service import lanes
 from sdi.service.compression import taken, zstd
 from tests.service.conftest import Town
 
@@ -77,9 +76,9 @@ def test_small_answers_and_pictures_stay_as_they_are(town: Town) -> None:
 
 
 @pytest.mark.parametrize("coding", CODINGS)
-def test_a_stream_is_compressed_part_by_part(town: Town, coding: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_stream_is_compressed_part_by_part(town: Town, coding: str, streamed: Callable[[], None]) -> None:
     plain = town.ask(f"{PLOTS}?limit=30")
-    monkeypatch.setattr(lanes, "HELD", 0)
+    streamed()
     assert UNPACK[coding](town.ask(f"{PLOTS}?limit=30", Accept_Encoding=coding).body) == plain.body
     host, port = town.url.removeprefix("http://").split(":")
     with socket.create_connection((host, int(port))) as client:
