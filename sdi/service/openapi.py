@@ -12,6 +12,7 @@ from sdi import __version__
 from sdi.access import Agency
 from sdi.contract.layer import Layer
 from sdi.service import formats
+from sdi.service.door import openapi as door
 from sdi.service.feed import openapi as feed
 from sdi.service.links import GEOJSON
 from sdi.service.parameters import FILTER_LANGUAGES, RESERVED, comparable, searched
@@ -25,9 +26,9 @@ from sdi.settings import Settings
 
 def document(
     config: dict[str, Any], settings: Settings, layers: Mapping[str, Layer], agency: Agency,
-    counted: Mapping[str, Layer],
+    counted: Mapping[str, Layer], *, collects: bool,
 ) -> dict[str, Any]:  # fmt: skip
-    """What the service offers now."""
+    """What the service offers now to an agency, which `collects` layers or not."""
     oas: dict[str, Any] = get_oas(config, fail_on_invalid_collection=False)
     oas["openapi"] = "3.0.3"
     oas["info"]["version"] = __version__
@@ -38,7 +39,10 @@ def document(
         paths |= _of_layer(name, layer, agency)
     paths |= _of_service() | tiles.paths(layers.values()) | feed.paths([*layers.values()])
     paths |= portrayal.paths(layers.values()) | records.paths() | statistics.paths(counted.values(), agency)
-    for path, operation in ((path, about["get"]) for path, about in paths.items()):
+    known = oas["components"]["securitySchemes"] = door.schemes(settings)
+    oas["security"] = door.security(known)
+    paths |= door.paths(known, agency, collects=collects)
+    for path, operation in ((path, each) for path, about in paths.items() for each in about.values()):
         if path.endswith("/coverage"):
             operation["responses"] = {"200": {"$ref": "#/components/responses/Coverage"}}
         if path == "/openapi":
@@ -156,7 +160,7 @@ _FAULTS = ("400", "401", "404", "413", "414", "429", "431", "500", "503")
 
 def _responses(given: dict[str, Any]) -> dict[str, Any]:
     faults = {status: {"$ref": "#/components/responses/Problem"} for status in _FAULTS}
-    more: dict[str, Any] = {status: given[status] for status in ("204", "410") if status in given}
+    more: dict[str, Any] = {status: given[status] for status in ("204", "403", "410") if status in given}
     return {"200": given["200"], **more, **faults}
 
 

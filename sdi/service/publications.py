@@ -184,7 +184,8 @@ class Publications:
         counted = {name: known[name] for name in sorted(published)
                    if name in known and dimensions(self._agency, known[name])}  # fmt: skip
         config = ogc.configuration(self._settings, layers, published, self._agency, folder)
-        document = openapi.document(config, self._settings, layers, self._agency, counted)
+        collects = any(layer.steward.id == self._agency.id for layer in self.registry.layers.values())
+        document = openapi.document(config, self._settings, layers, self._agency, counted, collects=collects)
         edition = _edition(self._settings, [*map(Path, self._contracts)])
         since = self._since(published, edition)
         made = Snapshot(version, layers, published, rates, ogc.api(config, document), document, edition, since)

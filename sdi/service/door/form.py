@@ -54,6 +54,11 @@ class Task:
         return tuple(self.text(name).replace(",", " ").split()) or None
 
 
+def is_text(value: str) -> bool:
+    """Whether PostgreSQL takes it: no NUL, and no half of a character, as JSON can have it."""
+    return not re.search("[\x00\ud800-\udfff]", value)
+
+
 async def sent(request: Request, service: Service, proof: str) -> Form:
     """The fields of a form. Raises NotAllowed for one that another site sent, BadRequest."""
     origin, site = request.headers.get("origin"), request.headers.get("sec-fetch-site")
@@ -64,7 +69,7 @@ async def sent(request: Request, service: Service, proof: str) -> Form:
         form = parse_qs((await request.body()).decode("utf-8"), keep_blank_values=True, max_num_fields=MOST_FIELDS)
     except ValueError:
         raise BadRequest("The form cannot be read.") from None
-    if any("\x00" in value for values in form.values() for value in values):
+    if not all(is_text(value) for values in form.values() for value in values):
         raise BadRequest("The form cannot be read.")
     if not compare_digest("".join(form.get("proof", [])).encode(), proof.encode()):
         raise NotAllowed("The form was not sent by this page.")

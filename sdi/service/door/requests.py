@@ -24,7 +24,7 @@ from sdi.contract.layer import Layer, Privacy
 from sdi.errors import BadRequest, NotFound
 from sdi.service import asked, links
 from sdi.service.door import form
-from sdi.service.door.form import Form, Task
+from sdi.service.door.form import Form, Task, is_text
 from sdi.service.pages import Pages
 from sdi.service.publications import Snapshot
 from sdi.service.state import Service, service_of
@@ -65,13 +65,13 @@ async def _of_json(request: Request) -> Form:
     """A flat JSON object as the fields of a form. No page of another site can make a browser send this type."""
     try:
         said = json.loads(await request.body())
-    except ValueError:
+    except (ValueError, RecursionError):
         said = None
     if not isinstance(said, dict):
         raise BadRequest("The body is no JSON object.")
     fields = {name: value if isinstance(value, list) else [value] for name, value in said.items()}
     words = [each for value in fields.values() for each in value]
-    if any(not isinstance(each, str | int | float) or "\x00" in str(each) for each in words):
+    if any(not isinstance(each, str | int | float) or not is_text(str(each)) for each in words):
         raise BadRequest("The body is no JSON object of texts, numbers and lists of them.")
     return {name: [str(each) for each in value] for name, value in fields.items()}
 

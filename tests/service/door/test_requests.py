@@ -144,7 +144,19 @@ def wait(question: Callable[[], bool]) -> None:
         time.sleep(0.1)
 
 
-@pytest.mark.parametrize("body", [b"[1]", b"{", b'{"do": {"a": 1}}', b'{"do": "x\\u0000"}', b'{"do": "burn"}', b"\xff"])
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"[1]",
+        b"{",
+        b'{"do": {"a": 1}}',
+        b'{"do": "x\\u0000"}',
+        b'{"do": "burn"}',
+        b"\xff",
+        b'{"do": "ask", "purpose": "\\ud800"}',
+        b"[" * 50_000,
+    ],
+)
 def test_a_body_that_is_no_request_is_refused(office: Desk, body: bytes) -> None:
     host, port = office.town.url.removeprefix("http://").split(":")
     connection = HTTPConnection(host, int(port), timeout=60)

@@ -23,9 +23,10 @@ from schemathesis.specs.openapi.checks import (
     status_code_conformance,
 )
 
+from sdi.service.audit.page import PARAMETERS
 from sdi.store import engine
 from sdi.store.sharing import keys
-from tests.service.conftest import Town
+from tests.service.conftest import Town, served
 
 EXAMPLES = int(os.environ.get("SDI_TEST_OPENAPI", "2"))
 CHECKS = [status_code_conformance, content_type_conformance, response_headers_conformance,
@@ -52,6 +53,30 @@ def test_the_document_is_openapi(town: Town, headers: dict[str, dict[str, str]],
     ]
     assert faults == []
     assert len(document["paths"]) > 40
+    own = {"/requests", "/audit"} & document["paths"].keys()
+    assert own == (set() if caller == "public" else {"/requests", "/audit"}), "what is not there is not told of"
+
+
+def test_the_document_tells_how_a_key_is_shown_and_where_one_is_needed(
+    town: Town, headers: dict[str, dict[str, str]]
+) -> None:
+    document = town.get("/openapi?f=json", Authorization=headers["agency"]["Authorization"])
+    known = document["components"]["securitySchemes"]
+    assert {name: each["type"] for name, each in known.items()} == {
+        "basic": "http", "bearer": "http", "header": "apiKey", "address": "apiKey"
+    }  # fmt: skip
+    assert document["security"][0] == {}
+    assert {each["name"] for each in document["paths"]["/audit"]["get"]["parameters"] if "name" in each} == {
+        *PARAMETERS,
+        "f",
+    }
+    for path in ("/requests", "/audit"):
+        needed = document["paths"][path]["get"]["security"]
+        assert {} not in needed
+        assert ({"address": []} in needed) == (path == "/audit")
+    with served(town.database, town.registry, oidc_issuer="https://id.example.org", oidc_audience="sdi") as other:
+        known = other.get("/openapi?f=json")["components"]["securitySchemes"]
+    assert known["token"]["openIdConnectUrl"] == "https://id.example.org/.well-known/openid-configuration"
 
 
 @pytest.mark.parametrize("mode", [GenerationMode.POSITIVE, GenerationMode.NEGATIVE], ids=lambda mode: mode.value)
@@ -61,6 +86,7 @@ def test_every_answer_is_one_that_the_document_tells_of(
 ) -> None:
     shown = {name.replace("-", "_"): value for name, value in headers.get(caller, {}).items() if caller == "agency"}
     schema = schemathesis.openapi.from_dict(town.get("/openapi?f=json", **shown))
+    schema.config.generation.update(with_security_parameters=False)  # who asks is told by our headers alone
     faults: dict[str, str] = {}
     for operation in (found.ok() for found in schema.get_all_operations()):
         if any(name in operation.path for name in ALIKE):
