@@ -233,9 +233,14 @@ SELECT
     x.limit_source,
     s.commune_code,
     s.land_use_code,
-    s.withheld,
+    -- The parcel that the permit names may be another one, and what is built outside it tells where that one ends.
+    s.withheld OR EXISTS (
+        SELECT FROM cadastre.cadastral_parcels AS p
+        WHERE p.parcel_key = g.parcel_key AND p.land_use_code IN ('CQP', 'CAN')
+    ) AS withheld,
     coalesce(b.geom, s.geom) AS geom,
     coalesce(b.geom_wgs84, s.geom_wgs84) AS geom_wgs84
 FROM conflict AS x
 JOIN parcel AS s ON s.id = x.parcel
+LEFT JOIN construction.construction_permits AS g ON g.id = x.permit
 LEFT JOIN building AS b ON b.parcel = x.parcel AND b.id = x.building

@@ -2,7 +2,7 @@
 
 from sdi.access.agency import PUBLIC, Agency, Kind
 from sdi.access.grant import ACTIONS, Action, Grant
-from sdi.access.rule import NOTHING, Itself, Part, Rule, announced, counted, row_filter, rule_of, sees, visible
+from sdi.access.rule import NOTHING, Itself, Part, Rule, announced, counted, row_filter, rule_of, sees, told_by, visible
 
 __all__ = [
     "ACTIONS",
@@ -20,5 +20,6 @@ __all__ = [
     "row_filter",
     "rule_of",
     "sees",
+    "told_by",
     "visible",
 ]

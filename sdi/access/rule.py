@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
-from dataclasses import dataclass
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, replace
 from functools import lru_cache
 
 from sdi.access.agency import Agency
@@ -80,7 +80,19 @@ def row_filter(agency: Agency, layer: Layer) -> str | None:
     feature is withheld, the feature is not shown.
     """
     withhold = layer.sharing.withhold
-    return f"NOT ({withhold})" if withhold and agency.ungranted else None
+    return _unless(layer) if withhold and agency.ungranted else None
+
+
+def told_by(agency: Agency, layer: Layer, rule: Rule, other: Layer) -> bool:
+    """Whether `withhold` of a derived layer hides from who asks whatever its rows would tell of what they may not see
+    of its subject or input `other`: they see all that `other` does not withhold, and no row that `layer` withholds.
+
+    rule: by which they see `layer`.
+    """
+    if other.id not in layer.sharing.withholds_with or layer.sharing.withhold is None:
+        return False
+    beyond = any(_unless(layer) not in part.rows for part in rule.parts)
+    return not beyond and _shows_unless_withheld(rule_of(agency, other), other)
 
 
 def announced(layer: Layer) -> bool:
@@ -113,7 +125,7 @@ def _rule(agency: Agency, of: Itself) -> Rule:
         actions |= grant.actions
         if "read" in grant.actions:
             parts.append(_granted(layer, grant))
-    return _put_together(layer, parts, actions)
+    return _put_together(agency, layer, parts, actions)
 
 
 @lru_cache(maxsize=2000)
@@ -124,13 +136,62 @@ def _counted(agency: Agency, of: Itself) -> Rule:
         return rule
     parts = [_granted(layer, grant) for grant in agency.grants
              if grant.layer == layer.id and "statistics" in grant.actions]  # fmt: skip
-    return _put_together(layer, parts, rule.actions)
+    return _put_together(agency, layer, parts, rule.actions)
 
 
-def _put_together(layer: Layer, parts: list[Part], actions: Collection[Action]) -> Rule:
+def _put_together(agency: Agency, layer: Layer, parts: list[Part], actions: Collection[Action]) -> Rule:
+    hidden = _made_from_hidden(agency, layer, parts)
+    parts = [replace(part, attributes=part.attributes - hidden) for part in parts] if hidden else parts
     shown = frozenset[str]().union(*(part.attributes for part in parts))
     names = tuple(attribute.name for attribute in layer.stored if attribute.name in shown)
     return Rule(names, tuple(dict.fromkeys(parts)), frozenset(actions))
+
+
+def _made_from_hidden(agency: Agency, layer: Layer, parts: Sequence[Part]) -> frozenset[str]:
+    """The attributes of a derived layer in which an input tells that who asks does not see whole.
+
+    What refers to a feature is hidden id by id, where the rows are read.
+    """
+    if layer.derived is None or not parts:
+        return frozenset()
+    beyond = any(_unless(layer) not in part.rows for part in parts)
+    inputs = [layer.others[each.layer] for each in layer.derived.inputs if each.layer in layer.others]
+    hidden = {other.id for other in inputs if not _is_told(agency, layer, other, beyond)}
+    return frozenset(
+        attribute.name for attribute in layer.stored
+        if attribute.shown is None and attribute.refers_to is None
+        and hidden & (hidden if attribute.made_from is None else set(attribute.made_from))
+    )  # fmt: skip
+
+
+def _is_told(agency: Agency, layer: Layer, other: Layer, beyond: bool) -> bool:
+    """Whether what `layer` is made from `other` may be told. `beyond`: some part shows rows that `layer` withholds."""
+    rule = rule_of(agency, other)
+    if other.coverage is not None:
+        return bool(rule.parts)
+    if any(part.everywhere and part.precision == "exact" for part in rule.parts):
+        return other.derived is None or _subject_is_told(agency, other)
+    return other.id in layer.sharing.withholds_with and not beyond and _shows_unless_withheld(rule, other)
+
+
+def _subject_is_told(agency: Agency, layer: Layer) -> bool:
+    assert layer.derived is not None
+    subject = layer.others.get(layer.derived.subject)
+    if subject is None or told_by(agency, layer, rule_of(agency, layer), subject):
+        return True
+    everywhere = any(part.everywhere for part in rule_of(agency, subject).parts)
+    return everywhere and (subject.derived is None or _subject_is_told(agency, subject))
+
+
+def _shows_unless_withheld(rule: Rule, layer: Layer) -> bool:
+    """Whether everything that the layer does not withhold is shown where it is."""
+    return any(not part.areas and part.precision == "exact" and part.rows in ((), (_unless(layer),))
+               for part in rule.parts)  # fmt: skip
+
+
+def _unless(layer: Layer) -> str:
+    """CQL2 text: the contract does not withhold the feature."""
+    return f"NOT ({layer.sharing.withhold})"
 
 
 def _default(agency: Agency, layer: Layer) -> list[Part]:
@@ -151,7 +212,7 @@ def _granted(layer: Layer, grant: Grant) -> Part:
         if attribute.privacy in grant.classes and (named is None or attribute.name in named)
     )  # fmt: skip
     withhold = layer.sharing.withhold if "restricted" not in grant.classes else None
-    rows = [f"NOT ({withhold})"] if withhold else []
+    rows = [_unless(layer)] if withhold else []
     rows += [grant.rows] if grant.rows else []
     areas = [grant.polygon] if grant.polygon else []
     if grant.communes is not None:

@@ -61,6 +61,7 @@ def faults(layer: Layer, file: str, context: Context) -> Found:
     yield from lineage.faults(layer, context.layers, context.unreadable)
     if layer.statistics is not None:
         yield from _of_statistics(layer, layer.statistics, context)
+    yield from _of_sight(layer)
     if layer.derived is not None:
         yield from _of_derived(layer, context)
     if layer.coverage is not None:
@@ -280,6 +281,23 @@ def _of_derived(layer: Layer, context: Context) -> Found:
         yield ("derived", "sql"), f"'{derived.sql}' is empty"
     if _circular(layer.id, context):
         yield ("derived", "inputs"), f"'{layer.id}' is made from itself"
+
+
+def _of_sight(layer: Layer) -> Found:
+    """What is said of who sees a derived layer, its attributes, and attributes that refer to other layers."""
+    inputs = [source.layer for source in layer.derived.inputs] if layer.derived else []
+    for index, attribute in enumerate(layer.attributes):
+        yield from _unknown(attribute.made_from or [], inputs, ("attributes", index, "made_from"), "input", layer.id)
+        if attribute.made_from is not None and layer.derived is None:
+            yield ("attributes", index, "made_from"), "only an attribute of a derived layer is made from others"
+        if attribute.shown is not None and layer.derived is None and attribute.refers_to is None:
+            said = f"'{attribute.name}' refers to no layer and is made from none: its privacy says who sees it"
+            yield ("attributes", index, "shown"), said
+    made_of = [*inputs, layer.derived.subject] if layer.derived else []
+    named = layer.sharing.withholds_with
+    yield from _unknown(named, made_of, ("sharing", "withholds_with"), "subject or input", layer.id)
+    if named and layer.sharing.withhold is None:
+        yield ("sharing", "withholds_with"), "without 'withhold' nothing is withheld"
 
 
 def _circular(layer: str, context: Context) -> bool:

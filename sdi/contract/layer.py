@@ -6,10 +6,12 @@ The fields' docstrings become the descriptions in `schemas/layer.schema.json`, h
 from __future__ import annotations
 
 import unicodedata
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from datetime import date
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PrivateAttr, StringConstraints
 
 from sdi.contract.rules import RULES
 
@@ -109,7 +111,13 @@ class Attribute(Part):
     parse: Literal["coded_amounts"] | None = None
     """For type `list`: how a text becomes items; coded_amounts reads `ONT(1782.60);CLN(2754.70)` and `ONT+CLN`."""
     refers_to: Word | None = None
-    """The layer whose feature ids this attribute (or the item field `id` of a list) holds."""
+    """The layer whose feature ids this attribute (or the item field `id` of a list) holds. An id is shown to who sees
+    that feature; who sees all features of the layer is shown every id."""
+    made_from: list[Word] | None = None
+    """In a derived layer: the inputs that tell in the value; left out: all of them. The attribute does not exist for
+    who does not see one of these layers whole, unless the layer's `withholds_with` names it."""
+    shown: Text | None = None
+    """Why the attribute is shown whatever who asks sees of the layers that it refers to or is made from."""
 
 
 class Identifier(Part):
@@ -226,6 +234,9 @@ class Sharing(Part):
     """steward: the layer exists for the agency that collects it and for nobody else."""
     withhold: str | None = None
     """CQL2 text: features that the public does not see (defence and security parcels)."""
+    withholds_with: list[Word] = []
+    """Of a derived layer: the subject and inputs of which `withhold` is enough, because the SQL has a row withheld in
+    which a feature took part that one of these layers withholds."""
     release: Release | None = None
 
 
@@ -317,8 +328,21 @@ class Statistics(Part):
     """Dimension -> the layer of administrative units whose codes it holds, which has their names."""
 
 
+@dataclass
+class Others:
+    """The layers that stand beside a layer; no part of what the layer promises, so all are equal."""
+
+    layers: Mapping[str, Any] = field(default_factory=dict, compare=False)
+
+    def __reduce__(self) -> tuple[type[Others], tuple[()]]:
+        """A layer goes to another process alone."""
+        return Others, ()
+
+
 class Layer(Part):
     """What a layer promises."""
+
+    _others: Others = PrivateAttr(default_factory=Others)
 
     id: Word
     version: Annotated[str, StringConstraints(pattern=r"^\d+\.\d+\.\d+$")]
@@ -359,6 +383,11 @@ class Layer(Part):
 
     def __getitem__(self, name: str) -> Attribute:
         return self.by_name[name]
+
+    @property
+    def others(self) -> Mapping[str, Layer]:
+        """The layers of the same registry, this one among them; none for a layer that was not read with others."""
+        return self._others.layers
 
     @property
     def by_name(self) -> dict[str, Attribute]:

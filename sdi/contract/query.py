@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from datetime import UTC, datetime, time, timedelta, timezone
 from functools import cached_property
 from typing import Any, Literal, Self
@@ -117,6 +117,11 @@ Precision = Literal["exact", "generalised", "centroid", "none"]
 """How exactly the place of a feature is told: as stored; each vertex on a grid of so many metres; its centre; not."""
 
 
+Existence = tuple[str, dict[str, Any] | None, Any]
+"""Which features of a layer exist for who asks, not all of them: the layer, what a feature must fulfil (CQL2-JSON, as
+in a sight; None: nothing) and, of a derived layer, which subjects do: again an Existence, or None where all do."""
+
+
 @dataclass(frozen=True, eq=False)
 class Sight:
     """A layer's features as who asks sees them, where that is not all of each one; equal to itself alone.
@@ -133,11 +138,15 @@ class Sight:
     """(attribute, where it is shown); elsewhere it is empty."""
     places: tuple[tuple[dict[str, Any] | None, Precision, float], ...] = ()
     """(where, how exactly a place is told there, metres of the grid): the first that holds; none at all: exactly."""
+    references: tuple[tuple[str, Existence], ...] = ()
+    """(attribute, which features of the layer that it refers to exist): the ids of others are left out."""
+    subject: Existence | None = None
+    """Of a derived layer: which subjects exist; rows of others do not. None: that is not to be looked at."""
 
     @cached_property
     def key(self) -> str:
         """Tells sights apart by what they show."""
-        about = [self.attributes, self.rows, self.masks, self.places]
+        about = [self.attributes, self.rows, self.masks, self.places, self.references, self.subject]
         return hashlib.sha256(json.dumps(about, sort_keys=True, default=str).encode()).hexdigest()
 
     @property
@@ -147,14 +156,27 @@ class Sight:
                 for _, precision, metres in self.places if precision != "exact"]  # fmt: skip
         return max(told, default=None)
 
+    @cached_property
+    def beside(self) -> tuple[str, ...]:
+        """The other layers on whose features it depends what is seen."""
+        found: dict[str, None] = {}
+        asked = [existence for _, existence in self.references] + [self.subject]
+        while asked:
+            existence = asked.pop()
+            if existence is not None:
+                found[existence[0]] = None
+                asked.append(existence[2])
+        return tuple(sorted(found))
+
     def to_json(self) -> dict[str, Any]:
-        return {name: getattr(self, name) for name in ("attributes", "rows", "masks", "places")}
+        return {each.name: getattr(self, each.name) for each in fields(self)}
 
     @classmethod
     def of_json(cls, told: dict[str, Any]) -> Self:
         """What `to_json` gave, lists in the place of tuples."""
         return cls(tuple(told["attributes"]), told["rows"], tuple(map(tuple, told["masks"])),
-                   tuple(map(tuple, told["places"])))  # fmt: skip
+                   tuple(map(tuple, told["places"])), tuple(map(tuple, told["references"])),
+                   told["subject"])  # fmt: skip
 
 
 @dataclass(frozen=True)

@@ -79,7 +79,10 @@ def read_registry(folder: Path) -> Registry:
         faults += [Fault(name, documents[stem].line(place), text) for place, text in faults_of(layer, name, registry)]
     if faults:
         raise ContractError(faults)
-    return replace(registry, layers={layer.id: _coloured(layer, code_lists) for layer in layers.values()})
+    read = {layer.id: _coloured(layer, code_lists) for layer in layers.values()}
+    for layer in read.values():
+        layer._others.layers = read
+    return replace(registry, layers=read)
 
 
 def _read_code_lists(folder: Path) -> tuple[dict[str, CodeList], list[Fault]]:

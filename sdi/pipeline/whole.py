@@ -50,6 +50,8 @@ class Order:
     crs: int
     north_first: bool
     path: Path
+    beside: tuple[tuple[str, int, datetime], ...] = ()
+    """(layer, generation, last change) of other layers that decide what is seen in the file."""
 
     @classmethod
     def read(cls, text: bytes) -> Self:
@@ -59,6 +61,7 @@ class Order:
             "layers": Path(told["layers"]), "path": Path(told["path"]), "attributes": tuple(told["attributes"]),
             "filters": tuple(told["filters"]), "sight": None if told["sight"] is None else Sight.of_json(told["sight"]),
             **{name: datetime.fromisoformat(told[name]) for name in ("changed_at", "seen_at")},
+            "beside": tuple((name, number, datetime.fromisoformat(at)) for name, number, at in told["beside"]),
         })  # fmt: skip
 
 
@@ -92,7 +95,8 @@ def _made(connection: Connection, order: Order) -> int:
     layer = read_registry(order.layers)[order.layer]
     # Whoever began it before has died: the lock is ours.
     part = order.path.with_name(f"part-{order.path.name}")
-    with whole.standing(connection, layer, order.generation, order.changed_at) as stands:
+    made_of = ((layer.id, order.generation, order.changed_at), *order.beside)
+    with whole.standing(connection, made_of) as stands:
         if not stands:
             return SUPERSEDED
         for old in order.path.parent.parent.iterdir():

@@ -86,9 +86,14 @@ def of_page(
     service: Service, snapshot: Snapshot, layer: Layer, publication: Publication, asked: Asked, question: Question
 ) -> Validator:  # fmt: skip
     """The validator of a page of features, in the format and the language asked for; costs no query."""
-    about: list[Any] = [*_standing(service, snapshot, publication), seen(service.agency, layer).tag]
+    shown = seen(service.agency, layer)
+    about: list[Any] = [*_standing(service, snapshot, publication), shown.tag]
     about += [asked.format, asked.language, asked.parameters]
     modified: datetime | None = snapshot.since[layer.id]
+    if shown.sight is not None and shown.sight.beside:
+        # Which ids are told is decided by the layers that they are of.
+        about.append(snapshot.beside(shown.sight))
+        modified = None
     if layer.reform is not None and succession.select_meant(layer, question.query) is not None:
         # What a code means is told by the layer of units, and by the day.
         units = snapshot.publications.get(layer.reform.units)

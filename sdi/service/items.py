@@ -48,7 +48,7 @@ async def feature_collection(
     headers = {**validity, "Content-Crs": f"<{question.crs.uri}>", "Content-Language": asked.language}
     if question.lane is Lane.LONG:
         return await _streamed(request, asked, layer, question, snapshot, headers)
-    page = await service.page(layer, question, _form(asked))
+    page = await service.page(layer, question, form_of(asked))
     matched = await service.matched(snapshot, layer, question, page)
     answered = await written_page_links(service, asked, layer, question, page, snapshot)
     request.state.rows = page.returned
@@ -58,7 +58,8 @@ async def feature_collection(
     return Response(content, headers={**headers, "Link": answered.header}, media_type=ITEMS[asked.format].media_type)
 
 
-def _form(asked: Asked) -> Form:
+def form_of(asked: Asked) -> Form:
+    """What a feature is written as in the format that is asked for; other formats are made from GeoJSON."""
     return forms.json_fg if asked.format == "jsonfg" else forms.geojson
 
 
@@ -88,7 +89,7 @@ async def _streamed(
 ) -> Response:  # fmt: skip
     """A long page. What is told of it is known before its first feature is sent, so the Link header has it too."""
     service, media_type = service_of(request), ITEMS[asked.format].media_type
-    page, parts = await service.reader.walk(layer, question.query, _form(asked), ",\n")
+    page, parts = await service.reader.walk(layer, question.query, form_of(asked), ",\n")
     try:
         matched = await service.matched(snapshot, layer, question, page)
         answered = await written_page_links(service, asked, layer, question, page, snapshot)
@@ -124,13 +125,13 @@ def unsettled(headers: dict[str, str]) -> dict[str, str]:
     return {**kept, "Cache-Control": "no-store"}
 
 
-async def feature(
-    request: Request, asked: Asked, layer: Layer, feature_id: str, crs: Crs, snapshot: Snapshot, kin: dict[str, Any]
-) -> Response:
-    """One feature with its links and its `kin`, parents and children. Raises NotFound."""
+def feature(
+    request: Request, asked: Asked, layer: Layer, feature_id: str, row: str, crs: Crs, snapshot: Snapshot,
+    kin: dict[str, Any],
+) -> Response:  # fmt: skip
+    """One feature, its text as `one` found it in the form asked for, with its links, its parents and children."""
     service = service_of(request)
     known_at = record_time(asked.parameters)
-    row = await one(service, layer, feature_id, crs, known_at, _form(asked))
     answered = _written_item_links(service, asked, layer, feature_id, snapshot)
     headers = {"Link": answered.header, "Content-Crs": f"<{crs.uri}>", "Content-Language": asked.language}
     request.state.rows = 1

@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -30,8 +30,10 @@ from sdi.service.reader import Reader, View
 from sdi.service.rights import seen
 from sdi.service.statistics.question import dimensions
 from sdi.settings import Settings
+from sdi.store.engine import Connection
 from sdi.store.ledger import Publication
 from sdi.store.quality import Rate
+from sdi.store.seen import standing
 
 EVERY = 0.5
 """Seconds between two looks at the ledger's version."""
@@ -76,6 +78,22 @@ class Snapshot:
     def partial(self, layer: str) -> bool:
         """Whether something of a layer is hidden from who asks, so that a load may change nothing for them."""
         return self.publications[layer] is not self.stored.get(layer)
+
+    def beside(self, sight: Sight | None) -> list[tuple[str, int, str]]:
+        """Of each other layer on which it depends what a sight shows: its name, generation and last change, as seen.
+        What does not exist for who asks shows nothing, whatever becomes of it.
+        """
+        names = () if sight is None else sight.beside
+        known = [self.publications[name] for name in names if name in self.layers]
+        return [(each.layer, each.generation, each.changed_at.isoformat()) for each in known]
+
+    def stored_beside(self, sight: Sight | None) -> list[tuple[str, int, str]]:
+        """The same as the ledger has it, of all of them: what is made of their rows is made anew when they change. It
+        tells of hidden changes, and is never told.
+        """
+        names = () if sight is None else sight.beside
+        known = [self.stored[name] for name in names if name in self.stored]
+        return [(each.layer, each.generation, each.changed_at.isoformat()) for each in known]
 
     def dossiers_of(self, named: Layer) -> list[Layer]:
         """The published derived layers that answer a dossier on a feature of this layer, their subject or row."""
@@ -160,13 +178,18 @@ class Publications:
             view = _view(self._agency, layer) if layer is not None and sees(self._agency, layer) else None
             if view is None:
                 told[name] = publication
-            elif _standing(self._snapshot.stored.get(name)) == _standing(publication):
+            elif self._stands({name, *view[1].beside}, published):
                 told[name] = self._snapshot.publications[name]
             else:
                 views[name] = view
         for name, facts in (await self._reader.standing(views)).items():
             told[name] = _told(published[name], facts, counted=views[name][3])
         return told
+
+    def _stands(self, names: Iterable[str], published: Mapping[str, Publication]) -> bool:
+        """Whether these layers are stored as they were at the last look."""
+        before = self._snapshot.stored
+        return all(_standing(before.get(name)) == _standing(published.get(name)) for name in names)
 
     def _own(self) -> dict[str, Layer]:
         """The layers that who asks collects, and of which they see the quality collections."""
@@ -213,6 +236,15 @@ def _view(agency: Agency, layer: Layer) -> View | None:
         return None
     rows = {"op": "and", "args": list(shown.filters)} if shown.filters else None
     return layer, shown.sight or Sight(names, rows), is_dated(layer, names), counted
+
+
+def told_of(connection: Connection, agency: Agency, layer: Layer) -> tuple[str, int, str]:
+    """What `Snapshot.beside` tells of a layer that is seen in part, without a snapshot."""
+    view = _view(agency, layer)
+    assert view is not None
+    facts = standing(connection, *view)
+    generation, changed_at = (0, _NEVER) if facts is None else (facts["load_id"], facts["changed_at"])
+    return layer.id, generation, changed_at.isoformat()
 
 
 def _standing(publication: Publication | None) -> tuple[int, datetime] | None:

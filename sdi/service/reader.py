@@ -284,10 +284,13 @@ class Reader:
         """Which places of layers each of their generations changed."""
         return await run_in_threadpool(self._ask, lambda connection: touched.read(connection, layers))
 
-    async def keep(self, layer: Layer, name: str, rule: dict[str, Any]) -> Mark:
-        """Keep the rule by which changes are told, as `feed.rules` tells it, once a day; what is remembered of it."""
+    async def keep(self, layer: Layer, name: str, rule: dict[str, Any] | None) -> Mark:
+        """Keep the rule by which changes are told, as `feed.rules` tells it, once a day; what is remembered of it.
+
+        None: one that is not to be kept.
+        """
         mark, today = self._marks.of(layer, name), datetime.now(UTC).date()
-        if mark.kept != today:
+        if rule is not None and mark.kept != today:
             try:
                 await run_in_threadpool(self._ask, lambda connection: rules.keep(connection, layer, name, rule))
                 mark.kept = today
@@ -369,8 +372,10 @@ def _by_ids(query: FeatureQuery, ids: tuple[str, ...]) -> FeatureQuery:
 
 
 def _has_versions(layer: Layer, query: FeatureQuery) -> bool:
-    """Whether load and id tell what a feature is: not of the past, and not of a quality collection, which is a view."""
-    return query.as_of is None and query.interval is None and layer.sharing.level != "steward"
+    """Whether load and id tell what a feature is: not of the past, not of a quality collection, which is a view, and
+    not where other layers decide what is told of it."""
+    alone = query.sight is None or not query.sight.beside
+    return alone and query.as_of is None and query.interval is None and layer.sharing.level != "steward"
 
 
 def _place(text: bytes | None) -> Position | None:

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from typing import Any
 
-from sdi.access import NOTHING, Agency, Itself, Part, Rule, counted, rule_of
+from sdi.access import NOTHING, Agency, Itself, Part, Rule, counted, rule_of, told_by
 from sdi.contract.layer import Layer
-from sdi.contract.query import Precision, Sight
+from sdi.contract.query import Existence, Precision, Sight
 from sdi.store import cql
 
 Expression = dict[str, Any]
@@ -62,10 +62,12 @@ def _by(rule: Rule, agency: Agency, of: Itself) -> Seen:
     layer = of.layer
     if not rule.parts:
         return Seen(filters=(_condition(NOTHING, of),))
-    if rule.whole:
+    references, subject = _references(agency, layer, rule), _subject(agency, layer, rule)
+    alone = not references and subject is None
+    if rule.whole and alone:
         return Seen(attributes=rule.attributes)
     granted = any(grant.layer == layer.id for grant in agency.grants)
-    if not granted:
+    if not granted and alone:
         # The contract alone: what it withholds is told by a filter, in which a code means what it means that day.
         return Seen(tuple(_condition(text, of) for text in rule.parts[0].rows), attributes=rule.attributes)
     conditions = [(part, _part(part, of)) for part in rule.parts]
@@ -75,7 +77,35 @@ def _by(rule: Rule, agency: Agency, of: Itself) -> Seen:
         if (where := _either([where for part, where in conditions if name in part.attributes])) is not None
         and (rows is None or where != rows)
     )  # fmt: skip
-    return Seen(sight=Sight(rule.attributes, rows, masks, _places(conditions)), attributes=rule.attributes)
+    sight = Sight(rule.attributes, rows, masks, _places(conditions), references, subject)
+    return Seen(sight=sight, attributes=rule.attributes)
+
+
+def _references(agency: Agency, layer: Layer, rule: Rule) -> tuple[tuple[str, Existence], ...]:
+    """The attributes in which not every id may be told; none for who sees all that the layer refers to."""
+    found = []
+    for name in rule.attributes:
+        other = layer.others.get(layer[name].refers_to or "")
+        if other is None or layer[name].shown is not None or told_by(agency, layer, rule, other):
+            continue
+        existence = _existence(agency, other)
+        if existence is not None:
+            found.append((name, existence))
+    return tuple(found)
+
+
+def _subject(agency: Agency, layer: Layer, rule: Rule) -> Existence | None:
+    subject = layer.others.get(layer.derived.subject) if layer.derived is not None else None
+    return None if subject is None or told_by(agency, layer, rule, subject) else _existence(agency, subject)
+
+
+def _existence(agency: Agency, layer: Layer) -> Existence | None:
+    """Which features of a layer exist for who asks; None: every one does."""
+    of, rule = Itself(layer), rule_of(agency, layer)
+    if not rule.parts:
+        return layer.id, _condition(NOTHING, of), None
+    rows, subject = _either([_part(part, of) for part in rule.parts]), _subject(agency, layer, rule)
+    return None if rows is None and subject is None else (layer.id, rows, subject)
 
 
 def _places(

@@ -230,10 +230,11 @@ async def feature(request: Request, collection: str, feature: str) -> Response:
     uri = ask.parameters.get("crs")
     answered = crs.resolve(uri, publication.grids, "crs") if uri is not None else crs.DEFAULT
     known_at = record_time(ask.parameters)
+    # First of all: a hidden feature must not be known by the time that its parents take.
+    row = await items.one(service, layer, feature_id, answered, known_at, items.form_of(ask))
     related = await kin.told(service, snapshot, layer, feature_id, known_at) if ask.format != "jsonld" else {}
     if ask.format in ("json", "jsonfg"):
-        return await items.feature(request, ask, layer, feature_id, answered, snapshot, related)
-    row = await items.one(service, layer, feature_id, answered, known_at)
+        return items.feature(request, ask, layer, feature_id, row, answered, snapshot, related)
     if ask.format == "html":
         found = json.loads(row, parse_float=str)
         shown = maps.of_features(service, layer, publication, ask, maps.item_source(layer, feature_id, ask))

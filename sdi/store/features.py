@@ -11,7 +11,7 @@ import unicodedata
 from dataclasses import replace
 from datetime import datetime
 from decimal import Decimal
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any
 
 from psycopg import sql
@@ -249,7 +249,7 @@ def _rows(layer: Layer, query: FeatureQuery, parameters: Parameters) -> sql.Comp
     moment = history.load_at(parameters.bind(layer.id, "text"), parameters.bind(query.as_of, "timestamptz"))
     columns = tables.grants(layer).columns if query.sight is None else sight.needed(layer, query.sight)
     source = sql.SQL("({})").format(history.as_of(layer, moment, columns))
-    return sight.relation(layer, query.sight, parameters, source)
+    return sight.relation(layer, query.sight, parameters, source, lately=partial(_still, layer, query))
 
 
 def _page(
@@ -299,7 +299,7 @@ def _passed(query: FeatureQuery) -> int:
 def _is_walked(layer: Layer, query: FeatureQuery) -> bool:
     """Whether an index has the rows in the order that is asked for, and nothing chooses few of them."""
     name = query.keys[0][0]
-    masked = query.sight is not None and name in dict(query.sight.masks)
+    masked = query.sight is not None and name in dict((*query.sight.masks, *query.sight.references))
     chosen = query.ids is not None or query.area is not None or any(map(has_place, (*query.filters, *_rules(query))))
     return query.as_of is None and not chosen and not masked and name in tables.indexed(layer)
 
@@ -338,6 +338,10 @@ def _where(layer: Layer, query: FeatureQuery, parameters: Parameters) -> sql.Com
         conditions.append(_valid(layer, query.interval, parameters))
     for name, value in query.equals:
         conditions.append(condition(_equality(layer, name, value), layer, parameters))
+        if isinstance(value, str) and query.sight is not None and name in dict(query.sight.references):
+            # The told id is the stored one or empty: the index over what is stored finds it.
+            stored = parameters.bind(unicodedata.normalize("NFC", value), "text")
+            conditions.append(sql.SQL("{} = {}").format(sight.stored_id(name), stored))
     if query.search:
         conditions.append(search.named(query.searched, query.search, parameters))
     conditions += [condition(expression, layer, parameters) for expression in query.filters]

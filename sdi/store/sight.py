@@ -7,13 +7,13 @@ tell more. PostgreSQL flattens it into the statement around it, and the indexes 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from psycopg import sql
 
 from sdi.contract.layer import Layer
-from sdi.contract.query import Precision, Sight
+from sdi.contract.query import Existence, Precision, Sight
 from sdi.national import vn2000
 from sdi.store import tables
 from sdi.store.cql_sql import NEAR, condition
@@ -23,6 +23,7 @@ ROWS = sql.Identifier("R")
 """What the layer's rows are called in a statement; no attribute has a capital letter."""
 _HELD = sql.Identifier("H")
 """What is beside a row: which conditions hold of it."""
+Lately = Callable[[list[sql.Composable]], sql.Composable]
 _DEGREE = 111_319.49
 """Metres of a degree along the equator of WGS 84."""
 _NORTHERNMOST = 24.0
@@ -31,26 +32,31 @@ _NORTHERNMOST = 24.0
 
 def relation(
     layer: Layer, sight: Sight | None, parameters: Parameters, source: sql.Composable | None = None,
-    beside: Iterable[str] = ("load_id",),
+    beside: Iterable[str] = ("load_id",), lately: Lately | None = None,
 ) -> sql.Composable:  # fmt: skip
     """What stands behind FROM: the rows as they are seen, called ROWS.
 
     `source`: the rows as they are stored, to stand behind FROM, with every column of `needed`; None: the layer's table.
-    `beside`: columns that are told besides id, subject, attributes and places.
+    `beside`: columns that are told besides id, subject, attributes and places. `lately`: what makes of conditions that
+    they hold of the latest state of the row's feature, where the rows are former states: what is masked in that one is
+    masked in these too.
     """
     stored = tables.now(layer) if source is None else source
     if sight is None:
         return sql.SQL("{} AS {}").format(stored, ROWS)
-    where = sql.SQL("") if sight.rows is None else sql.SQL(" WHERE {}").format(_holds(sight.rows, layer, parameters))
-    once = _Once(layer, sight, parameters)
+    wanted = [] if sight.rows is None else [_holds(sight.rows, layer, parameters)]
+    if sight.subject is not None:
+        wanted.append(_exists(layer, sight.subject, sql.Identifier("R", "subject_id"), parameters))
+    where = sql.SQL(" WHERE {}").format(sql.SQL(" AND ").join(wanted)) if wanted else sql.SQL("")
+    once = _Once(layer, sight, parameters, lately)
     return sql.SQL("(SELECT {} FROM {} AS {}{}{}) AS {}").format(
-        sql.SQL(", ").join(_columns(layer, sight, once, beside)), stored, ROWS, once.asked, where, ROWS
+        sql.SQL(", ").join(_columns(layer, sight, once, parameters, beside)), stored, ROWS, once.asked, where, ROWS
     )
 
 
 def needed(layer: Layer, sight: Sight, beside: Iterable[str] = ("load_id",)) -> tuple[str, ...]:
     """The stored columns that the relation is made of."""
-    named = {name for expression in _expressions(sight) for name in properties(expression)}
+    named = {name for expression in expressions(sight) for name in properties(expression)}
     known = {attribute.name for attribute in layer.stored}
     subject = ["subject_id"] if layer.kind == "derived" else []
     kept = _kept(layer, sight)
@@ -80,7 +86,8 @@ def reach(sight: Sight | None) -> float | None:
     return sight.reach / _DEGREE / math.cos(math.radians(_NORTHERNMOST)) + 1e-7
 
 
-def _expressions(sight: Sight) -> Iterator[dict[str, Any]]:
+def expressions(sight: Sight) -> Iterator[dict[str, Any]]:
+    """What it asks of the layer's own features."""
     told = [sight.rows, *(where for _, where in sight.masks), *(where for where, _, _ in sight.places)]
     yield from (expression for expression in told if expression is not None)
 
@@ -98,8 +105,8 @@ class _Once:
     not once for each column: beside the row, where the planner may not take it apart (OFFSET 0).
     """
 
-    def __init__(self, layer: Layer, sight: Sight, parameters: Parameters) -> None:
-        self._layer, self._parameters = layer, parameters
+    def __init__(self, layer: Layer, sight: Sight, parameters: Parameters, lately: Lately | None) -> None:
+        self._layer, self._parameters, self._lately = layer, parameters, lately
         told = [where for _, where in sight.masks]
         # The two geometries of a feature are told in the same way.
         told += [where for where, _, _ in sight.places if where is not None for _ in range(2)]
@@ -113,7 +120,7 @@ class _Once:
         if not self._several:
             return sql.SQL("")
         columns = [
-            sql.SQL("{} AS {}").format(_holds(where, self._layer, self._parameters), name)
+            sql.SQL("{} AS {}").format(_always(where, self._layer, self._parameters, self._lately), name)
             for where, name in zip(self._several, self._names, strict=True)
         ]
         return sql.SQL(" CROSS JOIN LATERAL (SELECT {} OFFSET 0) AS {}").format(sql.SQL(", ").join(columns), _HELD)
@@ -121,25 +128,68 @@ class _Once:
     def __call__(self, where: dict[str, Any]) -> sql.Composable:
         if where in self._several:
             return sql.SQL("{}.{}").format(_HELD, self._names[self._several.index(where)])
-        return _holds(where, self._layer, self._parameters)
+        return _always(where, self._layer, self._parameters, self._lately)
 
 
-def _columns(layer: Layer, sight: Sight, holds: _Once, beside: Iterable[str]) -> Iterator[sql.Composable]:
+def _columns(
+    layer: Layer, sight: Sight, holds: _Once, parameters: Parameters, beside: Iterable[str]
+) -> Iterator[sql.Composable]:  # fmt: skip
     yield sql.Identifier("id")
     if layer.kind == "derived":
         yield sql.Identifier("subject_id")
     masks = dict(sight.masks)
+    references = dict(sight.references)
     for name in _kept(layer, sight):
-        column = sql.Identifier(name)
-        where = masks.get(name)
-        yield (
-            column if where is None else sql.SQL("CASE WHEN {} THEN {} END AS {}").format(holds(where), column, column)
-        )
+        shown: sql.Composable = sql.Identifier(name)
+        if name in references:
+            shown = _ids(layer, name, references[name], parameters)
+        if name in masks:
+            shown = sql.SQL("CASE WHEN {} THEN {} END").format(holds(masks[name]), shown)
+        plain = name not in references and name not in masks
+        yield shown if plain else sql.SQL("{} AS {}").format(shown, sql.Identifier(name))
+        if name in references and layer[name].type != "list":
+            yield sql.SQL("{} AS {}").format(sql.Identifier(name), stored_id(name))
     yield from (_place(layer, sight, name, holds) for name in ("geom", "geom_wgs84"))
     if sight.reach is not None:
         # The stored place finds what the told one is asked for, by its index.
         yield sql.SQL("geom_wgs84 AS {}").format(NEAR)
     yield from map(sql.Identifier, beside)
+
+
+def stored_id(name: str) -> sql.Identifier:
+    """An id as it is stored, beside the told one: what is asked for by the told one is found by its index."""
+    return sql.Identifier(f"{name} stored")
+
+
+def _ids(layer: Layer, name: str, existence: Existence, parameters: Parameters) -> sql.Composable:
+    """What is told of an attribute that refers to another layer. An id that names no feature there is like a hidden
+    one; a list of which nothing is left is empty as if it had never been."""
+    column = sql.Identifier("R", name)
+    if layer[name].type != "list":
+        exists = _exists(layer, existence, column, parameters)
+        return sql.SQL("CASE WHEN {} THEN {} END").format(exists, column)
+    id_ = sql.SQL("item.value ->> 'id'")
+    exists = _exists(layer, existence, id_, parameters)
+    return sql.SQL(
+        "(SELECT jsonb_agg(item.value ORDER BY item.number) FROM jsonb_array_elements({}) WITH ORDINALITY"
+        " AS item (value, number) WHERE {} IS NULL OR {})"
+    ).format(column, id_, exists)
+
+
+def _exists(
+    layer: Layer, existence: Existence, id_: sql.Composable, parameters: Parameters, deep: int = 1
+) -> sql.Composable:  # fmt: skip
+    """Whether the feature of another layer that an id names exists for who asks; found by the id, one at a time."""
+    name, rows, subject = existence
+    other, alias = layer.others[name], f"E{deep}"
+    wanted: list[sql.Composable] = [sql.SQL("{} = {}").format(sql.Identifier(alias, "id"), id_)]
+    if rows is not None:
+        wanted.append(_holds(rows, other, parameters))
+    if subject is not None:
+        wanted.append(_exists(layer, subject, sql.Identifier(alias, "subject_id"), parameters, deep + 1))
+    return sql.SQL("EXISTS (SELECT FROM {} AS {} WHERE {})").format(
+        tables.now(other), sql.Identifier(alias), sql.SQL(" AND ").join(wanted)
+    )
 
 
 def _place(layer: Layer, sight: Sight, name: str, holds: _Once) -> sql.Composable:
@@ -177,6 +227,14 @@ def _told(layer: Layer, name: str, precision: Precision, metres: float) -> sql.C
     rounded = sql.SQL("ST_Multi({})").format(rounded) if several else rounded
     # What is smaller than the grid has no place on it.
     return sql.SQL("CASE WHEN NOT ST_IsEmpty(ST_ReducePrecision({}, {})) THEN {} END").format(column, step, rounded)
+
+
+def _always(
+    expression: dict[str, Any], layer: Layer, parameters: Parameters, lately: Lately | None
+) -> sql.Composable:  # fmt: skip
+    """A condition on the stored rows and, of former states, on the latest one as well."""
+    holds = _holds(expression, layer, parameters)
+    return holds if lately is None else sql.SQL("({} AND {})").format(holds, lately([holds]))
 
 
 def _holds(expression: dict[str, Any], layer: Layer, parameters: Parameters) -> sql.Composable:

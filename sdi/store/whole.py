@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import datetime
@@ -21,12 +21,15 @@ PART = 10_000
 
 
 @contextmanager
-def standing(connection: Connection, layer: Layer, generation: int, changed_at: datetime) -> Iterator[bool]:
-    """One moment, in which it is known whether the layer is still of this generation; a load may end meanwhile."""
+def standing(connection: Connection, made_of: Iterable[tuple[str, int, datetime]]) -> Iterator[bool]:
+    """One moment, in which it is known whether layers are still of these generations; a load may end meanwhile.
+
+    made_of: of each layer its id, its generation, and when it changed last.
+    """
     with engine.translated(), connection.transaction():
         connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
-        now = ledger.published(connection).get(layer.id)
-        yield now is not None and (now.generation, now.changed_at) == (generation, changed_at)
+        now = {name: (each.generation, each.changed_at) for name, each in ledger.published(connection).items()}
+        yield all(now.get(name) == (generation, changed_at) for name, generation, changed_at in made_of)
 
 
 def everywhere(connection: Connection, layer: Layer, query: FeatureQuery) -> bool:

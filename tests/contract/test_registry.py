@@ -161,6 +161,11 @@ BROKEN = [
     ("parcel_overview.yaml", "{layer: buildings, by", "{layer: permit_conflicts, by", "is made from itself"),
     ("parcel_overview.yaml", "kind: derived", "kind: features", "a layer of kind 'features' has no 'derived'"),
     ("red_lines.yaml", "  classify: kind\n", "", "'colours' need 'classify'"),
+    ("building_permits.yaml", "with: [buildings]", "with: [terrain]", "no subject or input 'terrain'"),
+    ("permit_parcels.yaml", "  withhold: withheld = TRUE\n", "", "without 'withhold' nothing is withheld"),
+    ("permit_parcels.yaml", "name: basis\n", "name: basis\n    made_from: [zones]\n", "there is no input 'zones'"),
+    ("red_lines.yaml", "name: kind\n", "name: kind\n    made_from: []\n", "only an attribute of a derived layer"),
+    ("red_lines.yaml", "name: kind\n", "name: kind\n    shown: {vi: Có, en: Yes}\n", "its privacy says who sees it"),
 ]  # fmt: skip
 
 

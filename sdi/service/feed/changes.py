@@ -39,12 +39,15 @@ async def read(service: Service, layer: Layer, since: str | None, limit: int) ->
     """The changes behind `since`, as they exist for who asks. Raises BadRequest, Gone."""
     cursors = await service.cursors()
     seen = await service.reader.with_codes(layer, place.view(service.agency, layer))
-    under = place.rule(layer, seen, cursors)
-    mark = await service.reader.keep(layer, under, rules.told(layer, seen))
+    # As it stood before the rows are read: what changes meanwhile is told as having changed afterwards.
+    beside = (await service.publications.current()).beside(seen.sight)
+    under = place.rule(layer, seen, cursors, beside)
+    # What was told beside other layers cannot be told again: they are others now.
+    mark = await service.reader.keep(layer, under, None if beside else rules.told(layer, seen))
     readable = tables.readable(layer, restricted=service.reader.role == engine.STEWARD)
 
     def steps() -> Steps[Page]:
-        begins = yield from place.begun(layer, seen, since, cursors, service.agency, mark)
+        begins = yield from place.begun(layer, seen, since, under, cursors, service.agency, mark)
         return (yield from turning.follow(layer, seen, begins, limit, readable, mark))
 
     async with service.reader.moment(Lane.SLOW) as connection:

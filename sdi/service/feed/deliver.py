@@ -26,6 +26,7 @@ from sdi.service import links
 from sdi.service.cursors import Cursors
 from sdi.service.feed import call, place
 from sdi.service.feed.offered import are_told
+from sdi.service.publications import told_of
 from sdi.settings import Settings
 from sdi.store import ledger, order, succession, tables
 from sdi.store.engine import Connection
@@ -92,8 +93,10 @@ class _Call:
 
     def made(self) -> Outcome:
         view = self._view()
-        under = place.rule(self.layer, view, self.cursors)
-        rules.keep(self.reader, self.layer, under, rules.told(self.layer, view))
+        beside = self._beside(view)
+        under = place.rule(self.layer, view, self.cursors, beside)
+        if not beside:
+            rules.keep(self.reader, self.layer, under, rules.told(self.layer, view))
         mark = self.marks.of(self.layer, under)
         if self.hook.place is None:
             # What was there before is fetched when one likes; calls are for what comes.
@@ -112,6 +115,13 @@ class _Call:
             return view
         rows = self.reader.execute(meant.sql, meant.params).fetchall()
         return replace(view, meant=tuple((row[0], row[1], row[2]) for row in rows))
+
+    def _beside(self, view: FeatureQuery) -> list[tuple[str, int, str]]:
+        """As `Snapshot.beside` has it."""
+        published, layers = ledger.published(self.reader), self.layer.others
+        names = () if view.sight is None else view.sight.beside
+        return [told_of(self.reader, self.agency, layers[name]) for name in names
+                if name in published and sees(self.agency, layers[name])]  # fmt: skip
 
     def _newest(self, view: FeatureQuery, mark: Mark) -> Place:
         with page.moment(self.reader):

@@ -8,6 +8,7 @@ leads to what differs.
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import astuple
 from typing import Any
 
@@ -23,6 +24,7 @@ from sdi.store.feed.walk import Steps
 
 _LOAD = re.compile(r"\d{1,19}", re.ASCII)
 _TIME = re.compile(r"\d{4}-\d\d-\d\d.*", re.ASCII)
+Beside = Sequence[tuple[str, int, str]]
 AGAIN = "Begin again, without 'since'."
 
 
@@ -33,15 +35,20 @@ def view(agency: Agency, layer: Layer) -> FeatureQuery:
     return FeatureQuery(layer.id, attributes=names, filters=shown.filters, sight=shown.sight, limit=None)
 
 
-def rule(layer: Layer, view: FeatureQuery, cursors: Cursors) -> str:
-    """The name of the rule that a view shows a layer by."""
-    return cursors.named(rules.told(layer, view))
+def rule(layer: Layer, view: FeatureQuery, cursors: Cursors, beside: Beside) -> str:
+    """The name of the rule that a view shows a layer by. `beside`: of the other layers that decide which of their ids
+    are told in it (`Snapshot.beside`): what changes there is another rule, for the rows of this layer do not change.
+    """
+    told = rules.told(layer, view)
+    return cursors.named({**told, "beside": beside} if beside else told)
 
 
 def begun(
-    layer: Layer, view: FeatureQuery, since: str | None, cursors: Cursors, agency: Agency, mark: Mark
+    layer: Layer, view: FeatureQuery, since: str | None, under: str, cursors: Cursors, agency: Agency, mark: Mark
 ) -> Steps[Place | Turn]:  # fmt: skip
-    """The place that `since` means. mark: of the view. Raises BadRequest for what means none, Gone for what is gone."""
+    """The place that `since` means. `under`: the name of the rule that holds now. mark: of the view. Raises BadRequest
+    for what means none, Gone for what is gone.
+    """
     if since is None:
         return Place()
     if since == "now":
@@ -53,7 +60,7 @@ def begun(
     content = cursors.opened(since, _about(layer, agency))
     if content is None:
         raise BadRequest("since: it is no cursor that was given for these changes, no load, and no time.", hint=AGAIN)
-    return (yield from kept(layer, view, content, rule(layer, view, cursors), mark))
+    return (yield from kept(layer, view, content, under, mark))
 
 
 def kept(layer: Layer, view: FeatureQuery, content: list[Any], under: str, mark: Mark) -> Steps[Place | Turn]:

@@ -17,9 +17,10 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
+from sdi.access import Agency
 from sdi.contract.layer import Layer
 from sdi.errors import SdiError
-from sdi.service import fresh, problems
+from sdi.service import fresh, problems, rights
 from sdi.service.agencies import Agencies
 from sdi.service.asked import Asked
 from sdi.service.feed import changes
@@ -27,7 +28,7 @@ from sdi.service.feed.changes import Told
 from sdi.service.feed.offered import FORMATS
 from sdi.service.hangup import Stream
 from sdi.service.parameters import limited
-from sdi.service.publications import EVERY
+from sdi.service.publications import EVERY, Snapshot
 from sdi.service.state import service_of
 from sdi.service.wall.turns import CALLER
 
@@ -106,7 +107,7 @@ async def answer(request: Request, asked: Asked, layer: Layer) -> Response:
 
     async def parts() -> AsyncGenerator[bytes]:
         nonlocal told
-        seen, spoken = snapshot.publications[layer.id], time.monotonic()
+        stood, spoken = _standing(snapshot, service.agency, layer), time.monotonic()
         yield f"retry: {AGAIN * 1000}\n\n".encode()
         while True:
             if told.entries:
@@ -114,9 +115,9 @@ async def answer(request: Request, asked: Asked, layer: Layer) -> Response:
                 spoken = time.monotonic()
             if not told.more:
                 while await stands():
-                    published = (await service.publications.current()).publications[layer.id]
-                    if (published.generation, published.changed_at) != (seen.generation, seen.changed_at):
-                        seen = published
+                    now = _standing(await service.publications.current(), service.agency, layer)
+                    if now != stood:
+                        stood = now
                         break
                     if time.monotonic() - spoken > HEARTBEAT:
                         yield b":\n\n"
@@ -130,6 +131,12 @@ async def answer(request: Request, asked: Asked, layer: Layer) -> Response:
                 return  # the client asks again, and is told what is wrong
 
     return Events(parts(), listeners, caller, headers=headers)
+
+
+def _standing(snapshot: Snapshot, agency: Agency, layer: Layer) -> tuple[Any, ...]:
+    """What is another as soon as there may be something to tell."""
+    published = snapshot.publications[layer.id]
+    return published.generation, published.changed_at, snapshot.beside(rights.seen(agency, layer).sight)
 
 
 def _event(layer: Layer, told: Told) -> bytes:

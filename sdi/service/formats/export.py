@@ -183,11 +183,13 @@ def _order(
     }  # fmt: skip
     # A load that changed nothing for who asks leaves their file as it is.
     moment = [snapshot.edition, publication.generation, publication.changed_at.isoformat()]
+    moment += snapshot.beside(shown.sight)
     folder = Path(service.settings.data) / "exports" / layer.id / fresh.tag_of(view) / fresh.tag_of(*moment)
     path = folder / f"{layer.id}.{format_.extension}"
     stored = snapshot.stored[layer.id]
     return path, {
         **view, "database": service.reader.url, "layers": str(service.registry.folder), "layer": layer.id,
         "generation": stored.generation, "changed_at": stored.changed_at.isoformat(), "path": str(path),
+        "beside": snapshot.stored_beside(shown.sight),
         "seen_at": publication.changed_at.isoformat(), "role": service.reader.role,
     }  # fmt: skip

@@ -68,7 +68,7 @@ async def tabulated(kept: Tiles, service: Service, snapshot: Snapshot, layer: La
     # What a rule says of codes of units is told by the layer of units, hence by the ledger's version, and by the day.
     settled = succession.select_meant(layer, query) is None
     now = None if settled else (snapshot.version, datetime.now(UTC).date().isoformat())
-    standing = stored.generation, stored.changed_at.isoformat()
+    standing = stored.generation, stored.changed_at.isoformat(), snapshot.stored_beside(shown.sight)
     made_of = fresh.tag_of("statistics", snapshot.edition, layer.id, standing, shown.tag, by, sums, now)
 
     async def make() -> bytes:

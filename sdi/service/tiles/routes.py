@@ -134,8 +134,9 @@ async def _tag(request: Request, service: Service, place: Tile, shown: Sequence[
         publication, found = stored[each.layer.id], changes[each.layer.id]
         # Where nothing is known of the places, the whole layer's generation is the version of each.
         version = found.at(place.searched) if found else (publication.generation, publication.changed_at.isoformat())
-        shows = each.attributes(service.agency, place.zoom), seen(service.agency, each.layer).tag
-        about.append((each.layer.id, *shows, version))
+        rule = seen(service.agency, each.layer)
+        beside = service.publications.latest.stored_beside(rule.sight)
+        about.append((each.layer.id, each.attributes(service.agency, place.zoom), rule.tag, version, beside))
     edition = service.publications.latest.edition
     return fresh.tag_of("tile", edition, place.zoom, place.row, place.column, about)
 

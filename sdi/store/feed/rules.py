@@ -64,4 +64,4 @@ def keep(connection: Connection, layer: Layer, name: str, rule: dict[str, Any]) 
 def _named(view: FeatureQuery) -> set[str]:
     """What the expressions of a view name."""
     found = sight.properties(view.filters)
-    return found if view.sight is None else found | sight.properties(list(view.sight.to_json().values()))
+    return found if view.sight is None else found | sight.properties(list(sight.expressions(view.sight)))
