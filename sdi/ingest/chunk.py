@@ -11,16 +11,18 @@ import pyarrow as pa
 import shapely
 from numpy.typing import NDArray
 
-from sdi.contract.layer import Geometry, Layer
+from sdi.contract.layer import Layer
 from sdi.contract.registry import Registry
 from sdi.ingest import ended, geometry, place
 from sdi.ingest.checks import form, law, shape
 from sdi.ingest.conform import Conformed, conform, digests, identify
+from sdi.ingest.degrees import Degrees, in_degrees
 from sdi.ingest.findings import Findings, Mask, Rows
 from sdi.ingest.geometry import Shapes
 from sdi.ingest.place import Box, Placement
 from sdi.ingest.reading import Reading
 from sdi.ingest.source import WKB
+from sdi.ingest.validity import vertices_of
 
 Floats = NDArray[np.float64]
 
@@ -58,11 +60,12 @@ class Chunk:
 
 @dataclass
 class _Shaped:
-    """Geometry on its way: `before` in the grid as delivered, `master` as the contract wants it, `wgs84` of that."""
+    """Geometry on its way: `before` in the grid as delivered, `master` as the contract wants it, `column` its EWKB."""
 
     before: Shapes
     master: Shapes
-    wgs84: Shapes
+    column: pa.Array
+    degrees: Degrees
     dropped: Mask
 
 
@@ -74,7 +77,7 @@ def work(table: pa.Table, start: int, reading: Reading, registry: Registry, day:
     table = reading.decode(table, found)
     said = ended.said(table, layer)
     raw = reading.raw_shapes(table, found)
-    shaped = _shape(raw, where, layer, reading.contract, found)
+    shaped = _shape(raw, table, reading, found)
     made = conform(table, layer, reading.request, reading.matched, reading.styles, found)
     form.check_attributes(layer, made, registry, day, found)
     ids = identify(layer, made.columns, start, found)
@@ -83,7 +86,7 @@ def work(table: pa.Table, start: int, reading: Reading, registry: Registry, day:
     measured.quarantined |= found.quarantined
     place.check_zone(places, where, measured)
     law.check_area(layer, made, shaped.master, measured)
-    law.check_place_of_id(layer, made, shaped.wgs84, measured)
+    law.check_place_of_id(layer, made, shaped.degrees.shapes, measured)
     boxes = shapely.bounds(shaped.master)
     boxes[said] = np.nan
     identified = np.asarray(ids.is_valid()) & ~said
@@ -93,7 +96,7 @@ def work(table: pa.Table, start: int, reading: Reading, registry: Registry, day:
         measured, plain,
     )  # fmt: skip
     made.columns = ended.blank(made.columns, said)
-    return kept, _rows(ids, made, shaped, reading, start, (raw, table))
+    return kept, _rows(ids, made, shaped, start)
 
 
 @dataclass(frozen=True)
@@ -128,10 +131,12 @@ def remake(table: pa.Table, reading: Reading, registry: Registry, day: date) -> 
     before, lonlat = geometry.place(raw, reading.where)
     master, dropped = geometry.conform(before, reading.contract, ignored)
     known, _ = geometry.conform(lonlat, reading.contract, ignored)
-    shaped = _Shaped(before, master, geometry.to_wgs84(master, known, reading.where, ignored), dropped)
+    column = _ewkb(master, raw, table, reading)
+    degrees = in_degrees(master, column, vertices_of(master), known, reading.where, ignored)
+    shaped = _Shaped(before, master, column, degrees, dropped)
     made = conform(table, reading.layer, reading.request, reading.matched, reading.styles, ignored)
     _spell(reading.layer, made, registry, day, ignored)
-    return _rows(identify(reading.layer, made.columns, 0, ignored), made, shaped, reading, 0, (raw, table))
+    return _rows(identify(reading.layer, made.columns, 0, ignored), made, shaped, 0)
 
 
 def _spell(layer: Layer, made: Conformed, registry: Registry, day: date, ignored: Findings) -> None:
@@ -160,37 +165,46 @@ def content(table: pa.Table, columns: Sequence[pa.Array], reading: Reading) -> l
     return digests(columns, before(table, reading))
 
 
-def _shape(raw: Shapes, where: Placement, layer: Layer, contract: Geometry, findings: Findings) -> _Shaped:
-    """Bring geometry to the grid, to its type and to validity; look at its form; derive WGS 84."""
+def _shape(raw: Shapes, table: pa.Table, reading: Reading, findings: Findings) -> _Shaped:
+    """Bring geometry to the grid, to its type and to validity; look at its form; derive WGS 84.
+
+    raw: shapes as the file has them; table: the decoded part they were read from.
+    """
+    where, contract, layer = reading.where, reading.contract, reading.layer
     before, lonlat = geometry.place(raw, where)
     if not where.kept:
         before = geometry.reachable(before, where, findings)
     master, dropped = geometry.conform(geometry.bounded(before, where, findings), contract, findings)
     known, _ = geometry.conform(lonlat, contract, Findings(findings.layer, len(raw)))
-    known[geometry.repair(master, contract, where, findings)] = None
-    known[shape.check_shapes(layer, raw, master, where, findings)] = None
-    return _Shaped(before, master, geometry.to_wgs84(master, known, where, findings), dropped)
+    vertices = vertices_of(master)
+    repaired = geometry.repair(master, contract, where, findings, vertices.lone)
+    if len(repaired):
+        vertices = vertices_of(master)
+    changed = shape.check_shapes(layer, raw, master, where, findings, vertices)
+    if len(changed):
+        vertices = vertices_of(master)
+    known[repaired] = known[changed] = None
+    column = _ewkb(master, raw, table, reading)
+    return _Shaped(before, master, column, in_degrees(master, column, vertices, known, where, findings), dropped)
+
+
+def _ewkb(master: Shapes, raw: Shapes, table: pa.Table, reading: Reading) -> pa.Array:
+    """The master's; of what is as it was delivered, from the file's own bytes."""
+    if reading.geometry_columns is None and not reading.request.swapped and WKB in table.column_names:
+        return geometry.ewkb_of_delivered(master, raw, table[WKB], reading.where.grid)
+    return geometry.ewkb(master, reading.where.grid)
 
 
 def _places(shaped: _Shaped, where: Placement) -> Floats:
-    found = geometry.middles(shaped.wgs84)
-    rows = np.flatnonzero(shapely.is_missing(shaped.wgs84) & ~shapely.is_missing(shaped.before))
+    found = shaped.degrees.middles
+    rows = np.flatnonzero(np.asarray(shaped.degrees.column.is_null()) & ~shapely.is_missing(shaped.before))
     if len(rows):
         found[rows] = where.to_wgs84(geometry.middles(shaped.before[rows]))
     return found
 
 
-def _rows(
-    ids: pa.Array, made: Conformed, shaped: _Shaped, reading: Reading, start: int, delivered: tuple[Shapes, pa.Table]
-) -> pa.RecordBatch:
-    """delivered: shapes as the file has them, and the decoded part they were read from."""
-    columns, where = {"id": ids, **made.columns}, reading.where
-    raw, table = delivered
-    if reading.geometry_columns is None and not reading.request.swapped and WKB in table.column_names:
-        columns["geom"] = geometry.ewkb_of_delivered(shaped.master, raw, table[WKB], where.grid)
-    else:
-        columns["geom"] = geometry.ewkb(shaped.master, where.grid)
-    columns["geom_wgs84"] = geometry.ewkb(shaped.wgs84, 4326)
+def _rows(ids: pa.Array, made: Conformed, shaped: _Shaped, start: int) -> pa.RecordBatch:
+    columns = {"id": ids, **made.columns, "geom": shaped.column, "geom_wgs84": shaped.degrees.column}
     columns["source_row"] = pa.array(np.arange(start + 1, start + 1 + len(ids)), pa.int32())
     return pa.RecordBatch.from_pydict(columns)
 

@@ -7,8 +7,11 @@ In memory there are a few parts at a time, and of each feature its box, its plac
 from __future__ import annotations
 
 import json
+import os
+import threading
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import date
 from functools import partial
@@ -35,6 +38,8 @@ from sdi.ingest.source import PART, Facts, Limits, Progress, Source, read
 from sdi.ingest.standing import Standing, around, known
 from sdi.ingest.whole import Features, Spilled, Whole, Work, work_on
 
+BEHIND = 10
+"""Steps of niceness: a tenth of what the database is given where both want a core."""
 Waivers = Mapping[tuple[str, str], str]
 """(rule, feature id) -> why a steward lets it pass."""
 
@@ -63,7 +68,7 @@ class Received:
         """Those that are good as far as each was looked at by itself; None: they were held against each other before
         this was given out."""
         self._judge = judge
-        self._worker = ThreadPoolExecutor(max_workers=1) if early is not None else None
+        self._worker = ThreadPoolExecutor(max_workers=1, initializer=_give_way) if early is not None else None
         self._judging: Future[Judged] | None = None
         self._judged = judge() if early is None else None
 
@@ -135,6 +140,14 @@ class Received:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+def _give_way() -> None:
+    """Have this thread and those that it starts run behind the database, which writes meanwhile: that takes longer, and
+    what is in it is waited for."""
+    with suppress(OSError):  # a system on which a thread has no priority of its own
+        here = os.getpriority(os.PRIO_PROCESS, 0)
+        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), min(19, here + BEHIND))
 
 
 QUARANTINED = pa.schema({
@@ -272,6 +285,7 @@ def _judge(whole: Whole, findings: Findings, compare: Callable[[], None] | None)
     """Hold features against each other, and say what was found in all."""
     if compare is not None:
         compare()
+    whole.mark()
     found = findings.finish(whole.names, whole.places)
     held = findings.quarantined & ~whole.dropped
     keep = ~held & ~whole.dropped

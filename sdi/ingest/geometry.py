@@ -17,7 +17,7 @@ from sdi.contract.rules import RULES
 from sdi.ingest.child import wkb_codes
 from sdi.ingest.findings import Findings, Mask
 from sdi.ingest.place import Box, Placement
-from sdi.ingest.validity import valid
+from sdi.ingest.validity import told, valid
 
 Coordinates = NDArray[np.float64]
 Shapes = NDArray[Any]
@@ -248,13 +248,16 @@ def to_wgs84(master: Shapes, known: Shapes, where: Placement, findings: Findings
     return made
 
 
-def repair(master: Shapes, contract: Geometry, where: Placement, findings: Findings) -> NDArray[np.intp]:
-    """Make invalid geometry valid in place, or mark it, as the contract says. Returns the rows that were changed.
+def repair(
+    master: Shapes, contract: Geometry, where: Placement, findings: Findings, lone: Mask
+) -> NDArray[np.intp]:  # fmt: skip
+    """Make invalid geometry valid in place, or mark it, as the contract says. Returns the rows that were changed. lone:
+    what is known to be valid.
 
     A repair is a change of a boundary: one that changes the area (for lines the length) by more than the contract's
     percentage is not made, and the feature goes to quarantine.
     """
-    rows = np.flatnonzero(~valid(master) & ~shapely.is_missing(master))
+    rows = np.flatnonzero(~told(master, np.flatnonzero(lone)) & ~shapely.is_missing(master))
     if not len(rows):
         return rows
     reasons, places = _faults(master[rows], where)

@@ -61,9 +61,13 @@ class Recognised:
         order = np.argsort(found)
         return cls(found[order], np.frombuffer(hashes, f"V{HASH}")[order])
 
+    @property
+    def is_empty(self) -> bool:
+        return not len(self.marks)
+
     def find(self, marks: Marks) -> NDArray[np.intp]:
         """By row, its place among these; -1: not met."""
-        if not len(self.marks):
+        if self.is_empty:
             return np.full(len(marks), -1, dtype=np.intp)
         places = np.minimum(np.searchsorted(self.marks, marks), len(self.marks) - 1)
         return np.where(self.marks[places] == marks, places, -1)

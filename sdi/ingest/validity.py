@@ -6,6 +6,7 @@ cross products that say so are taken only where rounding cannot have turned them
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -24,11 +25,25 @@ POLYGONS = (3, 6)
 """Type ids of Polygon and MultiPolygon."""
 
 
+@dataclass(frozen=True)
+class Vertices:
+    """The vertices of geometries, in two dimensions. `xy`: one after the other; `begin`: where those of each begin, and
+    the end; `lone`: which are surely one ring that does not meet itself, with what lies inside."""
+
+    xy: Coordinates
+    begin: Numbers
+    lone: Mask
+
+
+def vertices_of(shapes: NDArray[Any]) -> Vertices:
+    xy = shapely.get_coordinates(shapes)
+    begin: Numbers = np.concatenate([[0], np.cumsum(shapely.get_num_coordinates(shapes))])
+    return Vertices(xy, begin, seen_whole(xy, begin) & np.isin(shapely.get_type_id(shapes), POLYGONS))
+
+
 def valid(shapes: NDArray[Any]) -> Mask:
     """`shapely.is_valid`."""
-    surfaces = np.flatnonzero(np.isin(shapely.get_type_id(shapes), POLYGONS))
-    xy, count = shapely.get_coordinates(shapes[surfaces]), shapely.get_num_coordinates(shapes[surfaces])
-    return told(shapes, surfaces[seen_whole(xy, np.concatenate([[0], np.cumsum(count)]))])
+    return told(shapes, np.flatnonzero(vertices_of(shapes).lone))
 
 
 def told(shapes: NDArray[Any], certain: Numbers) -> Mask:

@@ -74,7 +74,7 @@ class Work:
 
     def part(self, table: pa.Table, start: int) -> Made:
         """Work on a part whose first row is `start`."""
-        if self.recognised is None:
+        if self.recognised is None or self.recognised.is_empty:
             return self.all(table, start)
         marks = recognition.marks(table, self.told)
         if marks is None:
@@ -184,8 +184,6 @@ class Whole:
         """Columns that all rows have."""
         self.inside = int((self.known & ~np.isnan(self.boxes[:, 0])).sum())
         """Rows whose place was not asked for, for they lie in the extent."""
-        self.is_news = any(made.news for made in chunks)
-        """Whether there are rows that will be known the next time and were not this time."""
         self._lock = Lock()
 
     def names(self, rows: Rows) -> list[str | None]:
@@ -312,6 +310,19 @@ class Whole:
         """The rows that are kept, part by part, by their final ids, with all their content."""
         self.fill()
         yield from kept(self.spill, keep, self.renamed)
+
+    def mark(self) -> None:
+        """Mark the rows where none was known, and so nobody has asked for their marks yet."""
+        if self.work.recognised is None or not self.work.recognised.is_empty:
+            return
+        for number, made in enumerate(self.chunks):
+            marks = recognition.marks(self._source(number, self.work.told), self.work.told)
+            self.chunks[number] = replace(made, marks=marks, news=marks is not None and bool(made.plain.any()))
+
+    @property
+    def is_news(self) -> bool:
+        """Whether there are rows that will be known the next time and were not this time."""
+        return any(made.news for made in self.chunks)
 
     def recognisable(self) -> Iterator[tuple[bytes, bytes]]:
         """Part by part, the marks of rows in which nothing was found, little-endian, and the hashes of what became of

@@ -16,6 +16,7 @@ from sdi.ingest.checks.neighbourhood import InMemory
 from sdi.ingest.checks.shape import check_shapes
 from sdi.ingest.findings import Findings
 from sdi.ingest.place import Placement
+from sdi.ingest.validity import vertices_of
 from sdi.national import vn2000
 from tests.ingest.plots import contract
 
@@ -76,7 +77,7 @@ def alone(shape: Any, check: dict[str, Any], raw: Any = None) -> tuple[list[Find
     findings = Findings(layer, 1)
     master = np.array([shape, None], dtype=object)[:1]
     given = np.array([shape if raw is None else raw, None], dtype=object)[:1]
-    check_shapes(layer, given, master, WHERE, findings)
+    check_shapes(layer, given, master, WHERE, findings, vertices_of(master))
     return said(findings), master[0]
 
 

@@ -6,7 +6,13 @@ import numpy as np
 import pytest
 import shapely
 
-from sdi.ingest.validity import seen_whole, valid
+from sdi.contract.registry import read_registry
+from sdi.ingest import geometry
+from sdi.ingest.degrees import in_degrees
+from sdi.ingest.findings import Findings
+from sdi.ingest.place import Placement
+from sdi.ingest.validity import seen_whole, valid, vertices_of
+from sdi.settings import ROOT
 
 SQUARE = [(0, 0), (10, 0), (10, 10), (0, 10)]
 HOLE = [(4, 4), (6, 4), (6, 6), (4, 6)]
@@ -101,3 +107,22 @@ def test_vertices_a_hair_from_the_line_between_their_neighbours_are_not_told_wro
     ], axis=1))  # fmt: skip
     assert (valid(shapes) == shapely.is_valid(shapes)).all()
     assert shapely.is_valid(shapes)[seen(shapes)].all()
+
+
+def test_what_is_shown_is_what_each_geometry_would_be_brought_to() -> None:
+    """The bytes that are put together are those that a geometry in degrees would be written to."""
+    city = [shapely.transform(shape, lambda xy: xy * 0.5 + (587_000, 2_326_000)) for shape in SHAPES.values() if shape]
+    shapes = np.array([*city[:4], None, *city[4:7], *city[8:13], *rings(500, 0.2)], dtype=object)
+    shapes = shapes[shapely.is_valid(shapes) | shapely.is_missing(shapes)]
+    where = Placement("EPSG:5897", 5897, 5897, None)
+    nothing = np.full(len(shapes), None, dtype=object)
+    findings = Findings(read_registry(ROOT / "layers")["cadastral_parcels"], len(shapes))
+    lone = vertices_of(shapes).lone
+    for some in (np.arange(len(shapes)), np.flatnonzero(lone), np.flatnonzero(~lone)):
+        master, column = shapes[some], geometry.ewkb(shapes[some], 5897)
+        made = in_degrees(master, column, vertices_of(master), nothing[some], where, findings)
+        each = geometry.to_wgs84(master, nothing[some], where, findings)
+        assert made.column.equals(geometry.ewkb(each, 4326))
+        assert np.array_equal(made.middles, geometry.middles(each), equal_nan=True)
+        assert (shapely.to_wkb(made.shapes(np.arange(len(some)))) == shapely.to_wkb(each)).all()
+    assert not len(findings.blocks())

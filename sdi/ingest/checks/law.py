@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import pyarrow as pa
 import shapely
@@ -74,8 +76,11 @@ def area_error(shapes: Shapes, accuracy: float) -> SQUARE_METRES:
     return accuracy / 2.0 * np.sqrt(np.bincount(of_shape[of_ring], weights=apart, minlength=len(shapes)))
 
 
-def check_place_of_id(layer: Layer, made: Conformed, wgs84: Shapes, findings: Findings) -> None:
-    """Ask whether the cell that a national parcel id stands for touches its parcel (TT 19/2026 Phụ lục I).
+def check_place_of_id(
+    layer: Layer, made: Conformed, wgs84: Callable[[NDArray[np.intp]], Shapes], findings: Findings
+) -> None:
+    """Ask whether the cell that a national parcel id stands for touches its parcel (TT 19/2026 Phụ lục I). wgs84: gives
+    the shapes of rows.
 
     The id is decoded, never made again: the law names no tolerance for the point, so two right programs may differ in
     the last characters. What is no id is told as that.
@@ -94,5 +99,6 @@ def check_place_of_id(layer: Layer, made: Conformed, wgs84: Shapes, findings: Fi
         cells[good] = shapely.box(
             (lon - half_lon)[good], (lat - half_lat)[good], (lon + half_lon)[good], (lat + half_lat)[good]
         )
-        outside = good & ~shapely.is_missing(wgs84[asked]) & ~shapely.intersects(cells, wgs84[asked])
+        shapes = wgs84(asked)
+        outside = good & ~shapely.is_missing(shapes) & ~shapely.intersects(cells, shapes)
         findings.add("identifier.place", asked[outside], attribute=name, values=ids[asked[outside]], entry=check)

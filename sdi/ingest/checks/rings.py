@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from sdi.ingest.findings import Mask
 from sdi.ingest.geometry import Shapes, distinct
+from sdi.ingest.validity import vertices_of
 
 Coordinates = NDArray[np.float64]
 Numbers = NDArray[np.intp]
@@ -26,6 +27,8 @@ class Rings:
     parts: Numbers
     """Where each polygon begins among the rings, and the end: its first ring is the shell."""
     features: Numbers
+    lone: Mask
+    """By feature: whether it is surely one ring that does not meet itself."""
 
     @cached_property
     def start(self) -> Numbers:
@@ -89,11 +92,20 @@ class Rings:
 
 def rings_of(shapes: Shapes) -> Rings:
     """The rings of Polygon and MultiPolygon geometries, none of them missing."""
-    kind, xy, offsets = shapely.to_ragged_array(shapes, include_z=False)
-    if kind == shapely.GeometryType.POLYGON:
-        rings, parts = offsets
-        whole = np.arange(len(parts))
-    else:
-        rings, parts, whole = offsets
-    rings, parts = rings.astype(np.intp), parts.astype(np.intp)
-    return Rings(xy, rings, parts, rings[parts[whole.astype(np.intp)]])
+    vertices = vertices_of(shapes)
+    lone, others = np.flatnonzero(vertices.lone), np.flatnonzero(~vertices.lone)
+    # What is one ring is told so; of the others each part and each ring is made to be counted.
+    parts, feature = shapely.get_parts(shapes[others], return_index=True)
+    made, part = shapely.get_rings(parts, return_index=True)
+    length = np.concatenate([np.diff(vertices.begin)[lone], shapely.get_num_coordinates(made)])
+    several = np.concatenate([np.ones(len(lone), dtype=np.intp), np.bincount(part, minlength=len(parts))])
+    owner = np.concatenate([lone, others[feature]])
+    order = np.argsort(np.concatenate([lone, others[feature[part]]]), kind="stable")
+    rings, starts = _starts(length[order]), _starts(several[np.argsort(owner, kind="stable")])
+    return Rings(vertices.xy, rings, starts, vertices.begin, vertices.lone)
+
+
+def _starts(counts: Numbers) -> Numbers:
+    """Where each of some runs begins, and the end."""
+    starts: Numbers = np.concatenate([[0], np.cumsum(counts)]).astype(np.intp)
+    return starts

@@ -15,6 +15,7 @@ from sdi.ingest.checks.neighbourhood import Rows
 from sdi.ingest.findings import Findings, Mask
 from sdi.ingest.geometry import Shapes, changed_by
 from sdi.ingest.place import Placement
+from sdi.ingest.validity import Vertices, vertices_of
 from sdi.national import vn2000
 
 ARM = 0.5
@@ -59,16 +60,25 @@ class Paths:
         return before[keep], at[keep], after[keep]
 
 
-def paths_of(shapes: Shapes) -> Paths:
-    """The paths of features of one family, in the order of their coordinates; points have none."""
-    parts, owner = shapely.get_parts(shapes, return_index=True)
-    if (shapely.get_dimensions(parts) == 2).any():
+def paths_of(shapes: Shapes, vertices: Vertices) -> Paths:
+    """The paths of features of one family, in the order of their coordinates; points have none. vertices: theirs."""
+    lone = np.flatnonzero(vertices.lone)
+    others = np.flatnonzero(~vertices.lone & ~shapely.is_missing(shapes))
+    parts, owner = shapely.get_parts(shapes[others], return_index=True)
+    dimensions = shapely.get_dimensions(parts)
+    if (dimensions == 2).any():
         parts, inner = shapely.get_rings(parts, return_index=True)
         owner = owner[inner]
-    lines = shapely.get_dimensions(parts) == 1
-    parts, owner = parts[lines], owner[lines]
-    xy, path = shapely.get_coordinates(parts, return_index=True)
-    return Paths(xy, owner[path], path, shapely.is_closed(parts))
+    elif (dimensions < 1).any():
+        parts, owner = parts[:0], owner[:0]
+        return Paths(vertices.xy[:0], owner, owner, np.zeros(0, dtype=bool))
+    # What is one ring is told so; of the others each ring or line is made to tell its length.
+    features = np.concatenate([lone, others[owner]])
+    length = np.concatenate([np.diff(vertices.begin)[lone], shapely.get_num_coordinates(parts)])
+    closed = np.concatenate([np.ones(len(lone), dtype=bool), shapely.is_closed(parts)])
+    order = np.argsort(features, kind="stable")
+    path = np.repeat(np.arange(len(order)), length[order])
+    return Paths(vertices.xy, features[order][path], path, closed[order])
 
 
 @dataclass
@@ -82,12 +92,14 @@ class Subject:
     repair_tolerance: float
     """Percent of area that a repair may change."""
     changed: list[Rows]
+    vertices: Vertices | None
+    """Of the master as it is now, where they are known."""
     _paths: Paths | None = None
 
     def paths(self) -> Paths:
         """Of the master as it is now."""
         if self._paths is None:
-            self._paths = paths_of(self.master)
+            self._paths = paths_of(self.master, self.vertices or vertices_of(self.master))
         return self._paths
 
     def put(self, rows: Rows, made: Shapes) -> None:
@@ -95,15 +107,19 @@ class Subject:
         if len(rows):
             self.master[rows] = made
             self.changed.append(rows)
-            self._paths = None
+            self._paths = self.vertices = None
 
 
-def check_shapes(layer: Layer, raw: Shapes, master: Shapes, where: Placement, findings: Findings) -> Rows:
-    """Run the checks of form that the contract switches on. Returns the rows of `master` that a repair has changed."""
+def check_shapes(
+    layer: Layer, raw: Shapes, master: Shapes, where: Placement, findings: Findings, vertices: Vertices
+) -> Rows:  # fmt: skip
+    """Run the checks of form that the contract switches on. Returns the rows of `master` that a repair has changed.
+    vertices: of the master."""
     tolerance = layer.geometry.repair_tolerance if layer.geometry is not None else 0.0
     usable = master.copy()
     usable[findings.quarantined] = None  # what is invalid has areas and angles that mean nothing
-    subject = Subject(raw, usable, where, tolerance, [np.empty(0, dtype=np.intp)])
+    known = None if findings.quarantined.any() else vertices
+    subject = Subject(raw, usable, where, tolerance, [np.empty(0, dtype=np.intp)], known)
     for rule, check in CHECKS.items():  # repeated vertices go before spikes are looked for
         for entry in layer.checks:
             if entry.rule == rule:

@@ -16,7 +16,7 @@ from sdi.ingest.checks.neighbourhood import Rows
 from sdi.ingest.checks.tiles import Held
 from sdi.ingest.findings import Mask
 from sdi.ingest.geometry import Shapes
-from sdi.ingest.validity import seen_whole, told
+from sdi.ingest.validity import told
 
 MOST_FREE = 0.5
 """Share of free edges above which nothing is asked: edges would be held against polygons for little."""
@@ -34,7 +34,7 @@ def sole(held: Held) -> Mask:
     nothing: Mask = np.zeros(len(shapes), dtype=bool)
     if rings is None:
         return nothing
-    valid = told(shapes, np.flatnonzero(seen_whole(rings.xy, rings.features)))
+    valid = told(shapes, np.flatnonzero(rings.lone))
     free = rings.free(None)
     if not valid.all():  # what an invalid polygon covers is not told by its edges: all of them count
         free = rings.free(valid.astype(np.int64)) | ~valid[rings.owner[rings.start]]
