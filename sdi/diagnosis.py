@@ -18,6 +18,7 @@ from sdi.national import vn2000
 from sdi.settings import Settings
 from sdi.store import check, engine, indexes, migrate
 from sdi.store.check import Found
+from sdi.store.logins import service
 
 LEAST_FREE = 2 * 1024**3
 """Bytes that a load of a city's parcels and its indexes may need at once."""
@@ -68,9 +69,20 @@ def _database(settings: Settings, registry: Registry | None) -> Iterator[Found]:
             if registry is None:
                 return
             yield indexes.examine(connection, registry)
+            yield _login(settings)
             pending = migrate.status(connection, registry).pending
             cure = "Run 'sdi db migrate'." if pending else None
             finding = f"{len(pending)} changes pending" if pending else "the tables are what the contracts say"
             yield Found("contracts vs database", "warning" if pending else "ok", finding, cure)
     except SdiError as error:
         yield Found("database", "error", error.message, error.hint)
+
+
+def _login(settings: Settings) -> Found:
+    if settings.service_url is None and settings.database_url is None:
+        return Found("login of the service", "ok", "the embedded cluster's, behind its socket")
+    try:
+        with engine.connect(engine.service_url(settings)) as connection:
+            return service.examine(connection)
+    except SdiError as error:
+        return Found("login of the service", "error", error.message, error.hint)

@@ -26,8 +26,9 @@ The tree:
 Bad data is a Finding in a Report, never one of these. Anything else that is raised is a bug.
 
 Who raises writes English. `errors.vi.json` has each sentence in Vietnamese: titles, messages, hints, the faults of
-contracts, and the phrases that stand within them. In its English `{0}` is a value, which stays as it is, and
-`{1:nearest}` a phrase of the section `nearest`, which is in Vietnamese too.
+contracts, the findings of `sdi doctor`, what typer says of wrong usage, and the phrases that stand within them. In its
+English `{0}` is a value, which stays as it is, and `{1:nearest}` a phrase of the section `nearest`, which is in
+Vietnamese too.
 """
 
 from __future__ import annotations
@@ -42,7 +43,7 @@ from pathlib import Path
 from typing import Literal
 
 VIETNAMESE = Path(__file__).with_name("errors.vi.json")
-Section = Literal["titles", "messages", "hints", "faults"]
+Section = Literal["titles", "messages", "hints", "faults", "findings", "usage"]
 
 
 class SdiError(Exception):

@@ -29,6 +29,9 @@ class Settings(BaseSettings):
 
     database_url: SecretStr | None = None
     """`postgresql://…` of an owner of the database; None: the embedded cluster."""
+    service_url: SecretStr | None = None
+    """`postgresql://…` of the login that `sdi serve` connects with, which `sdi db migrate` makes: it reads, registers
+    and records, and owns nothing. None: `database_url`."""
     layers: Path = ROOT / "layers"
     """Folder of the contracts."""
     data: Path = ROOT / ".sdi"
@@ -51,8 +54,8 @@ class Settings(BaseSettings):
     statement_timeout: float = Field(20.0, gt=0)
     """Seconds after which a query of the service is cancelled."""
     slow_share: float = Field(0.05, gt=0, le=1)
-    """Seconds a second of slow queries that one worker gives one caller, after a burst of 30, while others are served;
-    1: as many as its places allow."""
+    """Seconds a second of slow queries that the workers of a machine give one caller, after a burst of 30, while others
+    are served; 1: as many as its places allow."""
     kept_text: int = Field(64, ge=0)
     """Megabytes of rendered features that a worker process keeps; 0: every answer is rendered anew."""
     kept_answers: int = Field(16, ge=0)

@@ -25,7 +25,9 @@ from sdi.service import problems
 
 ROOT = Path(__file__).resolve().parents[1]
 
-SENTENCES: tuple[Section, ...] = ("titles", "messages", "hints", "faults")
+SENTENCES: tuple[Section, ...] = ("titles", "messages", "hints", "faults", "findings")
+EXAMINERS = ("sdi/diagnosis.py", "sdi/store/check.py", "sdi/store/indexes.py", "sdi/store/logins/service.py")
+"""Whose findings `sdi doctor` shows."""
 
 SPOKEN = {
     ("sdi/errors.py", "nearest"): "nearest",
@@ -67,7 +69,9 @@ BY_HAND: dict[str, dict[str, str]] = {
     "area": {"without {0}": "stewardship.py: features that name no area", "{0}": "an area's code"},
     "fits": {"{0}; {1}": "place.py joins the proposals", "{0}": "one proposal"},
 }  # fmt: skip
-"""Sentences that the syntax does not tell, each with its reason; `invalid` is whatever pydantic says."""
+"""Sentences that the syntax does not tell, each with its reason."""
+FOREIGN = ("invalid", "usage", "unusable")
+"""What pydantic says, what typer says, and how it says what is wrong with a value."""
 
 
 # --- the sentences of the source ----------------------------------------------------------------------------------
@@ -248,6 +252,9 @@ def constructions() -> Iterator[tuple[Section, Source, ast.expr]]:
                 yield from (("hints", source, given.value) for given in call.keywords if given.arg == "hint")
             elif name == "Fault":
                 yield "faults", source, call.args[2]
+            elif name == "Found" and source.name in EXAMINERS:
+                yield from (("findings", source, text) for text in (call.args[0], call.args[2]))
+                yield from (("hints", source, text) for text in call.args[3:])
             elif name == "DocumentError":
                 yield "faults", source, call.args[1]
             elif name == "answer" and source.name.startswith("sdi/service/") and len(call.args) >= 4:
@@ -338,8 +345,8 @@ def test_every_sentence_of_the_source_has_its_vietnamese() -> None:
 def test_no_sentence_of_the_catalogue_is_said_no_more() -> None:
     said = {section: {bare(text) for text in found} for section, found in sentences().items()}
     told = [
-        f"{section}: nobody says {english!r}" for section, english, _ in every()
-        if section != "invalid" and bare(english) not in said.get(section, set()) | BY_HAND.get(section, {}).keys()
+        f"{section}: nobody says {english!r}" for section, english, _ in every() if section not in FOREIGN
+        if bare(english) not in said.get(section, set()) | BY_HAND.get(section, {}).keys()
     ]  # fmt: skip
     agree(told)
     for section, reasons in BY_HAND.items():
@@ -357,6 +364,12 @@ def test_every_error_whose_sentence_is_no_expression_of_its_own_is_known() -> No
 
 
 UNSAID = {
+    "sdi/diagnosis.py: '.'.join(map(str, sys.version_info[:3]))": "a version",
+    "sdi/diagnosis.py: error.message": "an error's, as such",
+    "sdi/diagnosis.py: error.hint": "an error's, as such",
+    "sdi/store/check.py: ', '.join((OWNER, LOADER, READER))": "names of roles",
+    "sdi/store/check.py: row[0]": "a version",
+    "sdi/store/logins/service.py: _login(connection)": "a login's",
     "sdi/contract/codelist.py: message": "the sentences of _code() and _faults(), which are taken there",
     "sdi/contract/registry.py: error": "a DocumentError's",
     "sdi/contract/registry.py: text": "the sentences that the faults yield",

@@ -2,21 +2,37 @@
 
 from __future__ import annotations
 
+import os
 import sys
+from typing import Any
 
 from sdi.errors import SdiError
 
 
 def main() -> None:
     """Run `sdi` and leave with the exit code that errors.py lists."""
+    import typer
+    from typer.exceptions import TyperException
+
     from sdi.cli.app import Desk, app
-    from sdi.cli.show import complain
+    from sdi.cli.show import complain, misused
 
     at = Desk()
     try:
-        app(obj=at)
+        left = app(obj=at, standalone_mode=False)
     except SdiError as error:
         complain(error, at.language)
         sys.exit(error.exit_code)
-    except KeyboardInterrupt:
+    except TyperException as error:
+        misused(error, _language(error))
+        sys.exit(error.exit_code)
+    except (KeyboardInterrupt, typer.Abort):
         sys.exit(130)
+    sys.exit(left if isinstance(left, int) else 0)
+
+
+def _language(error: Any) -> str:
+    """The language that was asked for, though what was asked could not be read to its end."""
+    context = getattr(error, "ctx", None)
+    said = context.find_root().params.get("lang") if context is not None else None
+    return "en" if (said or os.environ.get("SDI_LANG")) == "en" else "vi"

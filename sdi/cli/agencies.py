@@ -89,6 +89,17 @@ def merge(
     show.say(f"✓ {name} → {into}")
 
 
+@agencies.command("unmerge")
+def unmerge(
+    context: typer.Context, name: Id,
+    why: Annotated[str, typer.Option(help="Lý do · The reason.", prompt=True)],
+) -> None:  # fmt: skip
+    """Hủy việc sáp nhập, khóa và quyền lại là của cơ quan · Undo a merger: keys and grants are its own again."""
+    with owner_of(desk(context)) as owner:
+        register.unmerge(owner, name, why)
+    show.say(f"✓ {name}")
+
+
 @agencies.command("key")
 def key(
     context: typer.Context, name: Id,

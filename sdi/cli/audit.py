@@ -68,18 +68,20 @@ def anchor(context: typer.Context) -> None:
 def search_(
     context: typer.Context,
     agency: Annotated[str | None, typer.Option(help="Mã cơ quan · Who read or wrote.")] = None,
+    action: Annotated[str | None, typer.Option(
+        help="Việc gì: item, export, grant, agency_key, request, refused … · What was done.")] = None,
     layer: Annotated[list[str] | None, typer.Option(help="Mã lớp · Of this layer.")] = None,
     feature: Annotated[str | None, typer.Option(help="Mã đối tượng, như thửa đất · Of this feature, a parcel.")] = None,
     from_: Annotated[str | None, typer.Option("--from", metavar="DATE", help="Từ, UTC · From then on, UTC.")] = None,
     to: Annotated[str | None, typer.Option("--to", metavar="DATE", help="Đến trước, UTC · Before then, UTC.")] = None,
     limit: Annotated[int, typer.Option(min=1, max=search.MOST, help="Nhiều nhất · At most.")] = 100,
     json: Json = False,
-) -> None:
+) -> None:  # fmt: skip
     """Tìm trong nhật ký, mới nhất trước · Search the trail, the newest first."""
-    wanted = search.Wanted(agency, layer, feature, _moment(from_), _moment(to), limit=limit)
+    wanted = search.Wanted(agency, action, layer, feature, _moment(from_), _moment(to), limit=limit)
     with _owner(desk(context)) as connection:
         found = search.find(connection, wanted)
-        about = {"agency": agency, "layers": layer or [], "asked": [feature] if feature else []}
+        about = {"agency": agency, "layers": layer or [], "asked": [feature] if feature else [], "sought": action}
         chain.write(connection, "search", {"found": len(found), "from": from_, "to": to, **about})
     if json:
         show.machine([entry.to_json() for entry in found])
@@ -90,7 +92,7 @@ def search_(
 
 def _row(entry: search.Entry) -> list[Any]:
     body = entry.body
-    counts = [read["count"] for read in body.get("reads", ()) if "count" in read]
+    counts = [told["count"] for told in (body, *body.get("reads", ())) if "count" in told]
     action = f"{body['action']} {body['operation']}" if "operation" in body else body["action"]
     return [entry.seq, body["at"][:19], body.get("agency"), body.get("member") or body.get("login"), action,
             ", ".join(body.get("layers", ())), sum(counts) if counts else None, body.get("status")]  # fmt: skip

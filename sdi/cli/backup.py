@@ -59,11 +59,11 @@ def _tell(what: str, done: object, json: bool) -> None:
     assert isinstance(done, Backup)
     if json:
         show.machine({"done": what, "file": str(done.path), "bytes": done.size, "rows": done.rows,
-                      "seconds": round(done.seconds, 3), "manifest": done.manifest})  # fmt: skip
+                      "seconds": round(done.seconds, 3), "trail": done.trail, "manifest": done.manifest})  # fmt: skip
         return
     tables, files = len(done.manifest["tables"]), len(done.manifest["files"])
     show.out.print(
         f"✓ {what} {done.path}: {done.size / 1e6:,.1f} MB · {tables} tables, {done.rows:,} rows · {files} coverages"
-        f" · {done.seconds:.1f} s",
+        f" · {done.seconds:.1f} s · nhật ký · trail: {done.trail}",
         markup=False,
     )

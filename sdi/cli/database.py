@@ -7,6 +7,7 @@ import typer
 from sdi.cli import show
 from sdi.cli.app import Desk, Json, app, desk
 from sdi.store import cluster, engine, migrate
+from sdi.store.logins import service
 
 db = typer.Typer(help="Cơ sở dữ liệu · The database.", no_args_is_help=True)
 app.add_typer(db, name="db")
@@ -87,10 +88,17 @@ def migrate_(
     context: typer.Context,
     dry_run: bool = typer.Option(False, "--dry-run", help="Chỉ cho xem · Show what would be done."),
 ) -> None:
-    """Đưa cơ sở dữ liệu khớp hợp đồng · Bring the database to the contracts."""
+    """Đưa cơ sở dữ liệu khớp hợp đồng, tạo tài khoản dịch vụ · Bring the database to the contracts, and the service's
+    login (SDI_SERVICE_URL) to what it needs.
+    """
     at = desk(context)
     with engine.connect(engine.database_url(at.settings)) as connection:
         changes = (migrate.plan if dry_run else migrate.apply)(connection, at.registry)
+        login = None
+        if at.settings.service_url is not None and not dry_run:
+            login = service.bring(connection, at.settings.service_url.get_secret_value())
     for change in changes:
         show.out.print(f"· {change.sentence}", markup=False)
     show.say("✓ nothing to do" if not changes else f"✓ {len(changes)} changes" + (" would be made" if dry_run else ""))
+    if login is not None:
+        show.say(f"✓ tài khoản của dịch vụ · login of the service: {login}")

@@ -11,6 +11,7 @@ from rich.markup import escape
 
 from sdi.cli import show
 from sdi.cli.app import Desk, Json, app, desk
+from sdi.errors import translated
 
 Host = Annotated[str, typer.Option(help="Địa chỉ lắng nghe · Address to listen on.")]
 Port = Annotated[int, typer.Option(help="Cổng · Port.")]
@@ -102,8 +103,15 @@ def doctor(context: typer.Context, json: Json = False) -> None:
     else:
         for result in results:
             mark = {"ok": "[green]✓[/green]", "warning": "[yellow]![/yellow]", "error": "[red]✗[/red]"}[result.state]
-            show.out.print(f"{mark} {escape(result.what)}: {escape(result.finding)}")
+            what, finding = (_spoken(text, at.language) for text in (result.what, result.finding))
+            show.out.print(f"{mark} {escape(what)}: {escape(finding)}")
             if result.cure:
-                show.out.print(f"    → {escape(result.cure)}")
+                show.out.print(f"    → {escape(translated(result.cure, at.language, 'hints'))}")
     if any(result.state == "error" for result in results):
         sys.exit(4)
+
+
+def _spoken(text: str, language: str) -> str:
+    """What the doctor found; where nothing could be looked at, an error's message."""
+    found = translated(text, language, "findings")
+    return found if found != text else translated(text, language)

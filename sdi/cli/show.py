@@ -19,7 +19,7 @@ from sdi.contract.delivery import Delivery
 from sdi.contract.layer import Attribute, Item
 from sdi.contract.registry import Registry
 from sdi.contract.report import Report
-from sdi.errors import SdiError
+from sdi.errors import SdiError, translated
 
 WIDE = 400
 """Columns of what goes into a file or a pipe: nothing is folded there."""
@@ -51,6 +51,20 @@ def complain(error: SdiError, language: str) -> None:
     talk.print(f"[red]✗[/red] {escape(message)}")
     if hint:
         talk.print(f"  → {escape(hint)}")
+
+
+def misused(error: Any, language: str) -> None:
+    """What typer says of a command that cannot be read; of one that only asks for its help, the help."""
+    if type(error).__name__ == "NoArgsIsHelpError":
+        error.show()
+        return
+    context = getattr(error, "ctx", None)
+    if context is not None:
+        say(context.get_usage().replace("Usage:", translated("Usage:", language, "usage"), 1))
+    talk.print(f"[red]✗[/red] {escape(translated(error.format_message(), language, 'usage'))}")
+    if context is not None:
+        asked = f"Try '{context.command_path} {context.help_option_names[-1]}' for help."
+        talk.print(f"  → {escape(translated(asked, language, 'usage'))}")
 
 
 def machine(value: Any) -> None:

@@ -29,22 +29,26 @@ from sdi.pipeline.coverages import COVERAGES
 from sdi.pipeline.turn import room
 from sdi.settings import Settings
 from sdi.store import cluster, dump, engine, ledger
-from sdi.store.audit import chain
+from sdi.store.audit import carried, chain
 from sdi.store.engine import Connection
 
-FORMAT = 1
-_MANIFEST, _DATABASE, _DATA = "manifest.json", "database.dump", "data"
+FORMAT, READ = 2, (1, 2)
+"""What is written, and what can be read: backups of format 1 have no audit trail."""
+_MANIFEST, _DATABASE, _AUDIT, _DATA = "manifest.json", "database.dump", "audit", "data"
 _BLOCK = 1 << 20
 
 
 @dataclass(frozen=True)
 class Backup:
-    """What was written or read. `tables`: rows by table; `seconds`: of making, verifying or restoring it."""
+    """What was written or read. `seconds`: of making, verifying or restoring it. `trail`: what became of the audit
+    trail.
+    """
 
     path: Path
     size: int
     manifest: dict[str, Any]
     seconds: float
+    trail: str
 
     @property
     def rows(self) -> int:
@@ -70,6 +74,10 @@ def backup(connection: Connection, settings: Settings, registry: Registry, targe
         _add(file, _MANIFEST, json.dumps(manifest, ensure_ascii=False, indent=1).encode())
         with _member(file, _DATABASE):
             dump.write(connection, snapshot, file)
+        if manifest["audit"] is not None:
+            for name in carried.PARTS:
+                with _member(file, f"{_AUDIT}/{name}"):
+                    carried.write(connection, name, file)
         for name in manifest["files"]:
             with _member(file, f"{_DATA}/{name}"), (settings.data / name).open("rb") as source:
                 shutil.copyfileobj(source, file, _BLOCK)
@@ -79,7 +87,7 @@ def backup(connection: Connection, settings: Settings, registry: Registry, targe
         part.replace(path)
         _sync_folder(path.parent)
     chain.write(connection, "backup", {"file": path.name, "layers": sorted(manifest["layers"])})
-    return Backup(path, path.stat().st_size, manifest, perf_counter() - begun)
+    return Backup(path, path.stat().st_size, manifest, perf_counter() - begun, f"saved; {manifest['audit']}")
 
 
 @contextmanager
@@ -117,7 +125,7 @@ def _manifest(connection: Connection, registry: Registry, data: Path) -> dict[st
     return {
         "format": FORMAT, "made_at": datetime.now(UTC).isoformat(timespec="seconds"), "sdi": __version__,
         **dump.versions(connection), "ledger": ledger.version(connection), "migrations": dump.migrations(connection),
-        "roles": dump.roles(connection),
+        "roles": dump.roles(connection), "audit": None if (head := carried.head(connection)) is None else str(head),
         "layers": layers, "tables": {name: asdict(content) for name, content in tables.items()}, "files": files,
     }  # fmt: skip
 
@@ -173,13 +181,13 @@ def restore(connection: Connection, settings: Settings, path: Path, *, replace: 
         dump.prepare(connection, manifest["roles"], replace=replace)
         good = False
         try:
-            _restore(connection, archive, manifest, settings.data)
+            trail = _restore(connection, archive, manifest, settings.data)
             good = True
         finally:
             dump.settle(connection, keep=good)
     about = {"file": path.name, "made_at": manifest["made_at"], "layers": sorted(manifest["layers"])}
-    chain.write(connection, "restore", about)
-    return Backup(path, path.stat().st_size, manifest, perf_counter() - begun)
+    chain.write(connection, "restore", about | {"trail": trail})
+    return Backup(path, path.stat().st_size, manifest, perf_counter() - begun, trail)
 
 
 def verify(path: Path) -> Backup:
@@ -191,10 +199,10 @@ def verify(path: Path) -> Backup:
         try:
             with engine.connect(cluster.start(folder)) as connection:
                 dump.prepare(connection, manifest["roles"], replace=False)
-                _restore(connection, archive, manifest, folder)
+                trail = _restore(connection, archive, manifest, folder)
         finally:
             cluster.remove(folder)
-    return Backup(path, path.stat().st_size, manifest, perf_counter() - begun)
+    return Backup(path, path.stat().st_size, manifest, perf_counter() - begun, trail)
 
 
 @contextmanager
@@ -222,14 +230,16 @@ def _read_manifest(archive: tarfile.TarFile, path: Path) -> dict[str, Any]:
         manifest: dict[str, Any] = json.loads(file.read())
     except ValueError:
         raise _broken(path) from None
-    if manifest.get("format") != FORMAT:
+    if manifest.get("format") not in READ:
         raise SourceError(f"{path.name} is of another version of sdi ({manifest.get('sdi')}).",
                           hint="Restore it with that version.")  # fmt: skip
     return manifest
 
 
-def _restore(connection: Connection, archive: tarfile.TarFile, manifest: dict[str, Any], data: Path) -> None:
-    """Bring the members to their places, then compare. The coverages' files are new names: none is written over."""
+def _restore(connection: Connection, archive: tarfile.TarFile, manifest: dict[str, Any], data: Path) -> str:
+    """Bring the members to their places, then compare; what became of the trail. The coverages' files are new names:
+    none is written over.
+    """
     seen = set()
     for member in archive:
         file = archive.extractfile(member)
@@ -238,10 +248,11 @@ def _restore(connection: Connection, archive: tarfile.TarFile, manifest: dict[st
         with file:
             if member.name == _DATABASE:
                 dump.read(connection, file, member.size)
-            else:
+            elif not member.name.startswith(f"{_AUDIT}/"):
                 _place(file, member.name, manifest, data)
         seen.add(member.name)
     wanted = {_DATABASE, *(f"{_DATA}/{name}" for name in manifest["files"])}
+    wanted |= {f"{_AUDIT}/{name}" for name in carried.PARTS if manifest.get("audit")}
     if wanted - seen:
         raise StoreError(f"The backup lacks {', '.join(sorted(wanted - seen))}.", hint="Use another one.")
     found = {name: asdict(content) for name, content in dump.contents(connection).items()}
@@ -250,6 +261,25 @@ def _restore(connection: Connection, archive: tarfile.TarFile, manifest: dict[st
     if differing:
         raise StoreError(f"What was restored is not what was backed up: {', '.join(differing[:5])} differ.",
                          hint="Use another backup.")  # fmt: skip
+    return _bring_trail(connection, archive, manifest.get("audit"))
+
+
+def _bring_trail(connection: Connection, archive: tarfile.TarFile, told: str | None) -> str:
+    """The trail where there is none yet, proven; one that is there stays. Raises StoreError where it does not hold."""
+    if told is None:
+        return "the backup has none"
+    anchor = chain.Anchor.parse(told)
+    with engine.translated(), connection.transaction():
+        here = carried.head(connection)
+        if here is None or here.seq:
+            goes_on = here is not None and carried.goes_on(connection, anchor)
+            return f"stayed; {'it goes on from' if goes_on else 'it is another than'} the backup's {told}"
+        for name in carried.PARTS:
+            file = archive.extractfile(f"{_AUDIT}/{name}")
+            assert file is not None
+            with file:
+                carried.read(connection, name, file)
+        return f"restored; {carried.settle(connection, anchor)} entries, {told}"
 
 
 def _place(file: IO[bytes], name: str, manifest: dict[str, Any], data: Path) -> None:

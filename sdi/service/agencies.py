@@ -49,10 +49,13 @@ log = structlog.get_logger("sdi.service")
 
 @dataclass(frozen=True)
 class Caller:
-    """Who asks with a key. `member`: the person or machine that the key was made for, where it was told."""
+    """Who asks with a key. `member`: the person or machine that the key was made for, where it was told. `key`: its
+    number; None: a token.
+    """
 
     service: Service
     member: str | None
+    key: int | None
 
 
 class Agencies:
@@ -134,7 +137,12 @@ class Agencies:
             holder = _holder(register.holders, key)
         if holder is None:
             return None
-        return self._caller(register, name, holder.agency, holder.member)
+        return self._caller(register, name, holder.agency, holder.member, holder.key_id)
+
+    def claimed(self, shown: Shown) -> str | None:
+        """The agency whose name came with a key, where there is one: whatever else is typed there may be a secret."""
+        known = self._register.agencies.keys() | self._register.successors.keys()
+        return shown.agency if shown.agency in known else None
 
     async def _told(self, tokens: Tokens, shown: Shown, token: str) -> Caller | None:
         """Whom a token tells, where the register has the agency; none in an address, which is kept in many places."""
@@ -148,12 +156,14 @@ class Agencies:
             return None
         return self._caller(register, shown.agency, agency, bearer.member)
 
-    def _caller(self, register: Register, name: str | None, agency: str, member: str | None) -> Caller | None:
+    def _caller(
+        self, register: Register, name: str | None, agency: str, member: str | None, key: int | None = None
+    ) -> Caller | None:  # fmt: skip
         """`name`: whom a user name claims to be; another than the key's agency opens nothing."""
         meant = None if name is None else register.successors.get(name, name)
         if meant is not None and not compare_digest(meant.encode(), agency.encode()):
             return None
-        return Caller(self._service(register.agency(agency), self._reader), member)
+        return Caller(self._service(register.agency(agency), self._reader), member, key)
 
     def _service(self, agency: Agency, reader: Reader) -> Service:
         """`reader`: the stewards', which reads what only agencies see, and what a rule asks that is not shown."""
@@ -206,10 +216,11 @@ class Doorkeeper:
             return
         if caller is None:
             log.warning("wrong key", path=request.url.path)
+            request.app.state.refusals.tell(request, 401, agencies.claimed(what))
             refused = "The key opens nothing."
             await problems.answer(request, 401, "Unauthorized", refused, CHALLENGE)(scope, receive, send)
             return
-        request.state.service, request.state.member = caller.service, caller.member
+        request.state.service, request.state.member, request.state.key_id = caller.service, caller.member, caller.key
         if what.carried and what.secret is not None:
             # An address is kept by browsers and may be sent on: nobody administers by one.
             await self._app(scope, receive, Carried(send, what.secret, caller.service.url))

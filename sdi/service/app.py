@@ -20,6 +20,7 @@ from sdi.service import agencies, observe, ogc, problems, routes
 from sdi.service.answers import Answers
 from sdi.service.audit.door import Audited
 from sdi.service.audit.recorder import Recorder
+from sdi.service.audit.refusals import Refusals
 from sdi.service.compression import Compressed
 from sdi.service.feed.stream import Listeners
 from sdi.service.formats.export import Exports
@@ -42,30 +43,38 @@ STATIC = Path(__file__).parent / "static"
 
 
 def create_app(settings: Settings, registry: Registry, *, url: str | None = None, agency: Agency = PUBLIC) -> FastAPI:
-    """The service over one database as one agency sees it; `url`: the database's, None: the settings' own."""
+    """The service over one database as one agency sees it; `url`: the database's, None: as the settings say."""
     ogc.prepare()
     observe.set_up_logs()
     shares = Shares(settings.slow_share, BURST)
-    reader = Reader(url or engine.database_url(settings), settings, shares=shares)
-    stewards = Reader(url or engine.database_url(settings), settings, role=engine.STEWARD, at_hand=0, shares=shares)
+    url = url or engine.service_url(settings)
+    reader = Reader(url, settings, shares=shares)
+    stewards = Reader(url, settings, role=engine.STEWARD, at_hand=0, shares=shares)
     metrics = observe.Metrics()
-    recorder = Recorder(settings, url or engine.database_url(settings))
+    recorder = Recorder(settings, url)
+    refusals = Refusals(recorder)
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        observe.share(shares.book, settings)
         await reader.open()
         await stewards.open()
         recorder.start()
         await observe.warn_of_indexes(reader, registry)
-        listening = asyncio.create_task(app.state.agencies.listen())
+        if settings.service_url is not None or settings.database_url is not None:
+            await observe.warn_of_login(reader)
+        beside = [asyncio.create_task(each) for each in (app.state.agencies.listen(), refusals.keep_recording())]
         try:
             yield
         finally:
-            listening.cancel()
+            for each in beside:
+                each.cancel()
+            refusals.record()
             app.state.exports.close()
             await reader.close()
             await stewards.close()
             await run_in_threadpool(recorder.close)
+            shares.book.close()
 
     app = FastAPI(
         title=settings.title_en, lifespan=lifespan, openapi_url=None, docs_url=None, redoc_url=None,
@@ -86,7 +95,7 @@ def create_app(settings: Settings, registry: Registry, *, url: str | None = None
     app.state.service = Service(settings, agency, reader, Publications(settings, registry, agency, reader))
     app.state.agencies = agencies.Agencies(app.state.service, stewards)
     app.state.pages = Pages(settings)
-    app.state.metrics, app.state.recorder = metrics, recorder
+    app.state.metrics, app.state.recorder, app.state.refusals = metrics, recorder, refusals
     app.state.tiles, app.state.changes = Tiles(), Known(reader)
     app.state.tables = Tiles(ROOM)
     app.state.exports = Exports()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import logging
 import os
 import re
@@ -19,12 +20,16 @@ from sdi.contract.registry import Registry
 from sdi.errors import SdiError
 from sdi.service import problems
 from sdi.service.reader import Reader
+from sdi.service.wall.book import Book
+from sdi.settings import Settings
 from sdi.store import indexes
+from sdi.store.logins import service as login
 
 _VARY = [(b"vary", b"Accept, Accept-Language, Authorization, X-API-Key"), (b"vary", b"Accept-Encoding")]
 """A cache in front keeps a page and its JSON, the two languages, who asks, and what is compressed, apart."""
 _ID = re.compile(r"[A-Za-z0-9._-]{8,64}")
-QUIET = ("/health", "/metrics", "/static/{path:path}")
+STATIC = "/static/{path:path}"
+QUIET = ("/health", "/metrics", STATIC)
 """Routes that are counted but not logged when they succeed."""
 
 log = structlog.get_logger("sdi.service")
@@ -58,6 +63,25 @@ async def warn_of_indexes(reader: Reader, registry: Registry) -> None:
         return  # the store is away; the service starts all the same, and says so
     if absent:
         log.warning("indexes are missing", indexes=absent, cure=indexes.CURE)
+
+
+async def warn_of_login(reader: Reader) -> None:
+    """Warn, at the start, of a login that could change what is served: a fault of the service would have its rights."""
+    try:
+        more = await reader.login_beyond()
+    except SdiError:
+        return
+    if more:
+        log.warning("the login may do more than serve", may_be=more, cure=login.CURE)
+
+
+def share(book: Book, settings: Settings) -> None:
+    """Count callers together with the machine's other workers of this service."""
+    name = hashlib.sha256(settings.url.encode()).hexdigest()[:16]
+    try:
+        book.open(settings.data / "callers" / name)
+    except OSError:
+        log.warning("workers count callers each for itself", folder=str(settings.data))
 
 
 class Metrics:
@@ -113,6 +137,8 @@ class Observe:
 
     def _finish(self, scope: Scope, status: int, seconds: float) -> None:
         route, method = getattr(scope.get("route"), "path", "none"), scope["method"]
+        if scope["path"].startswith("/static/"):
+            route = STATIC  # what is mounted leaves no route
         self._metrics.took(method, route, status).observe(seconds)
         state: dict[str, Any] = scope.get("state", {})
         collection, rows = scope.get("path_params", {}).get("collection"), state.get("rows")

@@ -46,6 +46,7 @@ from sdi.store.feed import rules
 from sdi.store.feed.page import Mark, Marks
 from sdi.store.forms import Form
 from sdi.store.ledger import Publication
+from sdi.store.logins import service as login
 from sdi.store.quality import Rate
 from sdi.store.sharing import register
 from sdi.store.statement import Statement, fetched
@@ -268,6 +269,10 @@ class Reader:
     async def missing_indexes(self, registry: Registry) -> list[str]:
         """The indexes that queries need and the database lacks. Raises SdiError when it is away."""
         return await run_in_threadpool(self._ask, lambda connection: indexes.missing(connection, registry))
+
+    async def login_beyond(self) -> list[str]:
+        """What the login may be that no service needs. Raises SdiError when the database is away."""
+        return await run_in_threadpool(self._ask, login.beyond)
 
     async def version(self) -> int:
         """The ledger's version; it grows whenever something is published, withdrawn or loaded."""

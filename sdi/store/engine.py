@@ -51,6 +51,12 @@ def database_url(settings: Settings, *, start: bool = True) -> str:
     return url
 
 
+def service_url(settings: Settings) -> str:
+    """The URL of the service's own login where there is one, else that of `database_url`."""
+    own = settings.service_url
+    return database_url(settings) if own is None else own.get_secret_value()
+
+
 def connect(url: str, role: str | None = None, *, application: str = "sdi") -> Connection:
     """Open a connection in autocommit mode: each `with connection.transaction():` is one whole transaction.
 
@@ -154,20 +160,6 @@ def _spoke(socket: int) -> bool:
     waiting = select.poll()
     waiting.register(socket, select.POLLIN)
     return bool(waiting.poll(0))
-
-
-def pool_of(settings: Settings) -> psycopg_pool.ConnectionPool:
-    """The pool that a worker of the service uses."""
-    return pool(
-        database_url(settings), size=settings.pool_size, statement_timeout=settings.statement_timeout
-    )  # fmt: skip
-
-
-def async_pool_of(settings: Settings) -> psycopg_pool.AsyncConnectionPool:
-    """The pool that an asynchronous worker of the service uses."""
-    return async_pool(
-        database_url(settings), size=settings.pool_size, statement_timeout=settings.statement_timeout
-    )  # fmt: skip
 
 
 @contextmanager

@@ -16,7 +16,9 @@ from sdi.cli.app import Desk, app
 from sdi.errors import NotFound, SdiError, UsageError
 from sdi.settings import Settings
 from sdi.store import engine
-from sdi.store.sharing import agencies, grants, keys, register
+from sdi.store.audit import search
+from sdi.store.audit.search import Wanted
+from sdi.store.sharing import agencies, grants, keys, register, requests
 
 PARCELS, PERMITS, RED_LINES = "cadastral_parcels", "building_permits", "parcel_overview"
 SQUARE = {"type": "Polygon", "coordinates": [[[105.8, 21.0], [105.9, 21.0], [105.9, 21.1], [105.8, 21.0]]]}
@@ -237,8 +239,8 @@ def test_a_merged_agencys_keys_and_grants_are_its_successors_from_the_day_on(off
     (entry,) = [each for each in agencies.entries(office.owner) if each.id == ward]
     assert entry.merged_at == datetime(2098, 6, 30, 17, tzinfo=UTC)
     assert register.read(office.owner, office.desk.registry).until is not None
-    with office.owner.transaction():
-        office.owner.execute("UPDATE sdi.agency SET merged_into = NULL, merged_at = NULL WHERE id = %s", [ward])
+    office("unmerge", ward, "--why", "chưa có nghị quyết")  # it has not begun
+    assert agencies.standing(office.owner, ward).merged_at is None
     office("merge", ward, heir, "--why", "NQ 202/2025/QH15")
     assert office.agency_of(made) == heir
     assert [each.layer for each in register.read(office.owner, office.desk.registry).agency(heir).grants] == [PARCELS]
@@ -251,6 +253,36 @@ def test_a_merged_agencys_keys_and_grants_are_its_successors_from_the_day_on(off
         office("merge", heir, heir, "--why", "x")
 
 
+def test_a_merger_is_undone_and_all_is_as_it_was(office: Office, ward: str) -> None:
+    def standing() -> tuple[object, ...]:
+        held = register.read(office.owner, office.desk.registry)
+        return (
+            [each for each in held.holders if each.agency in (ward, heir)], held.agency(ward), held.agency(heir),
+            keys.keys(office.owner, ward), grants.given(office.owner, agency=ward),
+            requests.requests(office.owner, request_id=asked),
+        )  # fmt: skip
+
+    heir = f"{ward}_heir"
+    office("add", heir, "--kind", "ward", "--name-vi", "Phường mới", "--name-en", "New ward")
+    office("grant", ward, PARCELS, "--attribute", "parcel_number")
+    office("key", ward, "--name", "Bàn địa chính")
+    asked = requests.ask(office.owner, office.desk.registry[PARCELS], ward, ["agency"], "thử", "Luật thử")
+    before = standing()
+    with pytest.raises(UsageError, match="merged into no other"):
+        office("unmerge", ward, "--why", "x")
+    office("merge", ward, heir, "--why", "NQ 1/2026")
+    assert standing() != before
+    with pytest.raises(UsageError, match="Say why"):
+        office("unmerge", ward, "--why", " ")
+    office("unmerge", ward, "--why", "NQ 2/2026")
+    assert standing() == before
+    entry = {each["id"]: each for each in office.listed()}[ward]
+    assert (entry["merged_into"], entry["merged_at"], entry["merged_why"]) == (None, None, "NQ 2/2026")
+    told = search.find(office.owner, Wanted(agency=ward, action="agency"))
+    assert [each.body["row"].get("merged_into") for each in told] == [None, heir, None], "the trail tells of both"
+    office("key", ward)
+
+
 def test_an_administrator_is_told_so_and_is_not_merged_away(office: Office, ward: str) -> None:
     office("administrator", ward)
     assert register.read(office.owner, office.desk.registry).administrators >= {ward}
@@ -261,7 +293,7 @@ def test_an_administrator_is_told_so_and_is_not_merged_away(office: Office, ward
 
 
 @pytest.mark.parametrize(
-    "command", ["add", "list", "grant", "revoke", "rotate-key", "merge", "key", "keys", "administrator"]
+    "command", ["add", "list", "grant", "revoke", "rotate-key", "merge", "unmerge", "key", "keys", "administrator"]
 )
 def test_a_command_explains_itself_in_both_languages(command: str) -> None:
     done = CliRunner().invoke(app, ["agencies", command, "--help"], obj=Desk())

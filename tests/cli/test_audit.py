@@ -40,7 +40,9 @@ def run(new_database: Callable[[], str], folder: Path) -> Run:
 
 def test_what_the_terminal_does_is_in_the_trail_and_found_there(run: Run) -> None:
     found = json.loads(run("audit", "search", "--agency", "so_mot", "--json").output)
-    assert [each["action"] for each in found] == ["agency_key"]
+    assert [each["action"] for each in found] == ["agency_key", "agency"]
+    keys = json.loads(run("audit", "search", "--agency", "so_mot", "--action", "agency_key", "--json").output)
+    assert [each["seq"] for each in keys] == [found[0]["seq"]]
     assert found[0]["login"]
     assert found[0]["member"]
     assert "sha256" not in found[0]["row"]

@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from sdi.cli import main
 from sdi.settings import ROOT
 
 PARCELS = """{"type": "FeatureCollection", "features": [
@@ -171,3 +172,41 @@ def test_all_of_one_parcel(terminal: Terminal, parcels: Path) -> None:
     assert "00070.7.12" in done.stdout
     assert "Nguyễn Văn A" not in done.stdout
     assert terminal("parcel", "00070.7.99").returncode == 2
+
+
+@pytest.mark.parametrize(
+    ("words", "vietnamese", "english"),
+    [
+        (["loda"], "Không có lệnh «loda». Có phải ý bạn là «load»?", "No such command 'loda'. Did you mean 'load'?"),
+        (["load"], "Thiếu tham số «LAYER».", "Missing argument 'LAYER'."),
+        (["serve", "--port", "x"], "Giá trị của --port không dùng được: Giá trị phải là số nguyên", "valid integer"),
+        (["agencies", "merge", "a", "b", "--why", "x", "--on", "mai"], "«mai» không theo dạng", "'mai' does"),
+        (["agencies", "list", "a", "b"], "Thừa tham số: b", "Got unexpected extra argument(s) (b)"),
+    ],
+)  # fmt: skip
+def test_what_cannot_be_read_is_told_in_the_language_that_is_spoken(
+    words: list[str], vietnamese: str, english: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for language, said, help_ in (("vi", vietnamese, "Xem trợ giúp: "), ("en", english, "Try '")):
+        monkeypatch.setattr(sys, "argv", ["sdi", *words])
+        monkeypatch.setenv("SDI_LANG", language)
+        with pytest.raises(SystemExit) as left:
+            main()
+        assert left.value.code == 2
+        told = capsys.readouterr().err
+        assert said in told
+        assert help_ in told
+
+
+def test_the_doctor_speaks_the_language_that_is_spoken(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for language, said in (("vi", ("cơ sở dữ liệu: ", "hợp đồng dữ liệu: ")), ("en", ("database: ", " code lists"))):
+        monkeypatch.setattr(sys, "argv", ["sdi", "doctor"])
+        monkeypatch.setenv("SDI_LANG", language)
+        monkeypatch.setenv("SDI_DATABASE_URL", "postgresql://nobody@127.0.0.1:1/none")
+        with pytest.raises(SystemExit) as left:
+            main()
+        assert left.value.code == 4
+        told = capsys.readouterr().out
+        assert all(each in told for each in said), told

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import signal
@@ -19,6 +20,8 @@ from sdi.errors import NotFound, SourceError, StoreError, UsageError
 from sdi.pipeline import backup
 from sdi.settings import Settings
 from sdi.store import binaries, dump, engine, migrate
+from sdi.store.audit import proof, search
+from sdi.store.audit.chain import Anchor
 from tests.conftest import ROOT
 from tests.faults.siege import COUNT, GRID, Besieged, state_of
 
@@ -51,6 +54,14 @@ def test_it_comes_back_in_another_database_and_folder_and_the_next_load_works(
         backup.restore(owner, settings, made.path)
         assert migrate.plan(owner, town.registry) == []
         assert catalogue(owner) == catalogue(town.connection)
+        assert made.manifest["audit"] is not None
+        head = Anchor.parse(made.manifest["audit"])
+        proven = proof.verify(owner, [head])
+        assert (proven.holds, proven.head.seq) == (True, head.seq + 1), "all that was backed up, and the restore itself"
+        (told,) = search.find(owner, search.Wanted(limit=1))
+        assert told.body["action"] == "restore"
+        assert told.body["trail"].startswith("restored; ")
+        assert trail_of(owner, head) == trail_of(town.connection, head)
     assert state_in(url) == town.state()
     files = [path.relative_to(settings.data).as_posix() for path in settings.data.rglob("*.tif")]
     assert files == [*made.manifest["files"]] != []
@@ -61,6 +72,10 @@ def test_it_comes_back_in_another_database_and_folder_and_the_next_load_works(
         last = connection.execute("SELECT max(load_id) FROM sdi.load").fetchone()
     assert last is not None
     assert last[0] > max(layer["last_load"]["load_id"] for layer in made.manifest["layers"].values())
+
+
+def trail_of(connection: psycopg.Connection[Any], head: Anchor) -> list[tuple[Any, ...]]:
+    return connection.execute("SELECT * FROM sdi_audit.entry WHERE seq <= %s ORDER BY seq", [head.seq]).fetchall()
 
 
 def catalogue(connection: psycopg.Connection[Any]) -> list[tuple[Any, ...]]:
@@ -110,6 +125,27 @@ def forge(source: Path, target: Path, table: str) -> Path:
             with file:
                 other.addfile(member, file)
     return target
+
+
+def test_a_trail_that_was_altered_in_the_backup_does_not_come_back(
+    town: Besieged, made: backup.Backup, new_database: Callable[[], str], tmp_path: Path
+) -> None:
+    url, forged = new_database(), tmp_path / "forged.tar"
+    settings = Settings(database_url=url, layers=town.settings.layers, data=tmp_path / "data", grid=GRID)
+    with tarfile.open(made.path) as archive, tarfile.open(forged, "w") as other:
+        for member in archive:
+            file = archive.extractfile(member)
+            assert file is not None
+            content = file.read()
+            if member.name == "audit/entry":
+                assert content.count(b'"action": "load"') > 0
+                content = content.replace(b'"action": "load"', b'"action": "LOAD"', 1)
+            other.addfile(member, io.BytesIO(content))
+    with engine.connect(url) as owner:
+        with pytest.raises(StoreError, match="trail of the backup does not hold"):
+            backup.restore(owner, settings, forged)
+        assert dump.schemas(owner) == []
+        assert owner.execute("SELECT count(*) FROM sdi_audit.entry").fetchone() == (0,)
 
 
 def test_a_database_with_data_is_not_written_over_unless_asked_and_a_failure_brings_it_back(

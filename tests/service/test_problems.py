@@ -298,9 +298,12 @@ def test_each_request_is_one_line_of_json_in_the_log(town: Town, capfd: pytest.C
         capfd.readouterr()
         other.get(f"{PLOTS}?limit=3", X_Request_Id="find-me-again")
         other.get("/health")
+        assert other.ask("/static/sdi.css").status == 200
+        assert other.ask("/static/nothing.css", X_Request_Id="not-there").status == 404
+        assert 'route="/static/{path:path}",status="200"' in other.ask("/metrics").text
     lines = [json.loads(line) for line in capfd.readouterr().err.splitlines() if line.startswith("{")]
     found = [line for line in lines if line["event"] == "request"]
-    assert [line["request"] for line in found] == ["find-me-again"]
+    assert [line["request"] for line in found] == ["find-me-again", "not-there"]
     line = found[0]
     assert (line["method"], line["path"], line["status"]) == ("GET", PLOTS, 200)
     assert (line["collection"], line["rows"]) == ("plots", 3)

@@ -203,6 +203,7 @@ def test_make_secrets_makes_the_files_once_and_they_agree(tmp_path: Path) -> Non
     subprocess.run([script], check=True, capture_output=True)
     made = {name: tmp_path / secret["file"] for name, secret in COMPOSE["secrets"].items()}
     password, url = made["postgres_password"].read_text(), urlsplit(made["database_url"].read_text())
+    own = urlsplit(made["service_url"].read_text())
     environment = SERVICES["postgis"]["environment"]
     assert len(password) >= 32
     assert url.password == password
@@ -211,11 +212,24 @@ def test_make_secrets_makes_the_files_once_and_they_agree(tmp_path: Path) -> Non
         environment["POSTGRES_USER"],
         f"/{environment['POSTGRES_DB']}",
     )
+    assert (own.hostname, own.path) == (url.hostname, url.path)
+    assert own.username != url.username
+    assert own.password not in (None, url.password)
     # Compose mounts the files as they are, and the containers run as other users; nobody else gets at the folder.
     assert {path.stat().st_mode & 0o777 for path in made.values()} == {0o444}
     assert (tmp_path / ".secrets").stat().st_mode & 0o077 == 0
+    made["service_url"].unlink()  # as a deployment of an older version has it
     subprocess.run([script], check=True, capture_output=True)
     assert made["postgres_password"].read_text() == password
+    assert made["service_url"].exists()
+
+
+def test_the_service_has_a_login_of_its_own_and_never_the_owners() -> None:
+    service, migrate = SERVICES["service"], SERVICES["migrate"]
+    assert service["secrets"] == ["service_url"]
+    assert [name for name in service["environment"] if "URL_FILE" in name] == ["SDI_SERVICE_URL_FILE"]
+    assert sorted(migrate["secrets"]) == ["database_url", "service_url"]
+    assert service["depends_on"]["migrate"] == {"condition": "service_completed_successfully"}
 
 
 # --- the proxy ----------------------------------------------------------------------------------------------------

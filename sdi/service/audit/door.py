@@ -32,7 +32,7 @@ class Audited:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         service = _service(scope) if scope["type"] == "http" and self._recorder.on else None
-        if service is None or not is_recorded(service.agency) or scope["path"] in QUIET:
+        if service is None or not is_recorded(service.agency) or _is_quiet(scope["path"]):
             await self._app(scope, receive, send)
             return
         opened: list[Read] = []
@@ -99,6 +99,10 @@ class _Answer:
         self._part += 1
         if line is not None:
             self._recorder.add(line)
+
+
+def _is_quiet(path: str) -> bool:
+    return path in QUIET or path.startswith("/static/")
 
 
 def _service(scope: Scope) -> Service | None:

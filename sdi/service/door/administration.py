@@ -22,7 +22,7 @@ from sdi.contract.query import Precision
 from sdi.errors import BadRequest, UsageError
 from sdi.service import asked, links
 from sdi.service.door import form
-from sdi.service.door.form import Form, Task
+from sdi.service.door.form import Actor, Form, Task
 from sdi.service.pages import Pages
 from sdi.service.state import Service, service_of
 from sdi.store import engine
@@ -45,9 +45,7 @@ async def page(request: Request) -> Response:
     if request.method != "POST":
         raise HTTPException(405)
     said = await form.sent(request, service, proof)
-    member = getattr(request.state, "member", None)
-    by = f"{service.agency.id} ({member})" if member else service.agency.id
-    made = await run_in_threadpool(_done, service, said, by)
+    made = await run_in_threadpool(_done, service, said, Actor.of(request, service))
     if made is not None:
         return await _shown(request, service, proof, made)
     return RedirectResponse(_address(request, service), 303, {"Cache-Control": "no-store"})
@@ -84,13 +82,13 @@ def _read(service: Service) -> dict[str, Any]:
     }
 
 
-def _done(service: Service, said: Form, by: str) -> tuple[str, str] | None:
+def _done(service: Service, said: Form, actor: Actor) -> tuple[str, str] | None:
     """What the form asks for is done; the agency and its key where one was made."""
     task = _TASKS.get("".join(said.get("do", [])))
     if task is None:
         raise BadRequest("The form cannot be read.")
-    with engine.connect(service.reader.url, engine.REGISTRAR, application="sdi-service-registrar") as connection:
-        return task(Task(connection, service.registry, said, by))
+    with actor.registering(service) as connection:
+        return task(Task(connection, service.registry, said, actor.by))
 
 
 def _add(task: Task) -> None:
@@ -103,6 +101,10 @@ def _merge(task: Task) -> None:
     on = task.day("on")
     at = datetime.combine(on, time(), _VIETNAM) if on else None
     agencies.merge(task.connection, task.text("agency"), task.text("into"), task.text("why"), at=at, by=task.by)
+
+
+def _unmerge(task: Task) -> None:
+    agencies.unmerge(task.connection, task.text("agency"), task.text("why"), by=task.by)
 
 
 def _key(task: Task) -> tuple[str, str]:
@@ -147,6 +149,6 @@ def _revoke_grant(task: Task) -> None:
 
 
 _TASKS: dict[str, Callable[[Task], tuple[str, str] | None]] = {
-    "add": _add, "merge": _merge, "key": _key, "rotate": _rotate, "revoke-key": _revoke_key, "grant": _grant,
-    "revoke-grant": _revoke_grant,
+    "add": _add, "merge": _merge, "unmerge": _unmerge, "key": _key, "rotate": _rotate, "revoke-key": _revoke_key,
+    "grant": _grant, "revoke-grant": _revoke_grant,
 }  # fmt: skip

@@ -6,20 +6,54 @@ A browser sends a person's password by itself, so what another site made it send
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import date
 from hmac import compare_digest
 from urllib.parse import parse_qs, urlsplit
 
+import structlog
 from starlette.requests import Request
 
 from sdi.contract.registry import Registry
 from sdi.errors import BadRequest, NotAllowed
 from sdi.service.state import Service
+from sdi.store import engine
+from sdi.store.audit import chain
 from sdi.store.engine import Connection
 
 MOST_FIELDS = 100
+
+
+@dataclass(frozen=True)
+class Actor:
+    """Who sends a form: `member` and `key` as the doorkeeper knows them, and the number of the request."""
+
+    agency: str
+    member: str | None
+    key: int | None
+    request: str | None
+
+    @classmethod
+    def of(cls, request: Request, service: Service) -> Actor:
+        state = request.state
+        number = structlog.contextvars.get_contextvars().get("request")
+        return cls(service.agency.id, getattr(state, "member", None), getattr(state, "key_id", None), number)
+
+    @property
+    def by(self) -> str:
+        """As the register names them."""
+        return f"{self.agency} ({self.member})" if self.member else self.agency
+
+    @contextmanager
+    def registering(self, service: Service) -> Iterator[Connection]:
+        """A registrar's connection; what it writes is told of in the trail with who they are."""
+        with engine.connect(service.reader.url, engine.REGISTRAR, application="sdi-service-registrar") as connection:
+            chain.acting(connection, self.agency, self.member, self.key, self.request)
+            yield connection
+
+
 Form = Mapping[str, list[str]]
 
 

@@ -24,7 +24,7 @@ from sdi.contract.layer import Layer, Privacy
 from sdi.errors import BadRequest, NotFound
 from sdi.service import asked, links
 from sdi.service.door import form
-from sdi.service.door.form import Form, Task, is_text
+from sdi.service.door.form import Actor, Form, Task, is_text
 from sdi.service.pages import Pages
 from sdi.service.publications import Snapshot
 from sdi.service.state import Service, service_of
@@ -53,9 +53,7 @@ async def page(request: Request) -> Response:
         return _page(request, service, snapshot, proof, desk, found)
     by_program = request.headers.get("content-type", "").partition(";")[0].strip() == JSON
     said = await (_of_json(request) if by_program else form.sent(request, service, proof))
-    member = getattr(request.state, "member", None)
-    by = f"{service.agency.id} ({member})" if member else service.agency.id
-    number = await run_in_threadpool(_done, service, snapshot, desk, said, by)
+    number = await run_in_threadpool(_done, service, snapshot, desk, said, Actor.of(request, service))
     if by_program:
         return JSONResponse({"request": number}, headers=NO_STORE)
     return RedirectResponse(links.address(service.url, "requests", parameters={"f": "html"}), 303, NO_STORE)
@@ -134,9 +132,9 @@ def _known(service: Service, snapshot: Snapshot) -> dict[str, Layer]:
     return {name: layer for name, layer in (planned | snapshot.layers).items() if layer.sharing.level != "steward"}
 
 
-def _done(service: Service, snapshot: Snapshot, desk: _Desk, said: Form, by: str) -> int:
-    with engine.connect(service.reader.url, engine.REGISTRAR, application="sdi-service-registrar") as connection:
-        task = Task(connection, service.registry, said, by)
+def _done(service: Service, snapshot: Snapshot, desk: _Desk, said: Form, actor: Actor) -> int:
+    with actor.registering(service) as connection:
+        task = Task(connection, service.registry, said, actor.by)
         match task.text("do"):
             case "ask":
                 return _ask(task, service, snapshot)

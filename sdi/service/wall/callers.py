@@ -195,6 +195,8 @@ class Turnstile:
         caller = f"@{request.state.address}" if agency == PUBLIC else agency.id
         CALLER.set(caller)
         rates = self._rates.get(kind)
+        # Who is answered from memory is there, too.
+        request.app.state.service.reader.lanes.shares.seen(caller)
         if scope["path"].startswith(FREE):
             rates = None
         elif not self._quotas.left(caller):
@@ -217,10 +219,12 @@ class Turnstile:
 
 
 def _refused(request: Request, wait: int) -> Response:
+    request.app.state.refusals.tell(request, 429)
     detail = f"That is too much at once: try again in {wait} seconds."
     return problems.answer(request, 429, "Too Many Requests", detail, {"Retry-After": str(wait)})
 
 
 def _spent(request: Request, wait: int) -> Response:
+    request.app.state.refusals.tell(request, 429)
     detail = "What may be sent to you in one day was sent: come again tomorrow."
     return problems.answer(request, 429, "Too Many Requests", detail, {"Retry-After": str(wait)})

@@ -1,7 +1,7 @@
 """Whose turn it is: the places of a lane go round by caller, and who has had much waits while others are served.
 
-A caller is an agency, or an address of the public. Nothing here knows of other worker processes: what is said of a
-caller holds in each of them.
+A caller is an agency, or an address of the public. Places are each worker process's own; what a caller may still have,
+and whether it is alone, the workers of a machine know together (`sdi.service.wall.book`).
 """
 
 from __future__ import annotations
@@ -13,6 +13,8 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from contextvars import ContextVar
 
+from sdi.service.wall.book import Book
+
 CALLER: ContextVar[str] = ContextVar("caller", default="")
 """Who the request that runs here is answered for."""
 ALONE = 2.0
@@ -20,7 +22,7 @@ ALONE = 2.0
 AGAIN = 0.05
 """Seconds after which a caller that had much is looked at again."""
 MOST = 10_000
-"""Callers that are remembered; who is forgotten starts anew."""
+"""Callers whose rates are remembered; who is forgotten starts anew."""
 
 
 class Shares:
@@ -34,34 +36,29 @@ class Shares:
 
     def __init__(self, share: float, burst: float, clock: Callable[[], float] = time.monotonic) -> None:
         self._share, self._burst, self._clock = share, burst, clock
-        self._left: OrderedDict[str, tuple[float, float]] = OrderedDict()
-        self._last: tuple[str, float] = ("", -ALONE)
-        self._other: tuple[str, float] = ("", -ALONE)
+        self.book = Book()
 
     def seen(self, caller: str) -> None:
         """Take notice that a caller asked for something, be it small."""
-        if caller != self._last[0]:
-            self._other = self._last
-        self._last = (caller, self._clock())
+        self.book.seen(caller, self._clock())
 
     def alone(self, caller: str) -> bool:
         """Whether nobody else was seen for a while."""
-        other = self._other if self._last[0] == caller else self._last
-        return self._clock() - other[1] > ALONE
+        other = self.book.other(caller)
+        # A file that outlived a restart of the machine may have times to come.
+        return other is None or not 0 <= self._clock() - other <= ALONE
 
     def left(self, caller: str) -> float:
         """Seconds; below zero: owed."""
-        left, since = self._left.get(caller, (self._burst, 0.0))
-        return min(self._burst, left + (self._clock() - since) * self._share) if caller in self._left else self._burst
+        left, since = self.book.left(caller) or (self._burst, 0.0)
+        return min(self._burst, left + max(0.0, self._clock() - since) * self._share)
 
     def spend(self, caller: str, seconds: float) -> None:
         if self.alone(caller):
             return
-        left = max(self.left(caller) - seconds, -self.LONGEST_DEBT * self._share)
-        self._left[caller] = (left, self._clock())
-        self._left.move_to_end(caller)
-        if len(self._left) > MOST:
-            self._left.popitem(last=False)
+        with self.book.writing():
+            left = max(self.left(caller) - seconds, -self.LONGEST_DEBT * self._share)
+            self.book.write(caller, left, self._clock())
 
     def may(self, caller: str) -> bool:
         return self.left(caller) > 0 or self.alone(caller)

@@ -108,6 +108,17 @@ def write(connection: Connection, action: str, about: Mapping[str, Any]) -> None
     append(connection, [json.dumps(told, ensure_ascii=False, default=str)])
 
 
+def acting(connection: Connection, agency: str, member: str | None, key: int | None, request: str | None) -> None:
+    """Have the trail tell with what is written from now on by this connection for whom it is written, and by which key
+    and request.
+    """
+    who = {"sdi.agency": agency, "sdi.member": member or "", "sdi.key": str(key or ""), "sdi.request": request or ""}
+    connection.execute(
+        "SELECT set_config(name, value, false) FROM unnest(%s::text[], %s::text[]) w(name, value)",
+        [list(who), list(who.values())],
+    )
+
+
 def now() -> str:
     """This instant as entries have it: RFC 3339, UTC, microseconds."""
     return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")

@@ -68,14 +68,19 @@ class _Segment:
 
 def verify(connection: Connection, anchors: Sequence[Anchor] = ()) -> Proof:
     """Read the whole trail as one moment has it. `connection`: an owner's, in autocommit mode."""
-    proof, kept = Proof(), {anchor.seq: anchor for anchor in anchors}
     with engine.translated(), connection.transaction():
         connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
-        segments = [_Segment(row[0], row[1], bytes(row[2]), bytes(row[3])) for row in connection.execute(
-            "SELECT first_seq, last_seq, previous, hash FROM sdi_audit.segment ORDER BY first_seq")]  # fmt: skip
-        told = connection.execute("SELECT seq, hash FROM sdi_audit.head").fetchone()
-        _bridge(proof, segments, kept)
-        signed = _walk(proof, connection, kept)
+        return examine(connection, anchors)
+
+
+def examine(connection: Connection, anchors: Sequence[Anchor] = ()) -> Proof:
+    """The same in the caller's transaction, as it sees the trail."""
+    proof, kept = Proof(), {anchor.seq: anchor for anchor in anchors}
+    segments = [_Segment(row[0], row[1], bytes(row[2]), bytes(row[3])) for row in connection.execute(
+        "SELECT first_seq, last_seq, previous, hash FROM sdi_audit.segment ORDER BY first_seq")]  # fmt: skip
+    told = connection.execute("SELECT seq, hash FROM sdi_audit.head").fetchone()
+    _bridge(proof, segments, kept)
+    signed = _walk(proof, connection, kept)
     if [segment.told for segment in segments] != signed:
         proof.fault(0, "segment", "the entry that signs what was removed tells of other segments")
     if told is None or Anchor(int(told[0]), bytes(told[1])) != proof.head:

@@ -25,6 +25,8 @@ class Wanted:
     """What is looked for; None: anything. `layers`: one of these. `before`: entries with a smaller number."""
 
     agency: str | None = None
+    action: str | None = None
+    """`item`, `items`, `export`, `grant`, `agency_key`, `request`, `refused` …"""
     layers: Sequence[str] | None = None
     feature: str | None = None
     """An id: reads of it alone, of pages that held it, of files of its whole layer; tiles are told by place alone."""
@@ -64,6 +66,8 @@ def select(wanted: Wanted) -> Statement:
 
     if wanted.agency is not None:
         must("agency = {agency}", agency=(wanted.agency, "text"))
+    if wanted.action is not None:
+        must("action = {action}", action=(wanted.action, "text"))
     if wanted.layers is not None:
         must("layers && {layers}", layers=(list(wanted.layers), "text[]"))
     if wanted.feature is not None:

@@ -25,7 +25,7 @@ _COLUMNS = (
 @dataclass(frozen=True)
 class Entry:
     """An agency as the register has it. `merged_into`: from `merged_at` on its keys act for this one, whose its grants
-    are.
+    are; `merged_by`, `merged_why`: of the merger, or of its undoing.
     """
 
     id: str
@@ -48,10 +48,7 @@ class Entry:
 
 def exists(connection: Connection) -> bool:
     """Whether the database has the register as it is used here."""
-    row = connection.execute(
-        "SELECT FROM pg_attribute WHERE attrelid = to_regclass('sdi.agency') AND attname = 'administrator'"
-    ).fetchone()
-    return row is not None
+    return connection.execute("SELECT to_regclass('sdi.key_in_force') IS NOT NULL").fetchone() == (True,)
 
 
 def entries(connection: Connection) -> list[Entry]:
@@ -135,3 +132,21 @@ def merge(
             " merged_by = coalesce(%(by)s, session_user), merged_why = %(why)s WHERE id = %(gone)s",
             values,
         )
+
+
+def unmerge(connection: Connection, agency: str, why: str, *, by: str | None = None) -> None:
+    """Take back a merger, or one that has not begun: keys, grants and requests are its own again, as they were.
+
+    A merger rewrites none of them, so nothing else is to be undone; that there was one is told by the audit trail. What
+    its successor was given or did meanwhile stays the successor's. Raises UsageError where it was not merged.
+    """
+    if not why.strip():
+        raise UsageError("Say why the merger is undone.")
+    with engine.translated():
+        count = connection.execute(
+            "UPDATE sdi.agency SET merged_into = NULL, merged_at = NULL, merged_by = coalesce(%s, session_user),"
+            " merged_why = %s WHERE id = %s AND merged_into IS NOT NULL",
+            [by, why.strip(), agency],
+        ).rowcount
+    if not count:
+        raise UsageError(f"'{agency[:100]}' was merged into no other.", hint="See 'sdi agencies list'.")

@@ -21,8 +21,9 @@ _VIETNAM = timezone(timedelta(hours=7))
 
 @dataclass(frozen=True)
 class Holder:
-    """Who a key belongs to. `member`: the name it was given, a person's or a machine's."""
+    """Who a key belongs to. `key_id`: its number; `member`: the name it was given, a person's or a machine's."""
 
+    key_id: int
     agency: str
     sha256: str
     member: str | None
@@ -54,7 +55,7 @@ def read(connection: Connection, registry: Registry) -> Register:
     with connection.cursor(row_factory=dict_row) as cursor:
         agencies = cursor.execute("SELECT id, administrator, merged_into, merged_at FROM sdi.agency").fetchall()
         keys = cursor.execute(
-            "SELECT agency, sha256, name, expires_at FROM sdi.agency_key WHERE revoked_at IS NULL"
+            "SELECT key_id, agency, sha256, name, expires_at FROM sdi.key_in_force ORDER BY key_id"
         ).fetchall()
         grants = cursor.execute(
             "SELECT *, ST_AsGeoJSON(polygon, 9, 0) AS polygon FROM sdi.grant WHERE revoked_at IS NULL ORDER BY grant_id"
@@ -68,8 +69,8 @@ def read(connection: Connection, registry: Registry) -> Register:
     names = {row["id"] for row in agencies} - successors.keys() | {PUBLIC.id}
     return Register(
         {name: Agency(name, grants=tuple(given[name])) for name in sorted(names)},
-        tuple(Holder(str(successors.get(row["agency"], row["agency"])), row["sha256"], row["name"]) for row in keys
-              if row["expires_at"] is None or row["expires_at"] > now),
+        tuple(Holder(row["key_id"], str(successors.get(row["agency"], row["agency"])), row["sha256"], row["name"])
+              for row in keys),
         successors,
         frozenset(row["id"] for row in agencies if row["administrator"]) - successors.keys(),
         _until(now, grants, [*(row["expires_at"] for row in keys), *(row["merged_at"] for row in agencies)]),

@@ -94,7 +94,7 @@ def quiet(new_database: Callable[[], str], tmp_path_factory: pytest.TempPathFact
             agencies.add(owner, name, "department", f"Sở {name}", f"Department {name}")
     granted(database, "so_thu", classes=frozenset({"open", "agency"}), purpose=PURPOSE, legal_basis="Luật thử")
     with engine.connect(database, engine.OWNER) as owner:
-        shown = {name: keys.make_key(owner, name) for name in ("so_thu", "so_la")}
+        shown = {name: keys.make_key(owner, name, name="Bàn GIS") for name in ("so_thu", "so_la")}
     with served(database, registry, hurried, data=tmp_path_factory.mktemp("audited")) as town:
         yield Watched(town, shown)
 

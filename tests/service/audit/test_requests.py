@@ -4,19 +4,29 @@ from __future__ import annotations
 
 import json
 import logging
+from base64 import b64encode
+from collections.abc import Callable
+from datetime import date
+from pathlib import Path
 from urllib.parse import quote
 
 import pytest
+from fastapi import FastAPI
+from starlette.requests import Request
 
 from sdi.access import PUBLIC, Agency, Grant
 from sdi.contract.registry import read_registry
+from sdi.service.audit import refusals
 from sdi.service.audit.record import exceeds, is_recorded, without_secrets
+from sdi.service.audit.recorder import Recorder
 from sdi.store import engine
 from sdi.store.audit import chain, search
 from sdi.store.audit.proof import verify
 from sdi.store.audit.search import Wanted
-from tests.service.audit.conftest import PURPOSE, Watched
-from tests.service.conftest import TOWN
+from sdi.store.feed import webhooks
+from sdi.store.sharing import keys, requests
+from tests.service.audit.conftest import PURPOSE, Watched, hurried
+from tests.service.conftest import TOWN, served
 
 ITEMS = "/collections/plots/items"
 
@@ -29,6 +39,9 @@ def test_an_item_is_recorded_with_who_what_and_why(watched: Watched) -> None:
     assert (told["agency"], told["status"], told["client"], told["method"]) == ("so_thu", 200, "127.0.0.1", "GET")
     assert told["request"] == answer.headers["X-Request-Id"]
     assert (told["purpose"], len(told["grants"])) == (PURPOSE, 1)
+    with engine.connect(watched.town.database, engine.OWNER) as owner:
+        (key,) = keys.keys(owner, "so_thu")
+    assert (told["key"], told["member"]) == (key.key_id, "Bàn GIS")
     assert (told["layers"], told["asked"]) == (["plots"], ["00004.1.2"])
     (read,) = told["reads"]
     assert (read["layer"], read["count"], read["ids"]) == ("plots", 1, ["00004.1.2"])
@@ -138,6 +151,72 @@ def test_a_purpose_that_is_told_goes_before_that_of_the_grant(watched: Watched) 
     assert watched.bodies()[0]["purpose"] == "Giải quyết khiếu nại số 12"
 
 
+def every(seconds: float) -> Callable[[FastAPI], None]:
+    """How often refusals are told."""
+
+    def also(app: FastAPI) -> None:
+        hurried(app)
+        app.state.refusals.every = seconds
+
+    return also
+
+
+def basic(name: str, key: str) -> str:
+    return "Basic " + b64encode(f"{name}:{key}".encode()).decode()
+
+
+def test_wrong_keys_are_one_entry_a_caller_with_their_number_and_without_what_was_typed(
+    watched: Watched, tmp_path: Path
+) -> None:
+    typed = "sdi_what-somebody-typed"
+    with served(watched.town.database, watched.town.registry, every(3600), data=tmp_path) as at:
+        for header in (basic("so_thu", typed), basic(typed, "x"), f"Bearer {typed}", basic("so_thu", typed)):
+            assert at.ask(f"{ITEMS}?limit=1", Authorization=header).status == 401
+        assert at.ask(f"{ITEMS}?limit=1&key={typed}").status == 401
+    (told,) = watched.bodies()
+    assert (told["kind"], told["action"], told["status"], told["count"]) == ("refused", "refused", 401, 5)
+    assert (told["client"], told["claimed"], told["path"]) == ("127.0.0.1", "so_thu", ITEMS)
+    assert told.get("agency") is None
+    assert told["at"] <= told["until"]
+    assert typed not in str(told)
+
+
+def test_what_the_limits_refuse_is_one_entry_a_caller_with_its_key(watched: Watched, tmp_path: Path) -> None:
+    limits = {"rate_agency": 0.001, "rate_public": 0.001, "burst": 1}
+    with served(watched.town.database, watched.town.registry, every(3600), data=tmp_path, **limits) as at:
+        so_thu = basic("so_thu", watched.keys["so_thu"])
+        asked = [at.ask("/collections", Authorization=so_thu).status for _ in range(3)]
+        asked += [at.ask("/collections").status for _ in range(4)]
+    assert asked == [200, 429, 429, 200, 429, 429, 429]
+    found = {(told["kind"], told.get("agency")): told for told in watched.bodies(3)}
+    assert found["refused", "so_thu"]["count"] == 2
+    assert found["refused", "so_thu"]["key"] == found["read", "so_thu"]["key"]
+    assert (found["refused", None]["count"], found["refused", None]["client"]) == (3, "127.0.0.1")
+
+
+def test_refusals_come_in_while_the_service_runs(watched: Watched, tmp_path: Path) -> None:
+    with served(watched.town.database, watched.town.registry, every(0.05), data=tmp_path) as at:
+        assert at.ask("/collections", X_API_Key="wrong").status == 401
+        (told,) = watched.bodies()
+    assert (told["status"], told["count"]) == (401, 1)
+
+
+def test_whoever_has_many_addresses_fills_no_trail(watched: Watched, tmp_path: Path) -> None:
+    recorder = Recorder(watched.town.settings.model_copy(update={"data": tmp_path}), watched.town.database)
+    kept = refusals.Refusals(recorder)
+    for number in range(refusals.MOST + 50):
+        scope = {"type": "http", "method": "GET", "path": "/", "headers": [], "query_string": b"",
+                 "server": ("x", 80), "state": {"address": f"198.51.{number // 250}.{number % 250}"}}  # fmt: skip
+        for _ in range(2):
+            kept.tell(Request(scope), 401)
+    kept.record()
+    kept.record()
+    (file,) = tmp_path.rglob("*.spool")
+    told = [json.loads(line) for line in file.read_text().splitlines()]
+    assert len(told) == refusals.MOST + 1
+    assert [(each["others"], each["count"]) for each in told if "client" not in each] == [(True, 100)]
+
+
 @pytest.mark.parametrize(
     ("query", "kept"),
     [("key=s3cret&limit=1", "limit=1"), ("limit=1&KEY=s3cret", "limit=1"), ("%6bey=s3cret&a=b", "a=b"),
@@ -198,6 +277,24 @@ def test_who_writes_is_recorded_by_the_tables_themselves(watched: Watched) -> No
     ]  # fmt: skip
     assert [told["row"].get("published") for told in found[:2]] == [False, True]
     assert all(told["login"] and told["member"] and told["layers"] == ["works"] for told in found)
+
+
+def test_requests_holidays_and_webhooks_are_recorded_without_what_signs_calls(watched: Watched) -> None:
+    plots = read_registry(TOWN)["plots"]
+    with engine.connect(watched.town.database, engine.OWNER) as owner:
+        number = requests.ask(owner, plots, "so_la", ["agency"], "thử", "Luật thử")
+        requests.refuse(owner, requests.waiting(owner, number), "không có căn cứ")
+        requests.holiday(owner, date(2027, 1, 1), "Tết Dương lịch")
+        webhook, secret = webhooks.add(owner, "so_la", "plots", "https://so-la.example.vn/moi")
+        owner.execute("UPDATE sdi.webhook SET attempts = 3")  # of each call nothing is told
+        webhooks.remove(owner, webhook)
+    found = watched.bodies(5)
+    assert [(told["action"], told["operation"], told.get("agency")) for told in found] == [
+        ("request", "insert", "so_la"), ("request", "update", "so_la"), ("holiday", "insert", None),
+        ("webhook", "insert", "so_la"), ("webhook", "update", "so_la"),
+    ]  # fmt: skip
+    assert found[1]["row"]["why"] == "không có căn cứ"
+    assert all("secret" not in told["row"] and secret.hex() not in str(told) for told in found)
 
 
 def test_loads_grants_and_keys_are_in_the_trail_and_the_trail_holds(watched: Watched) -> None:

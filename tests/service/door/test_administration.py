@@ -174,6 +174,10 @@ def test_an_agency_is_entered_given_a_key_and_a_grant_and_loses_them_again(offic
         assert office.post("revoke-key", agency="so_moi", key=each.key_id).status == 303
     assert office.post("merge", agency="so_moi", into=WARD, why="NQ 1/2026").status == 303
     assert {each.id: each for each in agencies.entries(office.connection)}["so_moi"].merged_into == WARD
+    assert "Undo the merger" in office.page()
+    assert office.post("unmerge", agency="so_moi", why="NQ 2/2026").status == 303
+    entry = agencies.standing(office.connection, "so_moi")
+    assert (entry.merged_why, entry.merged_by) == ("NQ 2/2026", f"{ADMIN} (Trần Quản Trị)")
 
 
 @pytest.mark.parametrize(

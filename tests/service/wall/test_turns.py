@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import subprocess
+import sys
 from collections.abc import Awaitable, Callable
+from pathlib import Path
 
 import pytest
 from fastapi import FastAPI
 
 from sdi.service.lanes import Lane, Lanes
+from sdi.service.wall import book
 from sdi.service.wall.turns import CALLER, Shares, Turns
 from sdi.store import engine
 from sdi.store.sharing import keys
-from tests.service.conftest import Town, served
+from tests.service.conftest import ROOT, Town, served
 
 
 async def settled() -> None:
@@ -156,10 +160,48 @@ def test_a_debt_has_an_end() -> None:
 
 def test_what_is_remembered_of_callers_is_bounded() -> None:
     shares = Shares(share=0.1, burst=10.0)
-    for number in range(20_000):
+    for number in range(2 * book.PLACES):
         shares.seen(str(number))
         shares.spend(str(number), 1.0)
-    assert len(shares._left) == 10_000
+    assert len(shares.book._map) < 10**6
+    remembered = [shares.book.left(str(number)) is not None for number in range(2 * book.PLACES)]
+    assert book.PLACES / 2 < sum(remembered) <= book.PLACES
+    assert all(remembered[-100:]), "the longest silent are forgotten"
+
+
+def test_the_workers_of_a_machine_count_together(tmp_path: Path) -> None:
+    clock, path = Clock(), tmp_path / "callers" / "book"
+    one, two = (Shares(share=0.1, burst=10.0, clock=clock) for _ in range(2))
+    for each in (one, two):
+        each.book.open(path)
+    one.seen("greedy")
+    assert one.alone("greedy")
+    two.seen("a")
+    assert not one.alone("greedy"), "the other is at another worker"
+    one.spend("greedy", 4.0)
+    two.spend("greedy", 7.0)
+    assert (one.left("greedy"), one.may("greedy"), two.may("greedy")) == (-1.0, False, False)
+    one.book.close()
+    assert path.exists()
+    assert not two.may("greedy")
+    two.book.close()
+    assert not path.exists(), "who leaves last clears it away"
+
+
+def test_of_what_processes_write_at_the_same_time_nothing_is_lost(tmp_path: Path) -> None:
+    """Each takes a second a thousand times."""
+    script = (
+        "import sys; from pathlib import Path; from sdi.service.wall.turns import Shares\n"
+        "shares = Shares(0.0, 10_000.0, lambda: 1000.0); shares.book.open(Path(sys.argv[1]))\n"
+        "shares.seen('a'); shares.seen('b'); [shares.spend('c', 1.0) for _ in range(1000)]"
+    )
+    path = tmp_path / "book"
+    here = Shares(0.0, 10_000.0, lambda: 1000.0)
+    here.book.open(path)
+    processes = [subprocess.Popen([sys.executable, "-c", script, str(path)], cwd=ROOT) for _ in range(3)]
+    assert [process.wait() for process in processes] == [0, 0, 0]
+    assert here.left("c") == 7000.0
+    here.book.close()
 
 
 def test_the_lanes_count_by_who_the_request_is_answered_for() -> None:
@@ -185,7 +227,7 @@ def test_the_lanes_count_by_who_the_request_is_answered_for() -> None:
         await settled()
         assert served == []
         assert own.waiting[Lane.SLOW] == 1
-        own.shares._last = own.shares._other = ("", float("-inf"))  # the others have gone
+        own.shares.book._map[:32] = bytes(32)  # the others have gone
         async with asyncio.timeout(60):
             await waits
         assert served == ["greedy"]
@@ -203,4 +245,5 @@ def test_an_agency_and_the_public_share_the_time_of_one_worker(town: Town) -> No
         slow = "/collections/plots/items?filter=number%3E1"
         assert other.ask(slow, Authorization=f"Bearer {key}").status == 200
         assert other.ask(slow).status == 200
-        assert {shares._last[0], shares._other[0]} == {"so_thu", "@127.0.0.1"}
+        last, _, before, _ = book._SEEN.unpack_from(shares.book._map)
+        assert {last, before} == {book.sign_of("so_thu"), book.sign_of("@127.0.0.1")}
