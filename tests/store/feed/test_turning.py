@@ -9,12 +9,14 @@ from dataclasses import dataclass, field
 import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
+from psycopg import sql
 
 from sdi.contract.query import FeatureQuery
 from sdi.errors import Gone
 from sdi.store.feed import page, rules, turning
-from sdi.store.feed.page import Entry, Marks, Place, Turn
+from sdi.store.feed.page import Entry, Held, Marks, Place, Turn
 from tests.store.feed.conftest import SIGHT, VIEWS, Things, download, view
+from tests.store.feed.test_replay import nodes
 from tests.store.test_edit_scripts import SCRIPT, Step, row_of
 
 
@@ -139,6 +141,27 @@ def test_from_any_number_of_rules_in_a_row(things: Things) -> None:
 
 def bring(things: Things, *names: str) -> None:
     things.do(Step("partial", tuple(row_of(name, ord(name) * 997) for name in names)), [])
+
+
+def test_differences_are_walked_along_an_index(things: Things, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A page reads what is on it, wherever in the layer it begins."""
+    monkeypatch.setattr(turning, "BATCH", 100)
+    former, asked = view(things.layer, "all"), view(things.layer, SIGHT)
+    with things.connection.transaction(force_rollback=True):
+        rows = tuple(row_of(f"n{number:05}", number) for number in range(5000))
+        load = things.do(Step("partial", rows), []).load_id
+        things.do(Step("partial", tuple({**row, "count": 7} for row in rows[2000:3000])), [])
+        things.connection.execute("ANALYZE town.things, town.things__past")
+        statement = turning.select_differences(things.layer, asked, former, Held("all", load, 0), "n02500")
+        plan = things.connection.execute(
+            sql.SQL("EXPLAIN (ANALYZE, COSTS OFF, TIMING OFF, FORMAT JSON) ") + statement.sql, statement.params
+        ).fetchone()
+        assert plan is not None
+        scans = [node for node in nodes(plan[0][0]["Plan"]) if node.get("Relation Name", "").startswith("things")]
+        assert {node["Relation Name"] for node in scans} == {"things", "things__past"}
+        for node in scans:
+            assert node["Node Type"] != "Seq Scan", node
+            assert node["Actual Rows"] <= 100, node
 
 
 def test_of_what_was_not_seen_no_id_is_told_and_of_the_former_rule_nothing_else(things: Things) -> None:
