@@ -38,8 +38,9 @@ from sdi.ingest.source import PART, Facts, Limits, Progress, Source, read
 from sdi.ingest.standing import Standing, around, known
 from sdi.ingest.whole import Features, Spilled, Whole, Work, work_on
 
-BEHIND = 10
-"""Steps of niceness: a tenth of what the database is given where both want a core."""
+BEHIND = 3
+"""Steps of niceness: two such threads have half of what another process has, so that on two cores the database keeps
+one, and on a busy machine they are not starved."""
 Waivers = Mapping[tuple[str, str], str]
 """(rule, feature id) -> why a steward lets it pass."""
 
