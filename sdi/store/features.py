@@ -272,7 +272,12 @@ def _page(
         "page_order": order.terms(query, "page.", turned=turned), "limit": limit,
         "offset": parameters.draw(_passed, query, "bigint"),
     }  # fmt: skip
-    if query.limit is not None and _is_picked(query):
+    if query.limit is not None and _is_searched(query):
+        shown = sql.SQL(", ").join(map(sql.Identifier, tables.grants(layer).columns))
+        behind = sql.SQL("true") if query.place is None else order.beyond(layer, query, parameters)
+        about |= {"beyond": behind, "columns": shown if query.sight is None else sql.SQL("*")}
+        statement = walks.searched(about, _reach(beyond)(query), parameters)
+    elif query.limit is not None and _is_picked(query):
         statement = walks.GATHERING.format(**about, gathered=sql.Literal(walks.GATHERED))
     elif query.limit is not None and _is_walked(layer, query):
         reach = parameters.draw(_reach(beyond), query, "bigint")
@@ -302,6 +307,13 @@ def _is_walked(layer: Layer, query: FeatureQuery) -> bool:
     masked = query.sight is not None and name in dict((*query.sight.masks, *query.sight.references))
     chosen = query.ids is not None or query.area is not None or any(map(has_place, (*query.filters, *_rules(query))))
     return query.as_of is None and not chosen and not masked and name in tables.indexed(layer)
+
+
+def _is_searched(query: FeatureQuery) -> bool:
+    """Whether the matches are chosen by words and by no place, in the order of the ids."""
+    if query.area is not None or any(map(has_place, (*query.filters, *_rules(query)))):
+        return False
+    return bool(query.search) and not query.sort and query.ids is None and query.as_of is None
 
 
 def _is_picked(query: FeatureQuery) -> bool:

@@ -6,14 +6,52 @@ from collections.abc import Mapping, Sequence
 
 from psycopg import sql
 
+from sdi.store.statement import Parameters
+
 GATHERED = 20_000
 """So many matches of an attribute are gathered and sorted; where there are more, walking the order meets them soon."""
+FEW = 1_000, 3
+"""So many matches of words, and so many for each feature of the page, are gathered before the order is walked."""
+AHEAD = 2_000, 12
+"""So many features of the order, and so many for each feature of the page, are looked at for common words."""
 
 WHOLE = sql.SQL("SELECT {answer} FROM {rows} WHERE {where} ORDER BY {order} LIMIT {limit} OFFSET {offset}")
 GATHERING = sql.SQL(
     """
 WITH found AS MATERIALIZED (SELECT {keys} FROM {rows} WHERE {where} LIMIT {gathered} + 1),
 page AS (
+    (SELECT {keys} FROM found WHERE (SELECT count(*) FROM found) <= {gathered}
+     ORDER BY {order} LIMIT {limit} OFFSET {offset})
+    UNION ALL
+    (SELECT {keys} FROM {rows} WHERE {where} AND (SELECT count(*) FROM found) > {gathered}
+     ORDER BY {order} LIMIT {limit} OFFSET {offset})
+)
+SELECT answer.* FROM (SELECT {keys} FROM page ORDER BY {order}) AS page
+CROSS JOIN LATERAL (SELECT {answer} FROM {rows} WHERE {name}.id = page.id OFFSET 0) AS answer
+ORDER BY {page_order}"""
+)
+SEARCHING = sql.SQL(
+    # Folding a name to compare it costs more than all else. Of a rare word all matches are gathered by their index. A
+    # common one is soon met in the order, unless its matches lie together far behind: then they are gathered after all.
+    """
+WITH few AS MATERIALIZED (SELECT {keys} FROM {rows} WHERE {where} LIMIT {few} + 1),
+near AS MATERIALIZED (
+    SELECT {keys} FROM (
+        SELECT {columns} FROM {rows} WHERE {beyond} AND (SELECT count(*) FROM few) > {few}
+        ORDER BY {order} LIMIT {ahead}
+    ) AS {name} WHERE {where} ORDER BY {order} LIMIT {reach}
+),
+found AS MATERIALIZED (
+    SELECT {keys} FROM {rows} WHERE {where}
+    AND (SELECT count(*) FROM few) > {few} AND (SELECT count(*) FROM near) < {reach} LIMIT {gathered} + 1
+),
+page AS (
+    (SELECT {keys} FROM few WHERE (SELECT count(*) FROM few) <= {few}
+     ORDER BY {order} LIMIT {limit} OFFSET {offset})
+    UNION ALL
+    (SELECT {keys} FROM near WHERE (SELECT count(*) FROM near) = {reach}
+     ORDER BY {order} LIMIT {limit} OFFSET {offset})
+    UNION ALL
     (SELECT {keys} FROM found WHERE (SELECT count(*) FROM found) <= {gathered}
      ORDER BY {order} LIMIT {limit} OFFSET {offset})
     UNION ALL
@@ -46,6 +84,15 @@ _REST = sql.SQL(
     UNION ALL (SELECT {keys} FROM {rows} WHERE {where} AND {condition}
     ORDER BY {walked} LIMIT {reach} - (SELECT count(*) FROM beginning))"""
 )
+
+
+def searched(about: Mapping[str, sql.Composable], reach: int, parameters: Parameters) -> sql.Composed:
+    """A page that is chosen by words. `reach`: how many rows the page and what lies before it have. `about`: what the
+    other shapes have, and `beyond`, the condition of the page's place, and `columns`, which hold what is asked about.
+    """
+    few, ahead = (parameters.bind(min(least + each * reach, 2**62), "bigint") for least, each in (FEW, AHEAD))
+    bounds = {"few": few, "ahead": ahead, "reach": parameters.bind(reach, "bigint")}
+    return SEARCHING.format(**about, **bounds, gathered=sql.Literal(GATHERED))
 
 
 def parted(
