@@ -25,7 +25,7 @@ LEAST = 5
 """Features of the smallest group that is told."""
 TOGETHER = "*"
 """Stands for all values that are put together; no code is written so."""
-TRIED = 16
+TRIED = 8
 """Cells of a row and of a column that are tried as corners of a rectangle, the ones that cost least."""
 
 Value = str | None

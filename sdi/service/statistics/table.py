@@ -14,6 +14,8 @@ from decimal import Decimal
 from itertools import starmap
 from typing import Any
 
+from starlette.concurrency import run_in_threadpool
+
 from sdi.access.disclosure import LEAST, TOGETHER, Value, hidden, nameless, together
 from sdi.contract.layer import Layer
 from sdi.contract.query import FeatureQuery
@@ -75,7 +77,8 @@ async def tabulated(kept: Tiles, service: Service, snapshot: Snapshot, layer: La
         rows = await service.reader.groups(layer, query, by, sums, MOST + 1)
         if len(rows) > MOST:
             raise Overloaded(f"The features of '{layer.id}' fall into more than {MOST} groups.")
-        return json.dumps(asdict(table_of(by, sums, _read(rows, len(by))))).encode()
+        # Of a large city it takes a second to choose what is hidden.
+        return await run_in_threadpool(lambda: json.dumps(asdict(table_of(by, sums, _read(rows, len(by))))).encode())
 
     reads.told(layer.id, query.attributes)
     return _of_json(json.loads(await kept.of(made_of, make)))
