@@ -126,6 +126,8 @@ def test_three_views_of_one_place_differ_by_what_was_granted(
     assert nobody == 0
     assert 0 < in_ward < everywhere
     assert row("of these in the ward")[1] == in_ward
+    assert "Legal area, ha" in said
+    assert re.search(r"^ODT +\d+ ", said, re.MULTILINE), "parcels are counted by land use"
     assert len(re.findall(r"404 Not found", said)) == 2
 
 
