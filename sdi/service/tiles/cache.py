@@ -12,8 +12,8 @@ from collections import OrderedDict
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
-ROOM = 64 * 1024 * 1024
-"""Bytes that the tiles of one worker take."""
+ROOM = 32 * 1024 * 1024
+"""Bytes that the tiles of one worker take, compressed: what twice as many took that were not."""
 ENTRY = 400
 """Bytes that an entry takes besides its tile, about."""
 
