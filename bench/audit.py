@@ -1,7 +1,8 @@
 """What the audit trail costs: the same service twice over one database, with it and without it, asked in turn.
 
-CPU seconds of the service's process, its threads that bring entries into the database included, and of PostgreSQL, for
-each request of an agency that shows its key. A round ends when everything it left is in the database.
+CPU seconds of the thread that answers, which is the hot path; of the service's whole process, with the threads that
+bring entries into the database; and of PostgreSQL, for each request of an agency that shows its key. A round ends when
+everything it left is in the database. No answer is kept as it was given: each is made.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from statistics import median
 from asking import ask
 from cases import boxes
 from land import LAYER, arguments, deployment, show, write
-from process import cpu, server_cpu
+from process import cpu, loop_cpu, server_cpu
 from serve import PLACES, known, load
 from servers import uvicorn
 
@@ -52,7 +53,17 @@ def main() -> None:
             bytes_ = _stored(url)
     show(
         f"CPU ms a request, median of {asked.rounds} rounds in turn; {publication.count:,} parcels, one worker",
-        ["", "without", "with", "more, µs", "service", "PostgreSQL without", "with"],
+        [
+            "",
+            "answering without",
+            "with",
+            "more, µs",
+            "answering",
+            "process without",
+            "with",
+            "PostgreSQL without",
+            "with",
+        ],
         [_row(name, rounds) for name, rounds in found.items()],
     )
     for name, size in bytes_:
@@ -78,7 +89,7 @@ def _box(box: dict[str, float], count: int) -> str:
 def _served(settings: Settings, folder: Path, audit: str) -> Iterator[tuple[int, int]]:
     """Port and process of a service with one worker."""
     environment = {"SDI_DATABASE_URL": engine.database_url(settings), "SDI_DATA": str(folder / audit),
-                   "SDI_AUDIT": audit}  # fmt: skip
+                   "SDI_AUDIT": audit, "SDI_KEPT_ANSWERS": "0"}  # fmt: skip
     with uvicorn("sdi.service.app:from_environment", environment, 1, "--factory") as (port, process):
         yield port, process.pid
 
@@ -87,7 +98,8 @@ def _rounds(
     asked: argparse.Namespace, url: str, key: str, paths: list[str], times: int, without: tuple[int, int],
     recorded: tuple[int, int], postmaster: int | None,
 ) -> list[list[float]]:  # fmt: skip
-    """Of each round: CPU seconds a request of the service and of PostgreSQL, without and with."""
+    """Of each round: CPU seconds a request of the thread that answers, of the service and of PostgreSQL, without and
+    with."""
     shown = b64encode(f"{AGENCY}:{key}".encode()).decode()
     requests = [f"GET {path} HTTP/1.1\r\nHost: x\r\nAuthorization: Basic {shown}\r\n\r\n".encode() for path in paths]
     found = []
@@ -96,14 +108,18 @@ def _rounds(
         for port, pid in (without, recorded) if number % 2 else (recorded, without):
             with engine.connect(url, engine.OWNER) as owner:
                 before = chain.head(owner).seq
-            begun = cpu([pid]), server_cpu(postmaster) or 0.0
+            begun = _clocks(pid, postmaster)
             if ask(port, requests, asked.clients, 0, times=times).errors:
                 sys.exit("an answer was not a 200")
             if pid == recorded[1]:
                 _settled(url, before + times)
-            row += [(cpu([pid]) - begun[0]) / times, ((server_cpu(postmaster) or 0.0) - begun[1]) / times]
-        found.append(row if number % 2 else [*row[2:], *row[:2]])
+            row += [(now - then) / times for now, then in zip(_clocks(pid, postmaster), begun, strict=True)]
+        found.append(row if number % 2 else [*row[3:], *row[:3]])
     return found[1:]  # the first fills what is kept
+
+
+def _clocks(pid: int, postmaster: int | None) -> tuple[float, float, float]:
+    return loop_cpu(pid), cpu([pid]), server_cpu(postmaster) or 0.0
 
 
 def _settled(url: str, head: int) -> None:
@@ -113,10 +129,10 @@ def _settled(url: str, head: int) -> None:
 
 
 def _row(name: str, rounds: list[list[float]]) -> list[str]:
-    without, before, with_, after = (median(column) for column in zip(*rounds, strict=True))
-    more = median(each[2] - each[0] for each in rounds)
+    without, whole, before, with_, all_, after = (median(column) for column in zip(*rounds, strict=True))
+    more = median(each[3] - each[0] for each in rounds)
     return [name, f"{without * 1e3:.3f}", f"{with_ * 1e3:.3f}", f"{more * 1e6:.0f}", f"{more / without:+.1%}",
-            f"{before * 1e3:.3f}", f"{after * 1e3:.3f}"]  # fmt: skip
+            *(f"{each * 1e3:.3f}" for each in (whole, all_, before, after))]  # fmt: skip
 
 
 def _stored(url: str) -> list[tuple[str, float]]:

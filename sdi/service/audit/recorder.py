@@ -63,7 +63,8 @@ class Recorder:
             if self._settings.audit == "strict":
                 raise
             return
-        self._written.set()
+        if not self._written.is_set():  # to set it takes a lock and wakes a thread
+            self._written.set()
 
     def close(self) -> None:
         """Bring in what is left, as far as that takes LAST seconds at most."""
@@ -78,9 +79,10 @@ class Recorder:
         while not self._ended.is_set():
             self._written.wait()
             self._ended.wait(SYNC)
+            self._written.clear()  # before: what is added from here on sets it again, or is seen below
             self._spool.sync()
-            if not self._spool.waiting:
-                self._written.clear()
+            if self._spool.waiting:
+                self._written.set()
 
     def _carry(self) -> None:
         looked = LOOK
