@@ -132,9 +132,9 @@ def _write(connection: Connection, layer: Layer, order: Order, path: Path) -> No
     wanted = columns.schema(layer, query)
     tables = (columns.read(b"\n".join(part), wanted) for part in whole.texts(connection, layer, query, forms.cells))
     if order.format == "parquet":
-        geoparquet.write(str(path), layer, wanted, tables, order.crs)
+        geoparquet.write(str(path), columns.shape(layer, query), wanted, tables, order.crs)
         return
-    kind = layer.geometry.type if layer.geometry is not None else None
+    kind = columns.shape(layer, query)
     reader = columns.reader(wanted, tables)
     indexed = order.format != "fgb" or whole.everywhere(connection, layer, query)
     write.write_stream(path, layer.id, reader, order.crs, kind, order.seen_at, indexed=indexed)

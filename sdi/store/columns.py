@@ -38,6 +38,18 @@ def schema(layer: Layer, query: FeatureQuery) -> pa.Schema:
     return pa.schema(fields)
 
 
+def shape(layer: Layer, query: FeatureQuery) -> str | None:
+    """The type of geometry that an answer's features have; `Unknown`: several, where a place may be told as its centre
+    or on a grid, on which a single shape may fall apart; None: they have none.
+    """
+    if not query.geometry or layer.geometry is None:
+        return None
+    told = {precision for _, precision, _ in query.sight.places} if query.sight is not None else set()
+    kind = layer.geometry.type
+    other = "centroid" in told or ("generalised" in told and not kind.startswith("Multi"))
+    return "Unknown" if other and kind != "Point" else kind
+
+
 def _type(attribute: Attribute) -> pa.DataType:
     if attribute.type == "decimal":
         return pa.float64() if attribute.scale is None else pa.decimal128(38, attribute.scale)

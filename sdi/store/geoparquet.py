@@ -11,7 +11,6 @@ import pyarrow as pa
 import pyarrow.parquet
 import shapely
 
-from sdi.contract.layer import Layer
 from sdi.national.projjson import projjson
 from sdi.store.columns import GEOMETRY
 
@@ -21,9 +20,10 @@ ROWS = 50_000
 """Of a row group."""
 
 
-def write(sink: Any, layer: Layer, schema: pa.Schema, tables: Iterable[pa.Table], epsg: int) -> None:
+def write(sink: Any, kind: str | None, schema: pa.Schema, tables: Iterable[pa.Table], epsg: int) -> None:
     """Write tables of a schema from `columns` to a path or a binary file, one row group each.
 
+    `kind`: the type of geometry, as `columns.shape` tells it; of `Unknown` the file names none, which is what it means.
     `epsg`: the CRS of the geometry; 4326 stands for CRS84. The coordinates' order is x, y whatever the CRS's own
     is (GeoParquet 1.1, "Coordinate axis order"). The box that the file tells is the one of what it holds.
     """
@@ -40,13 +40,12 @@ def write(sink: Any, layer: Layer, schema: pa.Schema, tables: Iterable[pa.Table]
                 )
             writer.write_table(table.rename_columns(written.names), row_group_size=ROWS)
         if GEOMETRY in schema.names:
-            about = _about(layer, epsg, box)
+            about = _about(kind, epsg, box)
             writer.add_key_value_metadata({"geo": json.dumps(about, ensure_ascii=False)})
 
 
-def _about(layer: Layer, epsg: int, box: np.ndarray[Any, Any]) -> dict[str, Any]:
-    assert layer.geometry is not None
-    column: dict[str, Any] = {"encoding": "WKB", "geometry_types": [layer.geometry.type]}
+def _about(kind: str | None, epsg: int, box: np.ndarray[Any, Any]) -> dict[str, Any]:
+    column: dict[str, Any] = {"encoding": "WKB", "geometry_types": [] if kind in (None, "Unknown") else [kind]}
     if epsg != 4326:
         column["crs"] = projjson(epsg)
     if np.isfinite(box).all():

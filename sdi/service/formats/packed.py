@@ -62,9 +62,9 @@ def _file(format_: str, layer: Layer, query: FeatureQuery, text: bytes, changed_
     table = columns.read(text, wanted)
     if format_ == "parquet":
         sink = io.BytesIO()
-        geoparquet.write(sink, layer, wanted, [table], query.crs)
+        geoparquet.write(sink, columns.shape(layer, query), wanted, [table], query.crs)
         return sink.getvalue()
-    kind = layer.geometry.type if layer.geometry is not None and columns.GEOMETRY in wanted.names else None
+    kind = columns.shape(layer, query)
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / f"{layer.id}.{format_}"
         # Without an index: in the order that was asked for, and read whole anyway.
