@@ -65,11 +65,10 @@ def test_a_stream_is_the_same_as_a_block_in_both_directions(places: Any, sort: A
     for place in (None, first, Position(first.keys, backward=True) if first else None):
         for limit in (4, 30):
             asked = FeatureQuery("places", ("name",), sort=sort, place=place, limit=limit)
-            ((text, number, start, end, _),) = places.run(features.select_block(places.layer, asked))
+            ((text, number, *_),) = places.run(features.select_block(places.layer, asked))
             rows = places.run(features.select_stream(places.layer, asked))
-            assert (",\n".join(row[0] for row in rows if row[0]) or None) == text
-            assert len(rows) == number
-            assert {row[1] for row in rows if row[1]} == {each for each in (start, end) if each}
+            assert (",\n".join(row[0] for row in rows) or None) == text
+            assert len(rows) == min(number, limit)
 
 
 def test_a_place_goes_with_filters_and_counts_are_of_all_pages(places: Any) -> None:
