@@ -11,7 +11,7 @@ import unicodedata
 from dataclasses import replace
 from datetime import datetime
 from decimal import Decimal
-from functools import lru_cache, partial
+from functools import lru_cache
 from typing import Any
 
 from psycopg import sql
@@ -19,7 +19,7 @@ from psycopg import sql
 from sdi.contract.layer import Layer
 from sdi.contract.query import FeatureQuery, Interval
 from sdi.errors import BadRequest
-from sdi.store import area, history, order, search, shapes, sight, tables, walks
+from sdi.store import area, former, order, search, shapes, sight, tables, walks
 from sdi.store.cql_check import KINDS, Checker, column_kind
 from sdi.store.cql_place import FilterCrs
 from sdi.store.cql_sql import GEOMETRY, condition, has_place, names_value
@@ -246,10 +246,7 @@ def _rows(layer: Layer, query: FeatureQuery, parameters: Parameters) -> sql.Comp
     parameters.near = sight.reach(query.sight)
     if query.as_of is None:
         return sight.relation(layer, query.sight, parameters)
-    moment = history.load_at(parameters.bind(layer.id, "text"), parameters.bind(query.as_of, "timestamptz"))
-    columns = tables.grants(layer).columns if query.sight is None else sight.needed(layer, query.sight)
-    source = sql.SQL("({})").format(history.as_of(layer, moment, columns))
-    return sight.relation(layer, query.sight, parameters, source, lately=partial(_still, layer, query))
+    return former.relation(layer, query, parameters)
 
 
 def _page(
@@ -363,21 +360,8 @@ def _where(layer: Layer, query: FeatureQuery, parameters: Parameters) -> sql.Com
         holds = [condition(expression, layer, parameters) for expression in query.latest]
         seen = None if query.sight is None else sight.still(layer, query.sight, parameters)
         if holds or seen is not None:
-            conditions.append(_still(layer, query, [*holds, *([] if seen is None else [seen])]))
+            conditions.append(former.still(layer, query, [*holds, *([] if seen is None else [seen])]))
     return sql.SQL(" AND ").join(conditions) if conditions else sql.SQL("true")
-
-
-def _still(layer: Layer, query: FeatureQuery, holds: list[sql.Composable]) -> sql.Composable:
-    """Conditions on a feature's latest state: the one of now, or the one in which it ended."""
-    shown = tables.grants(layer).columns if query.sight is None else sight.needed(layer, query.sight)
-    return sql.SQL(
-        "(SELECT coalesce({holds}, false) FROM (SELECT {columns}, 'infinity'::float8 AS load_to FROM {now} WHERE"
-        " id = {rows}.id UNION ALL SELECT {columns}, load_to FROM {past} WHERE id = {rows}.id) AS state"
-        " ORDER BY load_to DESC LIMIT 1)"
-    ).format(
-        holds=sql.SQL(" AND ").join(holds), columns=sql.SQL(", ").join(map(sql.Identifier, shown)), rows=_ROWS,
-        now=tables.now(layer), past=tables.past(layer),
-    )  # fmt: skip
 
 
 def _valid(layer: Layer, interval: Interval, parameters: Parameters) -> sql.Composable:

@@ -87,3 +87,16 @@ def test_a_feature_that_is_hidden_today_is_hidden_in_the_past_and_what_was_hidde
         assert [item(city, "works", name, key, moment) for moment in instants] == [None, None]
     with history(city, "works", name, {"floors": 1}, {"floors": 5}) as instants:
         assert [item(city, "works", name, key, moment) is not None for moment in instants] == [False, True]
+
+
+def test_who_sees_all_of_a_layer_is_told_of_its_past_by_what_is_restricted_as_well(city: City) -> None:
+    whole = given("reads_marks", "plots", classes=frozenset({"open", "agency", "restricted"}))
+    key = asker(city, "reads_marks", whole)
+    name = sorted(city.rows["plots"])[5]
+    with history(city, "plots", name, {"mark": "a1", "use": "CQP"}, {"mark": "b2", "use": "CQP"}) as instants:
+        marks = [item(city, "plots", name, key, moment)["properties"]["mark"] for moment in instants]
+        for asked in ("mark=a1", "filter=mark%20%3D%20'a1'", "sortby=mark&mark=a1", "properties=number&mark=a1"):
+            found = city.town.get(f"/collections/plots/items?f=json&id={name}&as-of={instants[0]}&{asked}",
+                                  X_API_Key=key)  # fmt: skip
+            assert [each["id"] for each in found["features"]] == [name]
+    assert marks == ["a1", "b2"]
