@@ -177,7 +177,8 @@ def test_a_deep_page_by_id_enters_the_index_at_its_place(many: Any, select: Any,
     asked = FeatureQuery("places", ("name", "floors"), place=place, limit=10)
     plan = many.explain(select(many.layer, asked))
     line = next(line for line in plan.split("\n") if "places_pkey" in line)
-    assert "actual rows=11 " in line, plan
+    # A page that is held asks for one beyond it.
+    assert f"actual rows={11 if select is features.select_block else 10} " in line, plan
     assert f"Index Cond: (id {'<' if backward else '>'} '055000'::text)" in plan
     assert "Seq Scan" not in plan
     ids = [row[0] for row in many.run(features.select_block(many.layer, asked))]
