@@ -85,7 +85,7 @@ def kept(endpoint: Callable[..., Awaitable[Response]]) -> Callable[..., Awaitabl
     @wraps(endpoint)
     async def answered(request: Request, **path: str) -> Response:
         answers: Answers | None = request.app.state.answers
-        if answers is None or request.method != "GET":
+        if answers is None or request.method != "GET" or _wants_new(request):
             return await endpoint(request, **path)
         key = await _key(request)
         answer = answers.of(key)
@@ -100,6 +100,11 @@ def kept(endpoint: Callable[..., Awaitable[Response]]) -> Callable[..., Awaitabl
         return response
 
     return answered
+
+
+def _wants_new(request: Request) -> bool:
+    """Whether a client says that nothing kept will do (RFC 9111, 5.2.1.4), as browsers do that load a page again."""
+    return any(name == b"cache-control" and b"no-cache" in value.lower() for name, value in request.scope["headers"])
 
 
 def _answer(request: Request, response: Response, reads: tuple[Read, ...]) -> Answer:

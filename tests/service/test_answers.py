@@ -70,7 +70,10 @@ def pair(new_database: Callable[[], str]) -> Iterator[Pair]:
     with engine.connect(database) as connection:
         migrate.apply(connection, registry)
     apps: list[FastAPI] = []
-    with served(database, registry, also=apps.append) as keeping, served(database, registry, kept_answers=0) as making:
+    with (
+        served(database, registry, also=apps.append, kept_answers=16) as keeping,
+        served(database, registry, kept_answers=0) as making,
+    ):
         found = Pair(keeping, making, apps[0])
         found.deliver(1.5)
         yield found
@@ -125,6 +128,15 @@ def test_nobody_is_answered_with_what_was_kept_for_another(pair: Pair) -> None:
         assert pair.keeping.ask(address).headers["Cache-Control"] == public.headers["Cache-Control"]
     assert b"key=" in pair.keeping.ask(f"{address}&key={key}").body
     assert b"key=" not in pair.keeping.ask(address).body
+
+
+def test_who_wants_no_kept_answer_gets_one_that_is_made(pair: Pair) -> None:
+    path = f"{PLOTS}/00004.1.2"
+    pair.deliver(4.5)
+    _await_version(pair)
+    assert pair.keeping.get(path)["properties"]["height"] == 4.5
+    pair.deliver(5.5)
+    assert pair.keeping.get(path, Cache_Control="no-cache")["properties"]["height"] == 5.5
 
 
 def test_what_is_kept_stays_within_its_room(pair: Pair) -> None:

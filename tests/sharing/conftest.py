@@ -36,7 +36,7 @@ def city(
     chance = random.Random(5)
     rows = {"plots": {f"P{index:03}": plot(index, chance) for index in range(40)},
             "works": {f"W{index:02}": work(index, chance) for index in range(16)}}  # fmt: skip
-    with served(database, registry, data=tmp_path_factory.mktemp("data"), audit="off") as town:
+    with served(database, registry, data=tmp_path_factory.mktemp("data"), audit="off", kept_answers=16) as town:
         city = City(town, rows)
         for layer in rows:
             city.load(layer)
