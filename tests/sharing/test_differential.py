@@ -54,8 +54,10 @@ def _settled_answer(city: City, asker: Policy, path: str) -> Answer:
     ends = time.monotonic() + 60
     while True:
         answer = city.town.ask(path, X_API_Key=asker.key)
-        if "/items?" not in path or answer.headers["Cache-Control"] != "no-store" or time.monotonic() > ends:
+        unsettled = answer.status == 200 and "/items?" in path and answer.headers["Cache-Control"] == "no-store"
+        if not unsettled or time.monotonic() > ends:
             return answer
+        time.sleep(0.05)
 
 
 def _told(path: str, answer: Answer) -> Told:
