@@ -25,8 +25,8 @@ from sdi.service.state import service_of
 
 LARGEST = 128 * 1024
 """Bytes of a body that is kept: a box of 100 parcels has 70 kB; larger ones are put together from kept features."""
-ENTRY = 2500
-"""Bytes that an answer takes besides its body and its address, about: most are its headers."""
+ENTRY = 1500
+"""Bytes that an answer takes besides what is written in it and in its key, about."""
 _KINDS = tuple(ITEMS[name].media_type.encode() for name in ("json", "jsonfg"))
 _ACCEPTED = (b"accept", b"accept-language")
 
@@ -76,7 +76,10 @@ class Answers:
 
 
 def _size(key: Any, answer: Answer) -> int:
-    return len(answer.body) + len(key[1]) + len(key[2]) + ENTRY
+    # What was accepted may be as long as all headers: it is the client's to say, and is kept with the key.
+    pairs = (*key[3], *answer.headers)
+    told = sum(len(name) + len(value) for name, value in pairs) + sum(len(read.versions) for read in answer.reads)
+    return len(answer.body) + len(key[1]) + len(key[2]) + told + ENTRY
 
 
 def kept(endpoint: Callable[..., Awaitable[Response]]) -> Callable[..., Awaitable[Response]]:

@@ -144,9 +144,17 @@ def test_what_is_kept_stays_within_its_room(pair: Pair) -> None:
     kept = pair.answers.of(next(iter(pair.answers._kept)))
     assert kept is not None
     for number in range(400):
-        answers.keep((object(), f"/{number}", b""), kept)
+        answers.keep((object(), f"/{number}", b"", ()), kept)
         assert answers.size <= 4 * LARGEST
     assert len(answers._kept) < 400
+
+
+def test_what_a_client_says_that_it_accepts_counts_as_room(pair: Pair) -> None:
+    answers = Answers(4 * LARGEST)
+    kept = next(iter(pair.answers._kept.values()))
+    for number in range(100):
+        answers.keep((object(), f"/{number}", b"", ((b"accept", b"x" * 30_000),)), kept)
+    assert 0 < len(answers._kept) <= 4 * LARGEST / 30_000
 
 
 def _await_version(pair: Pair) -> None:
