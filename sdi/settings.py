@@ -73,13 +73,13 @@ class Settings(BaseSettings):
     webhook_http: bool = False
     """Whether webhooks may call without TLS, for a gateway on the same machine."""
     rate_public: float = Field(0.0, ge=0)
-    """Requests a second that one worker answers an address of the public, on average; 0: as many as come."""
+    """Requests a second that the workers of a machine answer an address of the public; 0: as many as come."""
     rate_agency: float = Field(0.0, ge=0)
     """The same for an agency that shows its key, whatever its addresses."""
     burst: int = Field(200, ge=1)
     """Requests that may come at once before the rate is felt."""
     quota: int = Field(0, ge=0)
-    """Megabytes a day (UTC) that one worker sends one caller; 0: any number."""
+    """Megabytes a day (UTC) that the workers of a machine send one caller; 0: any number."""
     origins: Listed = ("*",)
     """Other sites whose scripts may read the answers (CORS): `https://map.example.vn,…`. `*`: every site, without a
     key; named ones may send a key that they were given. A browser's own credentials go to none."""

@@ -86,9 +86,9 @@ def create_app(settings: Settings, registry: Registry, *, url: str | None = None
             Middleware(Limits),
             Middleware(Compressed),
             other_sites(settings),
-            Middleware(Gate, settings=settings),
+            Middleware(Gate, settings=settings, book=shares.book),
             Middleware(agencies.Doorkeeper),
-            Middleware(Turnstile, settings=settings),
+            Middleware(Turnstile, settings=settings, book=shares.book),
             Middleware(Audited, recorder=recorder),
         ],
     )  # fmt: skip

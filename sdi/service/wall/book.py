@@ -1,4 +1,5 @@
-"""What the worker processes of one machine write down together: who asked last, and what each caller has left.
+"""What the worker processes of one machine write down together: who asked last, and what each caller has left of its
+slow work, its requests and its bytes.
 
 A file of fixed size in the data folder, mapped into each of them; without one a worker has a book of its own. Times are
 of the machine's monotonic clock, which is the same for all its processes.
@@ -16,16 +17,16 @@ from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
 
-PLACES = 16_384
-"""Callers that are remembered at most."""
+PLACES = 32_768
+"""Of all callers together so much is remembered at most; who is forgotten begins anew."""
 _NEAR = 8
-"""Places that a caller may have; where all are taken, the one that was silent for longest goes."""
+"""Places that one may have; where all are taken, the one that was silent for longest goes."""
 _SEEN = struct.Struct("=QdQd")
 _LEFT = struct.Struct("=Qdd")
 _SIZE = _SEEN.size + PLACES * _LEFT.size
 
 
-@lru_cache(PLACES)
+@lru_cache(10_000)
 def sign_of(caller: str) -> int:
     """By which number a caller is known to every process; never 0."""
     return int.from_bytes(hashlib.blake2b(caller.encode(), digest_size=8).digest()) or 1

@@ -1,17 +1,15 @@
 """Who calls, and how often they may: an agency by its key, the public by address.
 
-A bucket of tokens for each caller: one a request, `burst` at most, refilled at the configured rate. Every worker
-process counts for itself, so a deployment of four workers answers up to four times the rate; what all of them may take
-together is the proxy's to say. Told as draft-ietf-httpapi-ratelimit-headers has it.
+A bucket of tokens for each caller: one a request, `burst` at most, refilled at the configured rate; and the bytes of a
+day. The workers of a machine count together (`sdi.service.wall.book`); what several machines may take is the proxy's
+to say. Told as draft-ietf-httpapi-ratelimit-headers has it.
 """
 
 from __future__ import annotations
 
 import math
 import time
-from collections import Counter, OrderedDict
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
@@ -24,7 +22,8 @@ from sdi.access import PUBLIC
 from sdi.service import problems
 from sdi.service.door.credentials import shows_key
 from sdi.service.state import service_of
-from sdi.service.wall.turns import CALLER, MOST
+from sdi.service.wall.book import Book
+from sdi.service.wall.turns import CALLER
 from sdi.settings import Settings
 
 FREE = ("/health", "/metrics", "/static/")
@@ -37,71 +36,70 @@ _SITE = 64
 Network = IPv4Network | IPv6Network
 
 
-@dataclass
-class Bucket:
-    tokens: float
-    since: float
-
-
 class Rates:
-    """The buckets of one worker process. `rate`: tokens a second; `burst`: what a bucket holds."""
+    """The buckets of one kind of callers. `rate`: tokens a second; `burst`: what a bucket holds."""
 
-    def __init__(self, rate: float, burst: float, clock: Callable[[], float] = time.monotonic) -> None:
-        self.rate, self.burst = rate, burst
-        self._clock = clock
-        self._buckets: OrderedDict[str, Bucket] = OrderedDict()
+    def __init__(
+        self, kind: str, rate: float, burst: float, book: Book, clock: Callable[[], float] = time.monotonic
+    ) -> None:  # fmt: skip
+        self.kind, self.rate, self.burst = kind, rate, burst
+        self._book, self._clock = book, clock
 
     def left(self, caller: str) -> float:
         """Tokens that a caller has now."""
-        found = self._buckets.get(caller)
-        if found is None:
-            return self.burst
-        return min(self.burst, found.tokens + (self._clock() - found.since) * self.rate)
+        tokens, since = self._book.left(f"{self.kind} {caller}") or (self.burst, 0.0)
+        passed = self._clock() - since
+        # A book that outlived a restart of the machine may tell times to come.
+        return min(self.burst, tokens + passed * self.rate) if passed >= 0 else self.burst
 
     def take(self, caller: str, tokens: float = 1.0) -> bool:
-        """Take tokens where there is at least one. What is taken beyond is owed."""
+        """Take tokens where there is at least one. What is taken beyond is owed. Of two workers that take in the same
+        microsecond one may go uncounted: to hold the others off would cost every request more than that is worth."""
         left = self.left(caller)
         if left < 1:
             return False
-        self._buckets[caller] = Bucket(left - tokens, self._clock())
-        self._buckets.move_to_end(caller)
-        if len(self._buckets) > MOST:
-            self._buckets.popitem(last=False)
+        self._book.write(f"{self.kind} {caller}", left - tokens, self._clock())
         return True
 
     def wait(self, caller: str) -> int:
         """Whole seconds until there is a token again."""
         return max(1, math.ceil((1 - self.left(caller)) / self.rate))
 
-    def headers(self, policy: str, caller: str) -> list[tuple[bytes, bytes]]:
+    def headers(self, caller: str) -> list[tuple[bytes, bytes]]:
         """RateLimit-Policy and RateLimit: what a bucket holds and how long it takes to fill, and what is left."""
         left = max(0.0, self.left(caller))
         window, full = math.ceil(self.burst / self.rate), math.ceil((self.burst - left) / self.rate)
         return [
-            (b"ratelimit-policy", f'"{policy}";q={int(self.burst)};w={window}'.encode()),
-            (b"ratelimit", f'"{policy}";r={int(left)};t={full}'.encode()),
+            (b"ratelimit-policy", f'"{self.kind}";q={int(self.burst)};w={window}'.encode()),
+            (b"ratelimit", f'"{self.kind}";r={int(left)};t={full}'.encode()),
         ]
 
 
 class Quotas:
     """Bytes that each caller was sent today (UTC), before compression. `most`: a day; 0: any number."""
 
-    def __init__(self, most: int, now: Callable[[], datetime] = lambda: datetime.now(UTC)) -> None:
-        self._most, self._now = most, now
-        self._day = now().date()
-        self._sent: Counter[str] = Counter()
+    def __init__(
+        self, most: int, book: Book, clock: Callable[[], float] = time.monotonic,
+        now: Callable[[], datetime] = lambda: datetime.now(UTC),
+    ) -> None:  # fmt: skip
+        self._most, self._book, self._clock, self._now = most, book, clock, now
 
     def left(self, caller: str) -> bool:
-        if self._now().date() != self._day:
-            self._day, self._sent = self._now().date(), Counter()
-        return not self._most or self._sent[caller] < self._most
+        return not self._most or self._left(self._name(caller)) > 0
 
     def sent(self, caller: str, size: int) -> None:
         if not self._most:
             return
-        self._sent[caller] += size
-        if len(self._sent) > 2 * MOST:
-            self._sent = Counter(dict(self._sent.most_common(MOST)))
+        name = self._name(caller)
+        with self._book.writing():
+            self._book.write(name, self._left(name) - size, self._clock())
+
+    def _left(self, name: str) -> float:
+        return (self._book.left(name) or (self._most, 0.0))[0]
+
+    def _name(self, caller: str) -> str:
+        """Another each day, so that a new day begins with nothing sent."""
+        return f"{self._now().date()} {caller}"
 
     def wait(self) -> int:
         """Seconds until tomorrow."""
@@ -114,7 +112,7 @@ def trusted(networks: Sequence[str]) -> tuple[Network, ...]:
     return tuple(ip_network(each, strict=False) for each in networks)
 
 
-@lru_cache(maxsize=MOST)
+@lru_cache(maxsize=10_000)
 def address_of(peer: str | None, forwarded: tuple[str, ...], proxies: tuple[Network, ...]) -> str:
     """The client's address: of an IPv4 host or an IPv6 site; `local`: a socket of this machine.
 
@@ -145,10 +143,10 @@ def _ip(text: str | None) -> IPv4Address | IPv6Address | None:
 class Gate:
     """ASGI middleware before the doorkeeper: finds the address, and slows down who tries keys."""
 
-    def __init__(self, app: ASGIApp, settings: Settings) -> None:
+    def __init__(self, app: ASGIApp, settings: Settings, book: Book) -> None:
         self._app = app
         self._proxies = trusted(settings.trusted_proxies)
-        self._wrong = Rates(settings.rate_public, settings.burst) if settings.rate_public else None
+        self._wrong = Rates("wrong", settings.rate_public, settings.burst, book) if settings.rate_public else None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -178,11 +176,11 @@ class Gate:
 class Turnstile:
     """ASGI middleware behind the doorkeeper: counts each caller's requests and bytes, and says whose turn it is."""
 
-    def __init__(self, app: ASGIApp, settings: Settings) -> None:
+    def __init__(self, app: ASGIApp, settings: Settings, book: Book) -> None:
         self._app = app
         kinds = {"public": settings.rate_public, "agency": settings.rate_agency}
-        self._rates = {kind: Rates(rate, settings.burst) for kind, rate in kinds.items() if rate}
-        self._quotas = Quotas(settings.quota * 10**6)
+        self._rates = {kind: Rates(kind, rate, settings.burst, book) for kind, rate in kinds.items() if rate}
+        self._quotas = Quotas(settings.quota * 10**6, book)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -204,13 +202,13 @@ class Turnstile:
             return
         elif rates is not None and not rates.take(caller):
             refused = _refused(request, rates.wait(caller))
-            refused.raw_headers.extend(rates.headers(kind, caller))
+            refused.raw_headers.extend(rates.headers(caller))
             await refused(scope, receive, send)
             return
 
         async def counted(message: Message) -> None:
             if message["type"] == "http.response.start" and rates is not None:
-                message["headers"] = [*message.get("headers", []), *rates.headers(kind, caller)]
+                message["headers"] = [*message.get("headers", []), *rates.headers(caller)]
             elif message["type"] == "http.response.body":
                 self._quotas.sent(caller, len(message.get("body", b"")))
             await send(message)

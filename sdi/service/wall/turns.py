@@ -21,8 +21,6 @@ ALONE = 2.0
 """Seconds without a sign of anybody else after which a caller has the service to itself."""
 AGAIN = 0.05
 """Seconds after which a caller that had much is looked at again."""
-MOST = 10_000
-"""Callers whose rates are remembered; who is forgotten starts anew."""
 
 
 class Shares:
@@ -45,13 +43,14 @@ class Shares:
     def alone(self, caller: str) -> bool:
         """Whether nobody else was seen for a while."""
         other = self.book.other(caller)
-        # A file that outlived a restart of the machine may have times to come.
         return other is None or not 0 <= self._clock() - other <= ALONE
 
     def left(self, caller: str) -> float:
         """Seconds; below zero: owed."""
         left, since = self.book.left(caller) or (self._burst, 0.0)
-        return min(self._burst, left + max(0.0, self._clock() - since) * self._share)
+        passed = self._clock() - since
+        # A book that outlived a restart of the machine may tell times to come.
+        return min(self._burst, left + passed * self._share) if passed >= 0 else self._burst
 
     def spend(self, caller: str, seconds: float) -> None:
         if self.alone(caller):
