@@ -19,6 +19,8 @@ from tests.sharing.city import City, Policy, plot, policy, work
 FOLDER = Path(__file__).parent / "town"
 AGENCIES = int(os.environ.get("POLICIES", "8"))
 """Random policies; POLICIES=300 for a long look."""
+SEED = int(os.environ.get("SEED", "950"))
+"""Of the policies and of what happens: a long look may be taken in parts."""
 
 
 @pytest.fixture(scope="session")
@@ -51,7 +53,7 @@ def then(city: City) -> str:
 
 @pytest.fixture(scope="session")
 def askers(city: City, then: str) -> list[Policy]:
-    chance = random.Random(950)
+    chance = random.Random(SEED)
     made = [policy(f"agency_{number}", chance) for number in range(AGENCIES)]
     with engine.connect(city.town.database, engine.OWNER) as owner:
         for each in made:

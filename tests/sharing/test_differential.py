@@ -27,7 +27,7 @@ from sdi.store import engine, features
 from sdi.store.sharing import agencies, grants, keys
 from tests.service.conftest import Answer
 from tests.sharing.city import City, Policy, Seen, addresses, certain, general, ground_of, happen
-from tests.sharing.conftest import AGENCIES
+from tests.sharing.conftest import AGENCIES, SEED
 
 EVENTS = int(os.environ.get("EVENTS", "4"))
 """Things that happen to the data, one after the other."""
@@ -110,7 +110,7 @@ def _all(city: City, page: Any, asker: Policy) -> Iterator[Any]:
 
 
 def test_what_is_hidden_changes_no_byte_of_any_answer(city: City, askers: list[Policy], then: str) -> None:
-    chance = random.Random(2018)
+    chance = random.Random(SEED)
     names = {layer: [*chance.sample(sorted(rows), 2), new] for (layer, rows), new in
              zip(city.rows.items(), ("P140", "W116"), strict=True)}  # fmt: skip
     names["cards"] = names["plots"]
