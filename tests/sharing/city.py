@@ -304,7 +304,7 @@ def general(agency: str, names: list[str]) -> Iterator[str]:
     """Every other address. `names`: ids of plots."""
     yield from (
         "/?f=json", "/?f=html", "/?f=jsonld", "/conformance", "/openapi?f=json", "/openapi?f=html",
-        "/collections?f=json", "/collections?f=html", "/collections?f=jsonld", "/tiles",
+        "/collections?f=json", "/collections?f=html", "/collections?f=jsonld", "/tiles", "/tiles?f=html",
         "/tiles/WebMercatorQuad?f=tilejson", "/tiles/WebMercatorQuad/17/57726/104079",
         "/tiles/WebMercatorQuad/16/28863/52039?collections=cards", "/code-lists/use", "/catalogue", "/catalogue?f=html",
         "/catalogue/changes", "/catalogue/changes?f=html", "/open-data", "/open-data?f=html",

@@ -42,7 +42,8 @@ def tilesets(service: Service, layer: Layer | None, language: str) -> dict[str, 
     listed = _core(service, layer, language)
     listed["links"] = [_self(here, language), _scheme(service)]
     own = links.link("self", f"{here}?f=json", "application/json", _("This document as JSON"))
-    return {"tilesets": [listed], "links": [own]}
+    page = links.link("alternate", f"{here}?f=html", "text/html", _("This document as HTML"))
+    return {"tilesets": [listed], "links": [own, page]}
 
 
 def metadata(
@@ -62,6 +63,7 @@ def metadata(
     document["layers"] = [_layer(service, each, language) for each in shown]
     document["links"] = [
         _self(here, language, chosen),
+        links.link("alternate", _with(f"{here}/{matrix.ID}?f=html", chosen), "text/html", _("This document as HTML")),
         links.link("alternate", _with(f"{here}/{matrix.ID}?f=tilejson", chosen), matrix.TILEJSON, "TileJSON"),
         _scheme(service),
         links.link("item", _with(_template(here), chosen), matrix.MVT, _("Vector tiles"), templated=True),

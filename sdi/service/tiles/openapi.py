@@ -24,7 +24,8 @@ def parameters() -> dict[str, Any]:
     found: dict[str, Any] = {
         name: {"name": name, "in": "path", "required": True, "schema": schema} for name, schema in within.items()
     }
-    for name, formats in (("tile-f", ["mvt"]), ("tileset-f", ["json", "tilejson"]), ("json-f", ["json"])):
+    for name, formats in (("tile-f", ["mvt"]), ("tilesets-f", ["json", "html"]),
+                          ("tileset-f", ["json", "tilejson", "html"]), ("json-f", ["json"])):  # fmt: skip
         schema = {"type": "string", "enum": formats, "default": formats[0]}
         found[name] = {"name": "f", "in": "query", "required": False, "schema": schema}
     found["collections"] = {
@@ -42,7 +43,8 @@ def tile_response() -> dict[str, Any]:
 def tileset_response() -> dict[str, Any]:
     """What is told of a tileset, in OGC's words or in TileJSON's."""
     document = {"schema": {"type": "object"}}
-    return {"description": "A tileset", "content": {"application/json": document, matrix.TILEJSON: document}}
+    content = {"application/json": document, matrix.TILEJSON: document, "text/html": {"schema": {"type": "string"}}}
+    return {"description": "A tileset", "content": content}
 
 
 def paths(layers: Iterable[Layer]) -> dict[str, Any]:
@@ -68,7 +70,7 @@ def _tilesets(at: str, operation: str, title: str, about: dict[str, Any], chosen
     tile = _get(f"{operation}.vector.getTile", title, "Tile", [*address, *chosen, "tile-f"], about)
     tile["get"]["responses"]["204"] = {"description": "The tile is empty."}
     return {
-        f"{at}/tiles": _get(f"{operation}.vector.getTileSetsList", title, "Document", ["json-f", "lang"], about),
+        f"{at}/tiles": _get(f"{operation}.vector.getTileSetsList", title, "Document", ["tilesets-f", "lang"], about),
         one: _get(
             f"{operation}.vector.getTileSet",
             title,

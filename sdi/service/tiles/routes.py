@@ -14,14 +14,14 @@ from starlette.responses import Response
 
 from sdi.contract.layer import Layer
 from sdi.errors import BadRequest, NotFound, nearest
-from sdi.service import compression, fresh, links
-from sdi.service.asked import asked, checked_path
+from sdi.service import compression, fresh, links, pages
+from sdi.service.asked import Asked, asked, checked_path
 from sdi.service.audit import reads
 from sdi.service.lanes import Lane
 from sdi.service.publications import Snapshot
 from sdi.service.rights import seen
 from sdi.service.state import Service, service_of
-from sdi.service.tiles import documents, matrix, tileset
+from sdi.service.tiles import documents, matrix, page, tileset
 from sdi.service.tiles.cache import Tiles
 from sdi.service.tiles.changes import Known
 from sdi.service.tiles.tileset import Shown, is_tiled
@@ -60,17 +60,22 @@ async def matrix_set(request: Request, matrix_set: str) -> Response:
 
 
 async def tilesets(request: Request, collection: str | None = None) -> Response:
-    ask = asked(request, ("json",))
-    service, layer, _ = await _shown(request, collection, None)
+    """The list of tilesets. It is of one, so a person is shown that one."""
+    ask = asked(request, ("json", "html"))
+    service, layer, shown = await _shown(request, collection, None)
+    if ask.format == "html":
+        return _page(request, ask, service, layer, shown, None)
     return _document(documents.tilesets(service, layer, ask.language), ask.language)
 
 
 async def one_tileset(request: Request, matrix_set: str, collection: str | None = None) -> Response:
-    ask = asked(request, ("json", "tilejson"), _known(collection))
+    ask = asked(request, ("json", "tilejson", "html"), _known(collection))
     chosen = ask.parameters.get("collections")
     service, layer, shown = await _shown(request, collection, chosen)
     matrix.known(checked_path(matrix_set))
     named = None if chosen is None else ",".join(each.layer.id for each in shown)
+    if ask.format == "html":
+        return _page(request, ask, service, layer, shown, named)
     if ask.format == "tilejson":
         document = documents.tilejson(service, layer, shown, ask.language, named)
         return _document(document, ask.language, matrix.TILEJSON)
@@ -202,6 +207,13 @@ def _kept(service: Service, shown: Sequence[Shown]) -> str:
     if any(each.layer.sharing.level == "steward" for each in shown):
         return fresh.SECRET
     return fresh.cache_control(service)
+
+
+def _page(
+    request: Request, ask: Asked, service: Service, layer: Layer | None, shown: Sequence[Shown], named: str | None
+) -> Response:  # fmt: skip
+    about = page.shown(service, layer, shown, ask.language, named)
+    return pages.answered(request, ask.language, "tileset.html", **about)
 
 
 def _document(content: dict[str, Any], language: str, media_type: str = "application/json") -> Response:

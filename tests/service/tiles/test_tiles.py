@@ -129,7 +129,7 @@ def test_sets_collections_and_choices_that_are_not_there_are_told(town: Town) ->
         (f"/{QUAD}?collections=plots,nothing", 400),
         (f"/{QUAD}?collections=ground", 400),
         (f"/collections/plots/{QUAD}?collections=plots", 400),
-        ("/tiles?f=html", 400),
+        ("/tiles?f=tilejson", 400),
     ):
         assert town.ask(path).status == status, path
     detail = town.ask(f"/{QUAD}?collections=plats&lang=vi", Accept_Language="vi").json["detail"]

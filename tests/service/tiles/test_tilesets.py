@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+from html import escape, unescape
+
 from owslib.ogcapi import API
 
 from sdi.service.tiles.documents import CONFORMANCE
@@ -82,6 +85,46 @@ def test_titles_are_spoken_in_both_languages(town: Town) -> None:
     assert english == town.get("/collections/plots?lang=en")["title"]
     titles = {each["title"] for each in town.get("/?lang=vi")["links"]}
     assert {"Ô bản đồ vectơ", "Các bộ ma trận ô bản đồ"} <= titles
+
+
+def test_a_persons_browser_is_shown_the_addresses_that_a_map_takes(town: Town) -> None:
+    browser = {"Accept": "text/html,application/xhtml+xml,*/*;q=0.8"}
+    for path, style in (
+        ("/tiles", "/styles/default"), (f"/{QUAD}", "/styles/default"),
+        ("/collections/plots/tiles", "/collections/plots/styles/default"),
+        (f"/collections/plots/{QUAD}", "/collections/plots/styles/default"), (f"/{QUAD}?collections=works,plots", None),
+    ):  # fmt: skip
+        answer = town.ask(path, **browser)
+        assert (answer.status, answer.headers["Content-Type"]) == (200, "text/html; charset=utf-8"), path
+        addresses = [unescape(each) for each in re.findall(r"<td><code>(http[^<]*)</code>", answer.text)]
+        # Told once for QGIS and once for the web: tiles, style, TileJSON, style.
+        assert len(addresses) == (4 if style else 2), path
+        template, tilejson = addresses[0], next(each for each in addresses if "tilejson" in each)
+        described = town.get(tilejson.removeprefix(town.url))
+        assert template == described["tiles"][0]
+        assert f"{described['minzoom']} – {described['maxzoom']}" in answer.text
+        for layer in described["vector_layers"]:
+            assert f"<code>{layer['id']}</code>" in answer.text
+            assert all(escape(title) in answer.text for title in layer["fields"].values())
+        if style is not None:
+            assert addresses.count(f"{town.url}{style}?f=mapbox") == 2
+            assert town.get(f"{style}?f=mapbox")["version"] == 8
+        assert "hidden_note" not in answer.text
+
+
+def test_tilesets_are_json_to_who_asks_for_no_page_and_each_leads_to_the_other(town: Town) -> None:
+    for path in ("/tiles", f"/{QUAD}", "/collections/plots/tiles", f"/collections/plots/{QUAD}"):
+        for accept in ("*/*", "application/json", "application/json,text/html;q=0.9"):
+            assert town.ask(path, Accept=accept).headers["Content-Type"] == "application/json"
+        page = follow(town.get(path), "alternate", "text/html")
+        assert town.ask(page.removeprefix(town.url)).headers["Content-Type"].startswith("text/html")
+    for language, heading in (("vi", "Ô bản đồ vectơ: Thửa đất thử"), ("en", "Vector tiles: Test plots")):
+        page = town.ask(f"/collections/plots/tiles?f=html&lang={language}").text
+        assert f"<h1>{heading}</h1>" in page
+    # Pages lead to them.
+    assert 'href="/collections/plots/tiles"' in town.ask("/collections/plots?f=html").text
+    assert 'href="/tiles"' in town.ask("/?f=html").text
+    assert "/tiles" not in town.ask("/collections/ground?f=html").text
 
 
 def test_a_layer_of_a_million_is_shown_from_the_zoom_on_at_which_a_tile_can_be_searched(town: Town) -> None:
