@@ -48,7 +48,7 @@ class Snapshot:
     version: int
     layers: dict[str, Layer] = field(default_factory=dict)
     publications: Mapping[str, Publication] = field(default_factory=dict)
-    """As who asks sees them: what changed nothing for them never was."""
+    """Of the layers, as who asks sees them: what changed nothing for them never was."""
     rates: Mapping[str, list[Rate]] = field(default_factory=dict)
     api: Any = None
     openapi: dict[str, Any] = field(default_factory=dict)
@@ -142,12 +142,13 @@ class Publications:
                 await run_in_threadpool(self._read_contracts)
                 stored = await self._reader.published()
                 published = await self._as_seen(stored)
+                counted = self._counted(stored)
                 own = self._own()
                 published |= await self._reader.quality_collections(own) if own else {}
                 loads = {name: each.load_id for name, each in published.items() if each is not stored.get(name)}
                 rates = await self._reader.rates({name: load for name, load in loads.items() if load is not None})
                 families = await self._reader.families(self.registry.layers)
-                made = await run_in_threadpool(self._build, version, published, rates)
+                made = await run_in_threadpool(self._build, version, published, rates, counted)
                 self._snapshot = replace(made, families=families, stored=stored)
                 log.info("published", version=version, layers=len(self._snapshot.layers))
         except StoreError as error:
@@ -169,16 +170,18 @@ class Publications:
 
     async def _as_seen(self, published: Mapping[str, Publication]) -> dict[str, Publication]:
         """What publications tell to who asks: number, extent, grids and time of what exists for them, and the load that
-        changed it last as far as they see. Looked up once for each generation.
+        changed it last as far as they see. Looked up once for each generation. Nothing of layers that they do not see.
         """
         told: dict[str, Publication] = {}
         views: dict[str, View] = {}
         for name, publication in published.items():
             layer = self.registry.layers.get(name)
-            view = _view(self._agency, layer) if layer is not None and sees(self._agency, layer) else None
+            if layer is None or not sees(self._agency, layer):
+                continue
+            view = _view(self._agency, layer)
             if view is None:
                 told[name] = publication
-            elif self._stands({name, *view[1].beside}, published):
+            elif name in self._snapshot.publications and self._stands({name, *view[1].beside}, published):
                 told[name] = self._snapshot.publications[name]
             else:
                 views[name] = view
@@ -197,15 +200,20 @@ class Publications:
             return {}
         return {name: layer for name, layer in self.registry.layers.items() if layer.steward.id == self._agency.id}
 
+    def _counted(self, published: Iterable[str]) -> dict[str, Layer]:
+        """The published layers of which there are statistics for who asks."""
+        known = self.registry.layers
+        return {name: known[name] for name in sorted(published)
+                if name in known and dimensions(self._agency, known[name])}  # fmt: skip
+
     def _build(
-        self, version: int, published: Mapping[str, Publication], rates: Mapping[str, list[Rate]]
+        self, version: int, published: Mapping[str, Publication], rates: Mapping[str, list[Rate]],
+        counted: Mapping[str, Layer],
     ) -> Snapshot:  # fmt: skip
         beside = {view.id: view for layer in self._own().values() for view in quality.beside(layer)}
         known = {**self.registry.layers, **beside}
         layers = {name: known[name] for name in sorted(published) if name in known and sees(self._agency, known[name])}
         folder = Path(self._settings.data)
-        counted = {name: known[name] for name in sorted(published)
-                   if name in known and dimensions(self._agency, known[name])}  # fmt: skip
         config = ogc.configuration(self._settings, layers, published, self._agency, folder)
         collects = any(layer.steward.id == self._agency.id for layer in self.registry.layers.values())
         document = openapi.document(config, self._settings, layers, self._agency, counted, collects=collects)
