@@ -119,6 +119,7 @@ class Observe:
                 message["headers"] = [*message.get("headers", []), (b"x-request-id", request_id.encode()), *_VARY]
             await send(message)
 
+        scope.setdefault("state", {})["request"] = request_id
         structlog.contextvars.clear_contextvars()
         structlog.contextvars.bind_contextvars(request=request_id)
         try:

@@ -188,7 +188,7 @@ class Reader:
         rows = await self._rows_of(partial(features.select_text, form=form), layer, query, Lane.QUICK)
         if not rows:
             return None
-        reads.told_text(layer.id, query.attributes, rows[0][0], 1)
+        reads.told(layer.id, query.attributes, 1, query.ids or ())
         text: str = rows[0][0].decode()
         return text
 

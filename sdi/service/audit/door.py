@@ -5,7 +5,6 @@ from __future__ import annotations
 import uuid
 from typing import Any
 
-import structlog
 from starlette.requests import ClientDisconnect, Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -60,9 +59,11 @@ class Audited:
 class _Answer:
     """An answer on its way."""
 
+    __slots__ = ("_opened", "_part", "_recorder", "_request", "_scope", "_send", "_service", "_status", "refused")
+
     def __init__(self, scope: Scope, service: Service, recorder: Recorder, opened: list[Read], send: Send) -> None:
         self._scope, self._service, self._recorder, self._opened, self._send = scope, service, recorder, opened, send
-        self._request = str(structlog.contextvars.get_contextvars().get("request") or uuid.uuid4().hex)
+        self._request = scope["state"].get("request") or uuid.uuid4().hex
         self._status = self._part = 0
         self.refused: StoreError | None = None
 

@@ -7,8 +7,9 @@ import io
 import json
 from collections.abc import Iterable
 from contextvars import ContextVar
-from dataclasses import dataclass
 from functools import lru_cache
+from json.encoder import encode_basestring
+from typing import NamedTuple
 
 FEW = 20
 """Ids that are found by an index; more stand in the entry as the versions of a page."""
@@ -17,49 +18,24 @@ OPENED: ContextVar[list[Read] | None] = ContextVar("OPENED", default=None)
 """What the request that runs has read and what is not recorded yet; None: it is not recorded."""
 
 _FEATURE = b'{"type":"Feature","id":"'
-
-
-_ESCAPED = bytes({*range(0x20), 0x22, 0x5C} - {0x0A})
-"""What JSON writes otherwise than it is, but for line feeds."""
+quoted = encode_basestring
+"""A text as JSON; `write` does it too, and everything else, and takes longer."""
 write = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 
 
-@dataclass(frozen=True, slots=True)
-class Read:
-    """Features of one layer. `fields`: the attributes that were answered. `ids`, or `versions` (a line each: load,
-    blank, id), where they are told."""
+class Read(NamedTuple):
+    """Features of one layer. `text`: what the entry says of them, JSON: the layer, the attributes that were answered,
+    how many features (`count`), and which: `ids`, or `versions` (a line each: load, blank, id), where they are told."""
 
     layer: str
-    fields: tuple[str, ...]
-    count: int | None = None
-    ids: tuple[str, ...] = ()
-    versions: bytes = b""
-
-    @property
-    def written(self) -> str:
-        """As JSON. The versions of a page are its bulk: what need not be escaped is not looked at sign by sign."""
-        parts = [_about(self.layer, self.fields)]
-        if self.count is not None:
-            parts.append(f'"count":{self.count}')
-        if self.ids:
-            parts.append(f'"ids":{write(self.ids)}')
-        if self.versions:
-            plain = len(self.versions.translate(None, _ESCAPED)) == len(self.versions)
-            lines = self.versions.decode()
-            parts.append('"versions":"' + lines.replace("\n", "\\n") + '"' if plain else f'"versions":{write(lines)}')
-        return f"{{{','.join(parts)}}}"
-
-
-@lru_cache(maxsize=1000)
-def _about(layer: str, fields: tuple[str, ...]) -> str:
-    return f'"layer":{write(layer)},"fields":{write(fields)}'
+    text: bytes
 
 
 def told(layer: str, fields: tuple[str, ...], count: int | None = None, ids: Iterable[str] = ()) -> None:
     """Of features whose ids are known, or of which no ids are told."""
     opened = OPENED.get()
     if opened is not None:
-        opened.append(_read(layer, fields, count, list(ids)))
+        opened.append(_of_ids(layer, fields, count, list(ids)))
 
 
 def told_versions(layer: str, fields: tuple[str, ...], lines: bytes | None, count: int) -> None:
@@ -68,10 +44,10 @@ def told_versions(layer: str, fields: tuple[str, ...], lines: bytes | None, coun
     if opened is None:
         return
     if count > FEW:
-        opened.append(Read(layer, fields, count, versions=lines or b""))
+        opened.append(_read(layer, fields, count, b"versions", quoted((lines or b"").decode()).encode()))
         return
     ids = [line.partition(" ")[2] for line in lines.decode().split("\n")] if lines else []
-    opened.append(Read(layer, fields, count, tuple(ids)))
+    opened.append(_of_ids(layer, fields, count, ids))
 
 
 def told_text(layer: str, fields: tuple[str, ...], text: bytes, count: int) -> None:
@@ -79,18 +55,29 @@ def told_text(layer: str, fields: tuple[str, ...], text: bytes, count: int) -> N
     opened = OPENED.get()
     if opened is None:
         return
-    if not text:
-        opened.append(Read(layer, fields, count))
-        return
     written = text.removeprefix(b"\x1e").startswith(_FEATURE)
-    opened.append(_read(layer, fields, count, _of_features(text) if written else _of_lines(text)))
+    opened.append(_of_ids(layer, fields, count, _of_features(text) if written else _of_lines(text)))
 
 
-def _read(layer: str, fields: tuple[str, ...], count: int | None, ids: list[str]) -> Read:
+def _of_ids(layer: str, fields: tuple[str, ...], count: int | None, ids: list[str]) -> Read:
+    if not ids:
+        return _read(layer, fields, count)
     if len(ids) <= FEW:
-        return Read(layer, fields, count, tuple(ids))
+        return _read(layer, fields, count, b"ids", f"[{','.join(map(quoted, ids))}]".encode())
     # Which load a feature is of is not known here.
-    return Read(layer, fields, count, versions="\n".join(f"? {name}" for name in ids).encode())
+    return _read(layer, fields, count, b"versions", quoted("\n".join(f"? {name}" for name in ids)).encode())
+
+
+def _read(layer: str, fields: tuple[str, ...], count: int | None, name: bytes = b"", which: bytes = b"") -> Read:
+    about = _about(layer, fields)
+    if count is not None:
+        about += b',"count":%d' % count
+    return Read(layer, b'{%b,"%b":%b}' % (about, name, which) if which else b"{%b}" % about)
+
+
+@lru_cache(maxsize=1000)
+def _about(layer: str, fields: tuple[str, ...]) -> bytes:
+    return f'"layer":{write(layer)},"fields":{write(fields)}'.encode()
 
 
 def _of_features(text: bytes) -> list[str]:

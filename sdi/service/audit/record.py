@@ -2,23 +2,27 @@
 
 from __future__ import annotations
 
-import re
 from datetime import UTC, datetime
 from functools import lru_cache
-from typing import Any
+from typing import NamedTuple
 from urllib.parse import unquote
 
 from starlette.types import Scope
 
 from sdi.access import PUBLIC, Agency, rule_of
 from sdi.contract.registry import Registry
-from sdi.service.audit.reads import Read, write
+from sdi.service.audit.reads import Read, quoted, write
 
 LONGEST = 4000
 """Characters of an address, of a query and of a purpose that are kept; longer ones end with `…`."""
-SECRET = re.compile(r"(^|&)(?:key|api[-_]?key|token|access[-_]?token|password)=[^&]*", re.IGNORECASE)
-"""Parameters that open something; they are cut out of what was asked, percent-encoded names and all."""
-_ENCODED = re.compile(r"%[0-9A-Fa-f]{2}")
+LONGEST_ID = 500
+"""Characters of an id that was asked for: an index finds them, and takes no text of more than 2,700 bytes."""
+MOST = 2000
+"""Beginnings of entries that are remembered."""
+SECRETS = frozenset(
+    {"key", "apikey", "api-key", "api_key", "token", "accesstoken", "access-token", "access_token", "password"}
+)
+"""Parameters that open something, in small letters; they are cut out of what was asked, percent-encoded names too."""
 _ACTIONS = {
     "items": "items", "export": "export", "coverage": "coverage", "tiles": "tiles", "changes": "changes",
     "schema": "description", "queryables": "description", "sortables": "description",
@@ -58,81 +62,95 @@ def entry(
 
     part: 0 as an answer begins, then those that follow it. ended: how one ended that had begun.
     """
-    found = scope.get("path_params") or {}
-    layers = tuple(dict.fromkeys([read.layer for read in reads] + _named(found, registry)))
+    # Whoever asks waits for this: it is written down as it comes, and what stays the same is looked up.
+    state, found = scope["state"], scope.get("path_params") or {}
+    name, layers = found.get("collection"), tuple([read.layer for read in reads])
+    if layers != (name,):
+        layers = tuple(dict.fromkeys(layers + ((name,) if name in registry.layers else ())))
     if agency.public and not exceeds(agency, registry, layers):
         return None
-    told: dict[str, Any] = {
-        "at": datetime.now(UTC).isoformat(timespec="microseconds"), "kind": "read",
-        "action": action_of(getattr(scope.get("route"), "path", "none")), "request": request_id, "agency": agency.id,
-    }  # fmt: skip
-    state = scope.get("state") or {}
-    if state.get("member"):
-        told["member"] = state["member"]
-    if state.get("key_id") is not None:
-        told["key"] = state["key_id"]
     client = state.get("address") or (scope.get("client") or (None,))[0]
-    if client:
-        told["client"] = client
-    if part:
-        told["part"] = part
-    else:
-        told |= _asked(scope, agency, layers)
-    told["status"] = status
-    told["layers"] = layers
+    who = agency.id, state.get("member"), state.get("key_id"), client
+    about = _about(agency, who, getattr(scope.get("route"), "path", "none"), layers)
+    told = [f'{{"at":"{datetime.now(UTC).isoformat(timespec="microseconds")}",{about.all}'
+            f',"request":"{request_id}","status":{status}']  # fmt: skip
+    told.append(f'"part":{part}' if part else _asked(scope, about))
     if "feature" in found:
-        told["asked"] = [found["feature"][:LONGEST]]
+        told.append(f'"asked":[{_text(found["feature"], LONGEST_ID)}]')
     if ended:
-        told["ended"] = ended
-    # What PostgreSQL does not take as JSON, and no id has.
-    text = write(told).replace("\\u0000", "\\ufffd")
-    if reads:
-        text = f'{text[:-1]},"reads":[{",".join(read.written for read in reads)}]}}'
-    return text.encode("utf-8", "replace")
+        told.append(f'"ended":"{ended}"')
+    text = ",".join(told).encode("utf-8", "replace")
+    if not reads:
+        return text + b"}"
+    return b"".join((text, b',"reads":[', b",".join([read.text for read in reads]), b"]}"))
 
 
-def _named(found: dict[str, Any], registry: Registry) -> list[str]:
-    """The layer that the address names, where there is one, whether it was answered or refused."""
-    name = found.get("collection")
-    return [name] if name in registry.layers else []
+class _About(NamedTuple):
+    """What entries have in common, as JSON."""
+
+    agency: Agency
+    all: str
+    """What is done with which layers, for whom, by whom, from where."""
+    grants: str
+    """By which grants."""
+    purpose: str
+    """Theirs, for where none is told."""
 
 
-def _asked(scope: Scope, agency: Agency, layers: tuple[str, ...]) -> dict[str, Any]:
-    told: dict[str, Any] = {"method": scope["method"], "path": _short(scope["path"])}
-    if scope.get("query_string"):
-        told["query"] = without_secrets(scope["query_string"].decode("latin-1"))
-    grants, purposes = _grants(agency, layers)
-    if grants:
-        told["grants"] = grants
+def _about(agency: Agency, who: _Who, route: str, layers: tuple[str, ...]) -> _About:
+    key = (who, route, layers)
+    found = _KNOWN.get(key)
+    if found is None or found.agency is not agency:
+        if len(_KNOWN) >= MOST:
+            _KNOWN.clear()
+        found = _KNOWN[key] = _make(agency, who, route, layers)
+    return found
+
+
+_Who = tuple[str, str | None, int | None, str | None]
+"""Agency, name of the key, its number, address."""
+_KNOWN: dict[tuple[_Who, str, tuple[str, ...]], _About] = {}
+
+
+def _make(agency: Agency, who: _Who, route: str, layers: tuple[str, ...]) -> _About:
+    _, member, key, client = who
+    told = {"kind": "read", "action": action_of(route), "agency": agency.id, "layers": layers,
+            "member": member or None, "key": key, "client": client}  # fmt: skip
+    held = [grant for grant in agency.grants if grant.layer in layers]
+    purposes = "; ".join(dict.fromkeys(grant.purpose for grant in held if grant.purpose))
+    return _About(
+        agency,
+        write({name: value for name, value in told.items() if value is not None})[1:-1],
+        f',"grants":{write([grant.grant_id for grant in held])}' if held else "",
+        f',"purpose":{write(purposes)}' if purposes else "",
+    )
+
+
+def _asked(scope: Scope, about: _About) -> str:
+    """What was asked, by which right and what for."""
+    query, purpose = scope.get("query_string"), about.purpose
     for name, value in scope["headers"]:
         if name == b"x-purpose":
-            told["purpose"] = _short(unquote(value.decode("utf-8", "replace"), errors="replace"))
+            purpose = f',"purpose":{_text(unquote(value.decode("utf-8", "replace"), errors="replace"))}'
             break
-    else:
-        if purposes:
-            told["purpose"] = "; ".join(purposes)
-    return told
-
-
-@lru_cache(maxsize=2000)
-def _grants(agency: Agency, layers: tuple[str, ...]) -> tuple[tuple[int, ...], tuple[str, ...]]:
-    held = [grant for grant in agency.grants if grant.layer in layers]
-    return tuple(grant.grant_id for grant in held), tuple(
-        dict.fromkeys(grant.purpose for grant in held if grant.purpose)
-    )
+    asked = f',"query":{_text(without_secrets(query.decode("latin-1")))}' if query else ""
+    return f'"method":{quoted(scope["method"])},"path":{_text(scope["path"])}{asked}{about.grants}{purpose}'
 
 
 def without_secrets(query: str) -> str:
     """A query string as it was asked, without what opens anything."""
-    if "%" not in query and not SECRET.search(query):
-        return _short(query)
-    kept = [pair for pair in query.split("&") if not SECRET.match(_plain(pair))]
-    return _short("&".join(kept))
+    return _short("&".join([pair for pair in query.split("&") if not _opens(pair)]))
 
 
-def _plain(pair: str) -> str:
-    return unquote(pair) if "%" in pair.partition("=")[0] else pair
+def _opens(pair: str) -> bool:
+    name, given, _ = pair.partition("=")
+    return bool(given) and (unquote(name) if "%" in name else name).lower() in SECRETS
 
 
-def _short(text: str) -> str:
-    return text if len(text) <= LONGEST else text[: LONGEST - 1] + "…"
+def _text(text: str, longest: int = LONGEST) -> str:
+    """As JSON that PostgreSQL takes: it knows no NUL."""
+    return quoted((text if len(text) <= longest else _short(text, longest)).replace("\0", "\ufffd"))
+
+
+def _short(text: str, longest: int = LONGEST) -> str:
+    return text if len(text) <= longest else text[: longest - 1] + "…"

@@ -81,8 +81,6 @@ class Recorder:
             self._ended.wait(SYNC)
             self._written.clear()  # before: what is added from here on sets it again, or is seen below
             self._spool.sync()
-            if self._spool.waiting:
-                self._written.set()
 
     def _carry(self) -> None:
         looked = LOOK

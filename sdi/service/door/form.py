@@ -13,7 +13,6 @@ from datetime import date
 from hmac import compare_digest
 from urllib.parse import parse_qs, urlsplit
 
-import structlog
 from starlette.requests import Request
 
 from sdi.contract.registry import Registry
@@ -38,8 +37,8 @@ class Actor:
     @classmethod
     def of(cls, request: Request, service: Service) -> Actor:
         state = request.state
-        number = structlog.contextvars.get_contextvars().get("request")
-        return cls(service.agency.id, getattr(state, "member", None), getattr(state, "key_id", None), number)
+        told = (getattr(state, name, None) for name in ("member", "key_id", "request"))
+        return cls(service.agency.id, *told)
 
     @property
     def by(self) -> str:

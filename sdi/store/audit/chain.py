@@ -18,6 +18,8 @@ from sdi.store.engine import Connection
 
 GENESIS = bytes(32)
 """What the first entry is hashed behind."""
+LONGEST_ID = 2500
+"""Bytes of an id that the index of entries takes."""
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -51,25 +53,26 @@ def append(connection: Connection, bodies: Sequence[str]) -> int:
 
     `connection`: a recorder's or an owner's.
     """
-    return _append(connection, "\n".join(bodies), None, 0) if bodies else 0
+    return _append(connection, "\n".join(bodies).encode(), None, 0) if bodies else 0
 
 
 def bring(connection: Connection, lines: Lines) -> int:
     """Add the lines of a file in one transaction; how many are new: what came in before is passed over.
 
-    One that is no entry (disks may lie) is told of by another.
+    One that is no entry (disks may lie), or names an id that no index takes, is told of by another.
     """
     try:
         return _append(connection, lines.text, lines.spool, lines.first)
     except StoreError as error:
-        if not str(getattr(error.__cause__, "sqlstate", None) or "").startswith("22"):
+        if str(getattr(error.__cause__, "sqlstate", None) or "")[:2] not in ("22", "54"):
             raise
-    return _append(connection, "\n".join(map(_mended, lines.text.split("\n"))), lines.spool, lines.first)
+    mended = map(_mended, lines.text.decode("utf-8", "replace").split("\n"))
+    return _append(connection, "\n".join(mended).encode(), lines.spool, lines.first)
 
 
-def _append(connection: Connection, text: str, spool: UUID | None, first: int) -> int:
-    # As one text: an array would have every sign in it looked at on its way.
-    statement = "SELECT sdi_audit.append(%s, %s, string_to_array(%s, chr(10)))"
+def _append(connection: Connection, text: bytes, spool: UUID | None, first: int) -> int:
+    # As the bytes that it is: the database alone looks at it sign by sign.
+    statement = "SELECT sdi_audit.append(%s, %s, string_to_array(convert_from(%b, 'UTF8'), chr(10)))"
     with engine.translated():
         row = connection.execute(statement, [spool, first, text]).fetchone()
     assert row is not None
@@ -89,7 +92,8 @@ def collect(connection: Connection, found: Left) -> int:
 def _mended(body: str) -> str:
     try:
         told = json.loads(body)
-        if isinstance(told, dict) and "\\u0000" not in body and datetime.fromisoformat(told["at"]).tzinfo:
+        sound = isinstance(told, dict) and "\\u0000" not in body and datetime.fromisoformat(told["at"]).tzinfo
+        if sound and all(len(name.encode()) <= LONGEST_ID for name in told.get("asked") or ()):
             return body
     except (ValueError, KeyError, TypeError):
         pass

@@ -33,12 +33,12 @@ _SUFFIX = ".spool"
 
 @dataclass(frozen=True)
 class Lines:
-    """Lines of a file: `count` behind its first `first`, up to byte `end`; `text`: with line feeds between them."""
+    """Lines of a file: `count` behind its first `first`, up to byte `end`; `text`: UTF-8, line feeds between them."""
 
     spool: UUID
     first: int
     count: int
-    text: str
+    text: bytes
     end: int
 
 
@@ -68,21 +68,22 @@ class Spool:
 
     def add(self, line: bytes) -> None:
         """Write an entry, JSON without line feeds. Raises StoreError where it cannot be kept."""
+        size = len(line) + 1
         with self._lock:
-            if self.waiting + len(line) > self._most:
+            if self._size - self._taken + size > self._most:
                 raise StoreError("What was asked cannot be recorded: too much waits for the database.",
                                  hint="Run 'sdi audit status'.")  # fmt: skip
             try:
                 if self._file is None or self._broken:
                     self._open()
                 assert self._file is not None
-                if os.write(self._file, line + b"\n") != len(line) + 1:
+                if os.writev(self._file, (line, b"\n")) != size:
                     os.ftruncate(self._file, self._size)
                     raise OSError("written in part")
             except OSError as error:
                 raise StoreError("What was asked cannot be recorded: its file cannot be written.",
                                  hint="Free space in the data folder.") from error  # fmt: skip
-            self._size += len(line) + 1
+            self._size += size
             self._dirty = True
 
     def _open(self) -> None:
@@ -200,6 +201,5 @@ def _lines(file: int, name: UUID, begin: int, first: int, size: int) -> Lines:
         want = min(size - begin, want * 2)
     end = block.rfind(b"\n")
     if end < 0:
-        return Lines(name, first, 0, "", begin)
-    text = block[:end].decode("utf-8", "replace")
-    return Lines(name, first, block.count(b"\n"), text, begin + end + 1)
+        return Lines(name, first, 0, b"", begin)
+    return Lines(name, first, block.count(b"\n"), block[:end], begin + end + 1)

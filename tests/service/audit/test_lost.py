@@ -194,7 +194,7 @@ def test_a_file_is_left_alone_while_its_process_lives_and_its_turn_comes_when_it
     kept.done(first)
     second = kept.next()
     assert second is not None
-    assert (second.first, second.count, second.text) == (1, 1, "ỷ" * 300)
+    assert (second.first, second.count, second.text) == (1, 1, "ỷ".encode() * 300)
     kept.done(second)
     assert kept.next() is None
     assert kept.waiting == 0
@@ -215,7 +215,7 @@ def test_one_entry_may_be_longer_than_a_batch(tmp_path: Path, monkeypatch: pytes
     found: list[str] = []
     while (lines := kept.next()) is not None:
         assert lines.first == len(found)
-        found += lines.text.split("\n")
+        found += lines.text.decode().split("\n")
         assert lines.first + lines.count == len(found)
         kept.done(lines)
     assert found == texts

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import random
 from base64 import b64encode
 from collections.abc import Callable
 from datetime import date
@@ -16,8 +17,8 @@ from starlette.requests import Request
 
 from sdi.access import PUBLIC, Agency, Grant
 from sdi.contract.registry import read_registry
-from sdi.service.audit import refusals
-from sdi.service.audit.record import exceeds, is_recorded, without_secrets
+from sdi.service.audit import reads, refusals
+from sdi.service.audit.record import LONGEST_ID, exceeds, is_recorded, without_secrets
 from sdi.service.audit.recorder import Recorder
 from sdi.store import engine
 from sdi.store.audit import chain, search
@@ -248,6 +249,62 @@ def test_whatever_is_asked_comes_into_the_trail(watched: Watched, path: str) -> 
     status = watched.ask(path).status
     (told,) = watched.bodies()
     assert (told["kind"], told["status"]) == ("read", status)
+
+
+ODD = 'thửa "5"\\ \n\t\x1f</b> \u2028 ỷ 😀'
+
+
+@pytest.mark.parametrize("odd", [ODD, ODD.replace("\n", "")])
+def test_what_was_asked_is_told_sign_by_sign(watched: Watched, odd: str) -> None:
+    path, query = f"{ITEMS}/{quote(odd, safe='')}", f"a={quote(odd)}&b='%5C&filter=x%22"
+    assert watched.ask(f"{path}?{query}", X_Purpose=quote(odd)).status in (400, 404)
+    (told,) = watched.bodies()
+    assert (told["path"], told["query"], told["purpose"]) == (f"{ITEMS}/{odd}", query, odd)
+    assert told.get("asked", [odd]) == [odd]  # no address with a line feed in it is one of a feature
+
+
+def test_an_id_that_no_index_takes_is_cut_and_the_trail_goes_on(watched: Watched) -> None:
+    """Any agency may ask for one; an index of PostgreSQL takes 2.7 kB, of what it cannot make shorter."""
+    long = "".join(random.Random(7).choices([chr(number) for number in range(0x4E00, 0x9000)], k=600))
+    assert watched.ask(f"{ITEMS}/{quote(long)}").status == 404
+    assert watched.ask(f"{ITEMS}/00004.1.2").status == 200
+    first, second = watched.bodies(2)
+    assert first["asked"] == [long[: LONGEST_ID - 1] + "…"]
+    assert second["asked"] == ["00004.1.2"]
+
+
+@pytest.mark.parametrize("odd", ["", "ỷ", '"', "\\", "\t", "\x1f", ODD.replace("\n", "")])
+def test_versions_and_ids_are_written_exactly(odd: str) -> None:
+    names = [f"{odd}{number}{odd}" for number in range(reads.FEW + 1)]
+    versions = [f"{number % 3} {name}" for number, name in enumerate(names)]
+    opened: list[reads.Read] = []
+    before = reads.OPENED.set(opened)
+    for few in (names, names[:3]):
+        reads.told("plots", ("a", odd), 9, few)
+        reads.told_versions("plots", ("a", odd), "\n".join(versions[: len(few)]).encode(), len(few))
+    reads.told("plots", ())
+    reads.OPENED.reset(before)
+    assert {read.layer for read in opened} == {"plots"}
+    about = {"layer": "plots", "fields": ["a", odd]}
+    assert [json.loads(read.text) for read in opened] == [
+        about | {"count": 9, "versions": "\n".join(f"? {name}" for name in names)},
+        about | {"count": len(names), "versions": "\n".join(versions)},
+        about | {"count": 9, "ids": names[:3]},
+        about | {"count": 3, "ids": names[:3]},
+        {"layer": "plots", "fields": []},
+    ]
+
+
+def test_an_answer_that_was_kept_is_recorded_like_the_first(watched: Watched) -> None:
+    for path in (f"{ITEMS}/00004.3.1", f"{ITEMS}?limit=25"):
+        first, second = watched.ask(path), watched.ask(path)
+        assert first.body == second.body
+        told, again = watched.bodies(2)
+        assert told["request"] != again["request"]
+        assert told["reads"] == again["reads"]
+        assert {name: told[name] for name in told if name not in ("at", "request")} == {
+            name: again[name] for name in again if name not in ("at", "request")
+        }
 
 
 def test_reads_of_a_parcel_are_found_and_nobody_elses(watched: Watched) -> None:

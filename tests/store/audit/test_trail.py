@@ -210,7 +210,7 @@ def test_many_who_add_at_once_make_one_chain(database: str, owner: Connection) -
 
 
 def lines(name: UUID, first: int, bodies: list[str]) -> Lines:
-    return Lines(name, first, len(bodies), "\n".join(bodies), 0)
+    return Lines(name, first, len(bodies), "\n".join(bodies).encode(), 0)
 
 
 def test_lines_of_a_file_come_in_once(owner: Connection) -> None:
@@ -226,6 +226,18 @@ def test_what_is_no_entry_is_told_of_and_stops_nothing(owner: Connection) -> Non
     assert chain.bring(owner, lines(uuid4(), 0, [*odd, body(1)])) == 5
     found = search.find(owner, search.Wanted(limit=5))
     assert [entry.body["kind"] for entry in found] == ["read", *["damaged"] * 4]
+    assert verify(owner).holds
+
+
+def test_bytes_that_are_no_text_and_ids_that_no_index_takes_are_told_of_and_stop_nothing(owner: Connection) -> None:
+    """As a failing disk, or a service of before ids that were asked for were cut, may leave them in a file."""
+    long = "".join(random.Random(3).choices("0123456789abcdefghijklmnopqrstuvwxyz", k=4000))
+    odd = [b'{"at":"\xff\xfe"}', b"\x00" * 9, body(2, asked=[long]).encode(), body(3, asked=["ngắn"]).encode()]
+    assert chain.bring(owner, Lines(uuid4(), 0, len(odd), b"\n".join(odd), 0)) == 4
+    found = search.find(owner, search.Wanted(limit=4))
+    assert [entry.body["kind"] for entry in found] == ["read", *["damaged"] * 3]
+    assert bytes.fromhex(found[1].body["text"]).decode().startswith('{"at"')
+    assert found[0].body["asked"] == ["ngắn"]
     assert verify(owner).holds
 
 
