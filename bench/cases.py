@@ -19,7 +19,7 @@ PLACES = 200
 """Questions of a case that are asked in turn."""
 USE = "ODT"
 NATIVE = f"http://www.opengis.net/def/crs/EPSG/0/{GRID}"
-ZOOMS = (12, 14, 16)
+ZOOMS = (12, 13, 14, 15, 16)
 _PATIENCE = 30
 """Seconds that a single answer is waited for."""
 

@@ -193,15 +193,10 @@ async def features(request: Request, collection: str) -> Response:
         return await lines.page(request, ask, layer, wanted, snapshot, headers)
     if ask.format in ("fgb", "gpkg", "parquet"):
         return await packed.page(request, ask, layer, wanted, snapshot, headers)
-    found = await service.reader.features(layer, wanted.query, lane=wanted.lane)
-    told, content = await ogc.call(
-        snapshot.api,
-        get_collection_items,
-        ask.language,
-        ask.format,
-        layer.id,
-        query=provider.Found(wanted.query, found),
-    )
+    page = await service.page(layer, wanted)
+    headers["Link"] = links.header(await items.page_links(service, ask, layer, wanted, page))
+    found = provider.Found(wanted.query, page.parsed())
+    told, content = await ogc.call(snapshot.api, get_collection_items, ask.language, ask.format, layer.id, query=found)
     return _foreign(told, content, wanted.crs, headers)
 
 
@@ -219,6 +214,7 @@ async def _page_of_features(
                      begins=begins(wanted, page), links=answered, question=wanted, map=shown,
                      labels=LABELS)  # fmt: skip
     response.headers.update(headers if matched.settled else items.unsettled(headers))
+    response.headers["Link"] = links.header(answered)
     return response
 
 

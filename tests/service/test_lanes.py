@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import time
+from dataclasses import replace
 
 import pytest
 from psycopg import sql
 
+from sdi.contract.query import Area, FeatureQuery
 from sdi.service import lanes, reader
 from sdi.service.lanes import Lane, seconds
+from sdi.settings import Settings
 from sdi.store import engine
 from sdi.store.statement import Statement
 from tests.service.conftest import Town, served
@@ -64,3 +67,26 @@ def test_the_longer_the_lane_the_longer_the_limit(town: Town) -> None:
     long, slow = asyncio.run(told())
     texts = [each.decode() if isinstance(each, bytes) else each for each in (long, slow)]
     assert texts == ["1min", "20s"]
+
+
+def test_what_is_asked_again_is_prepared_on_the_service_s_own_connections(town: Town) -> None:
+    """An item and a box: PostgreSQL reads their text once, not at each request."""
+    layer = town.registry["plots"]
+    asked = FeatureQuery("plots", ("number",), ids=("00004.1.1",), limit=1)
+    box = replace(asked, ids=None, area=Area.of_box(105.0, 20.0, 106.0, 22.0), limit=5)
+
+    async def prepared() -> list[str]:
+        own = reader.Reader(town.database, Settings(pool_size=1, kept_text=0))
+        await own.open()
+        try:
+            for _ in range(8):
+                await own.text(layer, asked)
+                await own.page(layer, box, Lane.QUICK)
+            async with own._connection() as connection:
+                rows = await (await connection.execute("SELECT statement FROM pg_prepared_statements")).fetchall()
+            return [row[0].decode() if isinstance(row[0], bytes) else row[0] for row in rows]
+        finally:
+            await own.close()
+
+    statements = asyncio.run(prepared())
+    assert sorted("ST_MakeEnvelope" in each for each in statements) == [False, True], statements

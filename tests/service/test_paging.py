@@ -80,7 +80,7 @@ def test_a_streamed_page_is_the_page_that_is_held(town: Town, streamed: Callable
 
 
 @pytest.mark.usefixtures("way")
-@pytest.mark.parametrize("format_", ["json", "jsonfg", "geojsonseq", "csv", "fgb", "gpkg", "parquet"])
+@pytest.mark.parametrize("format_", ["json", "jsonfg", "jsonld", "html", "geojsonseq", "csv", "fgb", "gpkg", "parquet"])
 def test_the_header_of_every_page_leads_to_the_pages_around_it(town: Town, format_: str) -> None:
     """A client that streams the features need not read to their end to know where the next ones are."""
     address: str | None = f"{PLOTS}?f={format_}&limit=14&filter=number%3E0&sortby=use"

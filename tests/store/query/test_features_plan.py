@@ -157,6 +157,15 @@ def test_a_box_across_the_antimeridian_uses_the_index(district: Any) -> None:
     gist(district, district.explain(statement(district, area=Area.of_box(170, -20, -170, 20))))
 
 
+def test_a_box_of_the_native_grid_uses_the_index(district: Any) -> None:
+    """Its sides are no straight lines in longitude and latitude: it is asked for as a ring, not as a box."""
+    ring = ((108.00505, 16.0185), (108.0099, 16.01851), (108.00991, 16.0199), (108.00506, 16.01989))
+    area = Area((*ring, ring[0]), rectangle=False)
+    plan = district.explain(statement(district, area=area, limit=10))
+    gist(district, plan)
+    gist(district, district.explain(features.select_count(district.layer, FeatureQuery("places", (), area=area))))
+
+
 def test_a_prepared_statement_keeps_the_index(district: Any) -> None:
     """After five executions PostgreSQL may plan without the values; the box must still be looked up."""
     with psycopg.connect(district.connection.info.dsn, autocommit=True) as connection:
