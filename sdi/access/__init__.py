@@ -2,7 +2,20 @@
 
 from sdi.access.agency import PUBLIC, Agency, Kind
 from sdi.access.grant import ACTIONS, Action, Grant
-from sdi.access.rule import NOTHING, Itself, Part, Rule, announced, counted, row_filter, rule_of, sees, told_by, visible
+from sdi.access.rule import (
+    NOTHING,
+    Itself,
+    Part,
+    Rule,
+    announced,
+    counted,
+    may_export,
+    row_filter,
+    rule_of,
+    sees,
+    told_by,
+    visible,
+)
 
 __all__ = [
     "ACTIONS",
@@ -17,6 +30,7 @@ __all__ = [
     "Rule",
     "announced",
     "counted",
+    "may_export",
     "row_filter",
     "rule_of",
     "sees",

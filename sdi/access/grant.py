@@ -47,6 +47,12 @@ class Grant:
     legal_basis: str | None = None
     purpose: str | None = None
 
+    @property
+    def narrowed(self) -> bool:
+        """Whether it shows less than all of a layer: of a coverage nothing less can be shown."""
+        lessened = (self.attributes, self.rows, self.communes, self.polygon)
+        return self.precision != "exact" or any(each is not None for each in lessened)
+
     def holds(self, day: date) -> bool:
         """Whether the day lies in its time."""
         return (self.valid_from is None or self.valid_from <= day) and (self.valid_to is None or day < self.valid_to)

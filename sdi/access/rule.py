@@ -95,6 +95,11 @@ def told_by(agency: Agency, layer: Layer, rule: Rule, other: Layer) -> bool:
     return not beyond and _shows_unless_withheld(rule_of(agency, other), other)
 
 
+def may_export(agency: Agency, layer: Layer) -> bool:
+    """Whether who asks may have the layer as one file; what is the steward's alone never becomes one."""
+    return layer.sharing.level != "steward" and "export" in rule_of(agency, layer).actions
+
+
 def announced(layer: Layer) -> bool:
     """Whether the release plan names the layer to everybody: its steward wrote a planned day into the contract."""
     return layer.sharing.release is not None and layer.sharing.level != "open"
@@ -116,7 +121,8 @@ class Itself:
 @lru_cache(maxsize=2000)
 def _rule(agency: Agency, of: Itself) -> Rule:
     layer = of.layer
-    granted = [grant for grant in agency.grants if grant.layer == layer.id]
+    granted = [grant for grant in agency.grants if grant.layer == layer.id
+               and (layer.coverage is None or not grant.narrowed)]  # fmt: skip
     parts, actions = _default(agency, layer), set[Action]()
     if parts:
         # What is the steward's alone never becomes a file of the service.

@@ -6,7 +6,7 @@ from typing import Any
 
 from pygeoapi.api import describe_collections, landing_page
 
-from sdi.access import rule_of, visible
+from sdi.access import may_export, visible
 from sdi.catalog import schema
 from sdi.contract.elements import STANDARD, element
 from sdi.contract.layer import Layer
@@ -159,7 +159,9 @@ def code_list(service: Service, name: str, language: str) -> dict[str, Any]:
 def _complete(document: dict[str, Any], service: Service, snapshot: Snapshot, language: str) -> dict[str, Any]:
     layer, _ = snapshot[document["id"]]
     # A coverage's page is its collection's page.
-    served = [each for each in document["links"] if (each["rel"], each["type"]) != (f"{REL}/coverage", "text/html")]
+    unserved = ["text/html"] if may_export(service.agency, layer) else ["text/html", "image/tiff"]
+    served = [each for each in document["links"]
+              if each["rel"] != f"{REL}/coverage" or each["type"].partition(";")[0] not in unserved]  # fmt: skip
     document["links"] = _translated(served, service, language)
     if layer.coverage is None:
         _ = words.translator(language)
@@ -172,7 +174,7 @@ def _complete(document: dict[str, Any], service: Service, snapshot: Snapshot, la
             links.link("enclosure", links.address(service.url, "collections", layer.id, "export",
                                                   parameters={"f": each.name}),
                        each.media_type, _("The whole layer as {format}").format(format=each.label))
-            for each in formats.EXPORTS.values() if "export" in rule_of(service.agency, layer).actions
+            for each in formats.EXPORTS.values() if may_export(service.agency, layer)
         ]  # fmt: skip
         document["links"].append(links.link(
             f"{REL}/sortables", links.address(service.url, "collections", layer.id, "sortables"),

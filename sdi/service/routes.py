@@ -14,6 +14,7 @@ from starlette.responses import FileResponse, HTMLResponse, JSONResponse, Redire
 from starlette.routing import BaseRoute, Match, Route
 from starlette.types import Scope
 
+from sdi.access import may_export
 from sdi.contract.elements import element
 from sdi.contract.layer import Layer
 from sdi.errors import NotFound, SdiError, nearest
@@ -150,6 +151,7 @@ async def collection(request: Request, collection: str) -> Response:
         if layer.coverage is not None:
             shown["corners"] = maps.corners(publication)
         return _page(request, ask, "collection.html", layer=layer, publication=publication, map=shown,
+                     exported=may_export(service.agency, layer),
                      rates=snapshot.rates.get(layer.id), element=element, counted=dimensions(service.agency, layer),
                      grids=[vn2000.grid(epsg) for epsg in publication.grids])  # fmt: skip
     return _document(ask, await documents.collection(service, snapshot, layer.id, ask.language, ask.format))
@@ -258,6 +260,8 @@ async def export_checksum(request: Request, collection: str) -> Response:
 async def coverage_data(request: Request, collection: str) -> Response:
     service, snapshot, layer, publication = await _layer(request, collection, kind="coverage")
     ask = asked(request, ("json", "GTiff"), coverage.PARAMETERS)
+    if ask.format == "GTiff" and not may_export(service.agency, layer):
+        raise NotFound(f"Collection '{layer.id}' has no export.")
     wanted, most = coverage.window(ask, layer, publication), coverage.size(ask)
     if ask.format == "GTiff" and not wanted:
         # The file itself, by ranges too: GDAL and QGIS read what they need of it.

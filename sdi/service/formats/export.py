@@ -20,7 +20,7 @@ import structlog
 from starlette.requests import Request
 from starlette.responses import FileResponse, PlainTextResponse, Response
 
-from sdi.access import rule_of, visible
+from sdi.access import may_export, visible
 from sdi.catalog.collection import storage_crs
 from sdi.contract.layer import Layer
 from sdi.errors import BadRequest, NotFound, StoreError
@@ -120,7 +120,7 @@ async def file(
 
     A layer that only its steward sees is never put on the disk for this.
     """
-    if layer.sharing.level == "steward" or "export" not in rule_of(service_of(request).agency, layer).actions:
+    if not may_export(service_of(request).agency, layer):
         raise NotFound(f"Collection '{layer.id}' has no export.")
     service, format_ = service_of(request), EXPORTS[asked.format]
     placed = _crs(asked, publication)

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from sdi.access import rule_of, visible
+from sdi.access import may_export, rule_of, visible
 from sdi.catalog.qgis.layers import Drawn, Features, Raster, Tiles
 from sdi.catalog.qgis.project import Group, Project, packed
 from sdi.catalog.styles.portrayal import Portrayal, portrayal
@@ -125,7 +125,7 @@ def _drawn(service: Service, snapshot: Snapshot, language: str) -> list[Drawn]:
         if each.drawn is not None:
             found.append(_tiles(service, Shown(*snapshot[each.id]), each, told, language))
     for layer in snapshot.layers.values():
-        if layer.coverage is not None:
+        if layer.coverage is not None and may_export(service.agency, layer):
             found.append(_raster(service, layer, snapshot.publications[layer.id], language))
     return found
 

@@ -77,6 +77,11 @@ def checked(layer: Layer, grant: Grant) -> None:
     checked_words(grant)
     if grant.precision not in PRECISIONS:
         raise UsageError(f"'{grant.precision[:100]}' is no precision.", hint=f"One of: {', '.join(PRECISIONS)}")
+    if layer.coverage is not None and grant.narrowed:
+        raise UsageError(
+            f"'{layer.id}' is a coverage: it is shared whole or not at all.",
+            hint="Leave out attributes, rows, communes, polygon and precision.",
+        )
     names = [attribute.name for attribute in layer.stored]
     for name in grant.attributes or ():
         if name not in names:
