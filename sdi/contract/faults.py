@@ -10,7 +10,7 @@ from typing import Protocol
 
 from sdi.contract import lineage, parameters
 from sdi.contract.codelist import CodeList
-from sdi.contract.layer import Attribute, Layer, Statistics
+from sdi.contract.layer import COUNT, Attribute, Layer, Statistics
 from sdi.contract.rules import RULES
 from sdi.errors import nearest
 
@@ -34,9 +34,9 @@ class Context(Protocol):
 
 
 RESERVED = frozenset(
-    {"id", "geom", "geom_wgs84", "row_hash", "load_id", "load_to", "subject_id", "source_row", "geometry"}
+    {"id", "geom", "geom_wgs84", "row_hash", "load_id", "load_to", "subject_id", "source_row", "geometry", COUNT}
 )
-"""Columns that every table has, and GeoJSON's own word."""
+"""Columns that every table has, GeoJSON's own word, and that of squares in vector tiles."""
 PARAMETERS = frozenset(
     {"bbox", "bbox_crs", "crs", "datetime", "f", "filter", "filter_crs", "filter_lang", "ids", "lang", "limit",
      "offset", "profile", "properties", "q", "resulttype", "skipgeometry", "sortby"}

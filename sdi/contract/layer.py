@@ -30,6 +30,10 @@ Topic = Literal[
 ]  # fmt: skip
 
 
+COUNT = "sdi_count"
+"""The attribute of a square in a vector tile that stands for several features: for how many. No layer has its name."""
+
+
 def _nfc(text: str) -> str:
     if not unicodedata.is_normalized("NFC", text):
         raise ValueError("is not in Unicode NFC")

@@ -2,8 +2,8 @@
 
 Tiles are those of WebMercatorQuad (OGC 17-083r4, D.1): row 0 is the northernmost. Rows are found by `geom_wgs84 && box`
 with the tile's own box brought to degrees, so the GiST index serves; only what was found is brought to EPSG:3857, which
-crosses no datum. The order of the features is fixed, largest first, so that the same rows are the same bytes, and a
-tile that holds too many keeps the ones that are seen.
+crosses no datum. The order of the features is fixed, largest first, so that the same rows are the same bytes. What is
+too small to be seen, or too much, is not left out, for that would make holes in a dense town: it is drawn together.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import Any
 
 from psycopg import sql
 
-from sdi.contract.layer import Layer
+from sdi.contract.layer import COUNT, Layer
 from sdi.contract.query import Sight
 from sdi.store import sight as sights
 from sdi.store.cql_sql import GEOMETRY, NEAR, condition
@@ -26,17 +26,26 @@ UNITS = 4096
 BUFFER = 64
 """Steps by which shapes reach beyond the tile, so that the edges of neighbours are not drawn."""
 CAP = 20_000
-"""Features of a layer that one tile holds at most."""
+"""Features of a layer that are drawn as themselves in one tile, the largest."""
 SEEN = 8
 """Steps that an area or a line must reach across to be seen: a pixel of a tile that is drawn 512 pixels wide."""
 COARSE = 15
-"""Zoom from which on everything is kept, however small."""
+"""Zoom from which on everything is drawn as itself, however small."""
+CELL = 32
+"""Steps along the side of a cell, four pixels. In each the features that are not drawn as themselves are drawn as one:
+areas as a square of their size, of lines and points the longest."""
+CELLS = UNITS // CELL
+"""Cells along a tile's side."""
 SIMPLIFIED = 13
 """Zoom below which shapes lose the vertices that no step of the tile tells apart."""
 MARGIN = 2e-5
 """Degrees by which a search may find more than its box holds: PostGIS keeps boxes in float32 (1.5e-5 at 180)."""
 
 _TURN = 360.0
+_RADIUS = 6378137.0
+"""Metres: of the sphere of EPSG:3857."""
+_DEGREE = math.pi * _RADIUS / 180
+"""Metres of EPSG:3857 along a degree of longitude."""
 
 
 @dataclass(frozen=True)
@@ -53,6 +62,13 @@ class Tile:
         west, east = ((self.column + end) / count * _TURN - 180.0 for end in (-edge, 1 + edge))
         north, south = (_latitude((self.row + end) / count) for end in (-edge, 1 + edge))
         return west, south, east, north
+
+    @property
+    def metres(self) -> tuple[float, float, float]:
+        """Of EPSG:3857: the western and the northern edge, and a step."""
+        width = _TURN * _DEGREE / (1 << self.zoom)
+        half = _TURN * _DEGREE / 2
+        return self.column * width - half, half - self.row * width, width / UNITS
 
     @property
     def searched(self) -> tuple[float, float, float, float]:
@@ -96,7 +112,7 @@ def select_tile(tile: Tile, parts: Sequence[Part]) -> Statement:
 
     A feature has its id as the attribute `id` (or as its number, where the contract's identifier is an integer), and
     what of its attributes is asked. Dates and times are text (RFC 3339), decimals numbers, lists JSON text; what is
-    empty is left out.
+    empty is left out. A square that stands for several features has COUNT, and of their attributes the class alone.
     """
     parameters = Parameters()
     envelope = sql.SQL("ST_TileEnvelope({}, {}, {})").format(
@@ -108,34 +124,84 @@ def select_tile(tile: Tile, parts: Sequence[Part]) -> Statement:
     return Statement(sql.SQL("SELECT {} AS tile").format(sql.SQL(" || ").join(made)), parameters.values)
 
 
+def is_of_areas(layer: Layer) -> bool:
+    """Whether squares stand for its features where these are too small, or too many."""
+    return layer.geometry is not None and layer.geometry.type.endswith("Polygon")
+
+
 def _layer(
     tile: Tile, part: Part, envelope: sql.Composable, box: sql.Composable, parameters: Parameters
 ) -> sql.Composable:  # fmt: skip
     layer = part.layer
     numbered = _numbered(layer)
+    read = sql.SQL(", ").join(map(sql.Identifier, dict.fromkeys(filter(None, ("id", numbered, *part.attributes)))))
     key = sql.SQL("{} AS fid").format(sql.Identifier(numbered)) if numbered else sql.Identifier("id")
+    nobodys = sql.SQL("NULL AS {}").format(sql.Identifier("fid" if numbered else "id"))
     shown = [sql.SQL("{} AS {}").format(_value(layer, name), sql.Identifier(name)) for name in part.attributes]
-    columns = sql.SQL(", ").join([key, *shown])
+    own = _made(_place(tile, layer, parameters), envelope)
+    beyond, kept = _LONGEST, sql.SQL("{}, geom_wgs84").format(read)
+    if is_of_areas(layer):
+        beyond, kept = _SQUARES, sql.SQL('{} AS "Class", {}').format(_class(part), _GROUND)
+    edges = dict(zip(("west", "north", "unit"), (parameters.bind(each, "double precision") for each in tile.metres),
+                     strict=True))  # fmt: skip
+    return _TILE.format(
+        found=_found(tile, part, box, read, parameters), cap=sql.Literal(CAP), across=_ACROSS.format(**edges),
+        down=_DOWN.format(**edges), kept=kept, name=parameters.bind(layer.id, "text"),
+        numbered=sql.SQL(", 'fid'") if numbered else sql.SQL(""),
+        least=parameters.bind(_least(tile, layer), "double precision"),
+        drawn=beyond.format(
+            own=own, columns=sql.SQL(", ").join([key, *shown]), read=read, cells=sql.Literal(CELLS),
+            square=_made(_SQUARE.format(**edges), envelope), unit=edges["unit"],
+            empty=sql.SQL(", ").join([nobodys, *(_of_square(part, name) for name in part.attributes)]),
+        ),
+    )  # fmt: skip
+
+
+def _found(
+    tile: Tile, part: Part, box: sql.Composable, read: sql.Composable, parameters: Parameters
+) -> sql.Composable:  # fmt: skip
+    """The rows that lie in the tile, as who asks sees them."""
     where: list[sql.Composable] = [sql.SQL("{} && {}").format(GEOMETRY, box)]
     parameters.near = sights.reach(part.sight)
     if parameters.near is not None:
         near = parameters.bind(parameters.near, "double precision")
         where.append(sql.SQL("{} && ST_Expand({}, {})").format(NEAR, box, near))
-    where += [condition(expression, layer, parameters) for expression in part.filters]
-    if tile.zoom < COARSE and not _is_of_points(layer):
-        least = _TURN / (1 << tile.zoom) * SEEN / UNITS
-        where.append(sql.SQL("{} >= {}").format(_REACH, parameters.bind(least, "double precision")))
-    place: sql.Composable = GEOMETRY
-    if tile.zoom < SIMPLIFIED and not _is_of_points(layer):
-        step = _TURN / (1 << tile.zoom) / UNITS
-        place = sql.SQL("ST_Simplify({}, {}, true)").format(GEOMETRY, parameters.bind(step, "double precision"))
-    return _MADE.format(
-        columns=columns, place=place, envelope=envelope, units=sql.Literal(UNITS), buffer=sql.Literal(BUFFER),
-        rows=sights.relation(layer, part.sight, parameters), where=sql.SQL(" AND ").join(where), reach=_REACH,
-        cap=sql.Literal(CAP),
-        name=parameters.bind(layer.id, "text"),
-        numbered=sql.SQL(", 'fid'") if numbered else sql.SQL(""),
-    )  # fmt: skip
+    where += [condition(expression, part.layer, parameters) for expression in part.filters]
+    rows = sights.relation(part.layer, part.sight, parameters)
+    return sql.SQL('SELECT {}, geom_wgs84, {} AS "Reach" FROM {} WHERE {}').format(
+        read, _REACH, rows, sql.SQL(" AND ").join(where)
+    )
+
+
+def _least(tile: Tile, layer: Layer) -> float:
+    """Degrees that a shape must reach across to be drawn as itself."""
+    return 0.0 if tile.zoom >= COARSE or _is_of_points(layer) else _TURN / (1 << tile.zoom) * SEEN / UNITS
+
+
+def _place(tile: Tile, layer: Layer, parameters: Parameters) -> sql.Composable:
+    """The shape of a feature, in EPSG:3857."""
+    if tile.zoom >= SIMPLIFIED or _is_of_points(layer):
+        return sql.SQL("ST_Transform({}, 3857)").format(GEOMETRY)
+    step = parameters.bind(_TURN / (1 << tile.zoom) / UNITS, "double precision")
+    return sql.SQL("ST_Transform(ST_Simplify({}, {}, true), 3857)").format(GEOMETRY, step)
+
+
+def _made(shape: sql.Composable, envelope: sql.Composable) -> sql.Composable:
+    return sql.SQL("ST_AsMVTGeom({}, {}, {}, {}, true) AS sdi_shape").format(
+        shape, envelope, sql.Literal(UNITS), sql.Literal(BUFFER)
+    )
+
+
+def _class(part: Part) -> sql.Composable:
+    """What squares are told apart by: the attribute that colours the map, if who asks sees it."""
+    name = part.layer.style.classify
+    return _value(part.layer, name) if name is not None and name in part.attributes else sql.SQL("NULL::text")
+
+
+def _of_square(part: Part, name: str) -> sql.Composable:
+    """An attribute of a square: the class of most of its ground, and nothing that is one feature's."""
+    value: sql.Composable = sql.Identifier("Class") if name == part.layer.style.classify else sql.SQL("NULL")
+    return sql.SQL("{} AS {}").format(value, sql.Identifier(name))
 
 
 _REACH = sql.SQL(
@@ -143,12 +209,61 @@ _REACH = sql.SQL(
     " ST_YMax(Box2D(geom_wgs84)) - ST_YMin(Box2D(geom_wgs84)))"
 )
 """Degrees that a shape reaches across, by its box."""
-_MADE = sql.SQL(
-    """(SELECT coalesce(ST_AsMVT("T", {name}, {units}, 'sdi_shape'{numbered}), ''::bytea) FROM (
-    SELECT ST_AsMVTGeom(ST_Transform({place}, 3857), {envelope}, {units}, {buffer}, true) AS sdi_shape, {columns}
-    FROM {rows} WHERE {where} ORDER BY {reach} DESC, id COLLATE "C" LIMIT {cap}
-) AS "T" WHERE sdi_shape IS NOT NULL)"""
+_MIDDLE = "radians(greatest(-85.06, least(85.06, (ST_YMin(Box2D(geom_wgs84)) + ST_YMax(Box2D(geom_wgs84))) / 2)))"
+"""The parallel of the middle of a shape's box, within the set."""
+_ACROSS = sql.SQL(
+    f"floor(((ST_XMin(Box2D(geom_wgs84)) + ST_XMax(Box2D(geom_wgs84))) / 2 * {_DEGREE!r} - {{west}})"
+    f" / ({{unit}} * {CELL}))::integer"
 )
+_DOWN = sql.SQL(f"floor(({{north}} - ln(tan(pi() / 4 + {_MIDDLE} / 2)) * {_RADIUS}) / ({{unit}} * {CELL}))::integer")
+"""The cell of the tile in which the middle of a shape's box lies."""
+_TILE = sql.SQL(
+    """(WITH "Found" AS MATERIALIZED ({found}), "Own" AS MATERIALIZED (
+    SELECT * FROM "Found" WHERE "Reach" >= {least} ORDER BY "Reach" DESC, id COLLATE "C" LIMIT {cap}
+), "Rest" AS (
+    SELECT {kept}, "Reach", {across} AS "Across", {down} AS "Down" FROM "Found"
+    WHERE "Reach" < {least} OR ((SELECT count(*) FROM "Own") >= {cap} AND id NOT IN (SELECT id FROM "Own"))
+    OFFSET 0
+)
+SELECT coalesce(ST_AsMVT("T", {name}, {units}, 'sdi_shape'{numbered}), ''::bytea)
+FROM ({drawn} OFFSET 0) AS "T" WHERE sdi_shape IS NOT NULL)""".replace("{units}", str(UNITS))
+)
+"""The largest features as themselves; the rest is what is too small for that, or too much.
+
+OFFSET 0 keeps the planner from writing what is calculated once for each row into every place where it is named.
+"""
+_WITHIN = '"Across" BETWEEN 0 AND {cells} - 1 AND "Down" BETWEEN 0 AND {cells} - 1'
+_SQUARES = sql.SQL(
+    f"""SELECT {{square}}, {{empty}}, "Count" AS {COUNT} FROM (
+    SELECT "Across", "Down", sum("Count")::bigint AS "Count",
+        (array_agg("Class" ORDER BY "Area" DESC, "Class"))[1] AS "Class",
+        least(greatest(sqrt(sum("Area")), {SEEN} * {{unit}}), greatest({CELL} * {{unit}}, max("Reach") * {_DEGREE!r}))
+            AS "Side"
+    FROM (
+        SELECT "Across", "Down", "Class", count(*) AS "Count", max("Reach") AS "Reach", sum("Area") AS "Area"
+        FROM "Rest" WHERE {_WITHIN} GROUP BY 1, 2, 3
+    ) AS "Classes" GROUP BY 1, 2 ORDER BY 2, 1
+) AS "Squares" UNION ALL SELECT {{own}}, {{columns}}, NULL FROM "Own"
+"""
+)
+"""Squares below the features: one for each cell, as large as what it stands for, so that ground that is covered is
+drawn as covered; at least as large as is seen."""
+_SQUARE = sql.SQL(
+    f"""ST_Expand(ST_SetSRID(ST_MakePoint({{west}} + ("Across" * {CELL} + {CELL // 2}) * {{unit}},
+    {{north}} - ("Down" * {CELL} + {CELL // 2}) * {{unit}}), 3857), "Side" / 2)"""
+)
+_GROUND = sql.SQL(f'ST_Area(geom_wgs84) * {_DEGREE**2!r} / cos({_MIDDLE}) AS "Area"')
+"""Square metres of EPSG:3857 that a shape covers, about."""
+_LONGEST = sql.SQL(
+    f"""SELECT {{own}}, {{columns}} FROM (
+    SELECT {{read}}, geom_wgs84 FROM "Own" UNION ALL (
+        SELECT DISTINCT ON ("Down", "Across") {{read}}, geom_wgs84 FROM "Rest" WHERE {_WITHIN}
+        ORDER BY "Down", "Across", "Reach" DESC, id COLLATE "C"
+    )
+) AS "Chosen"
+"""
+)
+"""Of lines and points the longest one of each cell, as itself."""
 
 
 def _numbered(layer: Layer) -> str | None:

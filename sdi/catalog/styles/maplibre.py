@@ -11,6 +11,7 @@ from typing import Any
 from sdi.catalog.styles import portrayal as look
 from sdi.catalog.styles.portrayal import Portrayal
 from sdi.catalog.styles.scale import Box, zoom_of
+from sdi.contract.layer import COUNT
 
 FONTS = ["Open Sans", "Noto Sans", "sans-serif"]
 SOURCE = "sdi"
@@ -72,7 +73,8 @@ def _shapes(portrayal: Portrayal) -> Iterable[dict[str, Any]]:
     else:
         paint = {"fill-color": colour, "fill-opacity": portrayal.opacity, "fill-antialias": False}
         yield _layer(portrayal, "area", "fill", paint=paint)
-        yield _layer(portrayal, "outline", "line", layout={"line-join": "round"},
+        # A square that stands for several features has no border of theirs.
+        yield _layer(portrayal, "outline", "line", filter=["!", ["has", COUNT]], layout={"line-join": "round"},
                      paint={"line-color": portrayal.stroke, "line-width": _thinned(portrayal.width)})  # fmt: skip
 
 

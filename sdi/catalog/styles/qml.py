@@ -8,6 +8,7 @@ from xml.etree import ElementTree as ET
 from sdi.catalog.styles import portrayal as look
 from sdi.catalog.styles.portrayal import Portrayal
 from sdi.catalog.styles.scale import PIXEL_MM, denominator_of
+from sdi.contract.layer import COUNT
 
 DOCTYPE = "<!DOCTYPE qgis PUBLIC 'http://mrcc.com/qgis.dtd' 'SYSTEM'>"
 VERSION = "3.22.0"
@@ -68,7 +69,9 @@ def describe_tiles(parent: ET.Element, portrayal: Portrayal) -> None:
     about = {"expression": "", "layer": portrayal.id, "geometry": _GEOMETRIES[portrayal.shape], "name": portrayal.title,
              "enabled": "1", "min-zoom": "-1", "max-zoom": "-1"}  # fmt: skip
     symbols = ET.SubElement(ET.SubElement(styles, "style", about), "symbols")
-    _symbol(symbols, 0, portrayal, portrayal.fill, _coloured(portrayal))
+    # A square that stands for several features has no border of theirs.
+    borders = {"outlineStyle": f"if({column(COUNT)} IS NULL, 'solid', 'no')"} if portrayal.shape == "area" else {}
+    _symbol(symbols, 0, portrayal, portrayal.fill, _coloured(portrayal), borders)
 
 
 def _coloured(portrayal: Portrayal) -> str | None:
@@ -123,9 +126,10 @@ def _renderer(parent: ET.Element, portrayal: Portrayal) -> None:
 
 
 def _symbol(
-    symbols: ET.Element, number: int, portrayal: Portrayal, colour: str, coloured: str | None = None
+    symbols: ET.Element, number: int, portrayal: Portrayal, colour: str, coloured: str | None = None,
+    more: Mapping[str, str] | None = None,
 ) -> None:  # fmt: skip
-    """`coloured`: an expression for the colour, in the place of `colour`."""
+    """`coloured`: an expression for the colour, in the place of `colour`. `more`: expressions for other properties."""
     kind, name = _SYMBOLS[portrayal.shape]
     width = _millimetres(portrayal.width)
     drawn = {
@@ -143,6 +147,7 @@ def _symbol(
     layer = ET.SubElement(symbol, "layer", {"class": name, "enabled": "1", "pass": "0", "locked": "0"})
     options(layer, drawn)
     told = {} if coloured is None else {"outlineColor" if portrayal.shape == "line" else "fillColor": coloured}
+    told.update(more or {})
     if portrayal.shape == "area":
         told["outlineWidth"] = _thinned(portrayal)
     if told:

@@ -6,11 +6,12 @@ from collections.abc import Sequence
 from typing import Any
 
 from sdi.access import visible
-from sdi.contract.layer import Attribute, Layer
+from sdi.contract.layer import COUNT, Attribute, Layer
 from sdi.service import links, words
 from sdi.service.state import Service
 from sdi.service.tiles import matrix, tileset
 from sdi.service.tiles.tileset import Shown
+from sdi.store.tiles import is_of_areas
 
 REL = "http://www.opengis.net/def/rel/ogc/1.0"
 TEMPLATE = ("{tileMatrix}", "{tileRow}", "{tileCol}")
@@ -164,6 +165,8 @@ def _layer(service: Service, shown: Shown, language: str) -> dict[str, Any]:
         name: {"title": layer[name].title.in_language(language), "type": _type(layer[name])}
         for name in visible(service.agency, layer)
     }
+    if is_of_areas(layer):
+        properties[COUNT] = {"title": _counted(language), "type": "integer"}
     told: dict[str, Any] = {
         "id": layer.id, "title": layer.title.in_language(language),
         "description": layer.description.in_language(language), "dataType": "vector",
@@ -178,11 +181,16 @@ def _layer(service: Service, shown: Shown, language: str) -> dict[str, Any]:
 
 def _vector_layer(service: Service, shown: Shown, language: str) -> dict[str, Any]:
     layer = shown.layer
+    fields = {name: layer[name].title.in_language(language) for name in visible(service.agency, layer)}
     return {
         "id": layer.id, "description": layer.description.in_language(language),
         "minzoom": shown.first, "maxzoom": matrix.LAST,
-        "fields": {name: layer[name].title.in_language(language) for name in visible(service.agency, layer)},
+        "fields": fields | ({COUNT: _counted(language)} if is_of_areas(layer) else {}),
     }  # fmt: skip
+
+
+def _counted(language: str) -> str:
+    return words.translator(language)("Features that a square stands for, at zooms where they are too small")
 
 
 def _type(attribute: Attribute) -> str:

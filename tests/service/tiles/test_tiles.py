@@ -180,10 +180,15 @@ def test_a_tile_comes_compressed_to_who_takes_it_and_is_not_sent_again(town: Tow
     assert (head.status, head.body, head.headers["ETag"]) == (200, b"", plain.headers["ETag"])
 
 
-def test_a_far_zoom_leaves_out_what_nobody_sees(town: Town, decode: Decode) -> None:
+def test_a_far_zoom_draws_together_what_nobody_sees_alone(town: Town, decode: Decode) -> None:
     # 20 m are 8 of 4096 steps of a tile between zoom 13 and 12; a point is seen at any zoom.
-    assert town.ask(address(tile_at(16, 10, 10), "plots")).status == 200
-    assert town.ask(address(tile_at(13, 10, 10), "plots")).status == 200
-    assert town.ask(address(tile_at(9, 10, 10), "plots")).status == 204
+    place = tile_at(13, 10, 10)
+    near = decode(tiled(town, address(place, "plots")).body, place)["plots"]
+    count = town.get("/collections/plots/items?limit=1")["numberMatched"]
+    assert len(near.ids) == count
+    assert "sdi_count" not in near.fields
     place = tile_at(9, 10, 10)
+    far = decode(tiled(town, address(place, "plots")).body, place)["plots"]
+    assert set(far.fields) - {"mvt_id"} == {"use", "sdi_count"}
+    assert sum(far.fields["sdi_count"]) == count, "what is withheld is not counted"
     assert len(decode(tiled(town, address(place, "works")).body, place)["works"].ids) == 5

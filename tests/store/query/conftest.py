@@ -173,3 +173,25 @@ def places(make_store: Callable[..., Store]) -> Store:
     store = make_store(make_layer(), [place_row(index, row) for index, row in enumerate(ROWS)])
     store.connection.execute("SET ROLE sdi_reader")
     return store
+
+
+CROWDED = 60_000
+FILL = """
+INSERT INTO sites.places (id, name, floors, built, ended, geom, geom_wgs84, row_hash, load_id)
+SELECT to_char(i, 'FM000000'), 'Nhà ' || i, i %% 7, date '2000-01-01' + i %% 9000,
+       date '2040-01-01' + i / 5000, ST_SetSRID(geom, 5899),
+       ST_SetSRID(geom, 4326), '', 1
+FROM generate_series(0, %s - 1) AS i,
+     LATERAL (SELECT ST_Multi(ST_MakeEnvelope(x, y, x + 0.00008, y + 0.00008)) AS geom
+              FROM (SELECT 108 + (i %% 300) * 0.0001 AS x, 16 + (i / 300) * 0.0001 AS y) AS corner) AS square
+"""
+"""Rows from south to north, numbered from west to east: like parcels, whose ids follow their places."""
+
+
+@pytest.fixture(scope="session")
+def district(make_store: Callable[..., Store], places: Store) -> Store:
+    """300 by 200 places, each of 0.00008 degrees, 0.0001 degrees apart: a table large enough for plans, and a town."""
+    store = make_store(places.layer, [])
+    store.connection.execute(FILL, [CROWDED])
+    store.connection.execute("ANALYZE sites.places")
+    return store

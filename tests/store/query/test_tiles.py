@@ -1,0 +1,175 @@
+"""Tiles of a town that is denser than a tile can draw: what is covered looks covered, what is empty looks empty."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import psycopg
+import pyogrio
+import pytest
+import shapely
+
+from sdi.contract.query import Sight
+from sdi.store import tiles
+from sdi.store.tiles import CAP, CELL, CELLS, UNITS, Part, Tile
+from tests.store.query.conftest import CROWDED, Store, make_layer
+
+HALF = 20037508.342789244
+TOWN = (108.0, 16.0, 108.03, 16.02)
+
+
+class Drawn:
+    """A tile as GDAL reads it: attributes and shapes, these in steps of the tile from its north-western corner."""
+
+    def __init__(self, body: bytes, tile: Tile, folder: Path) -> None:
+        path = folder / "tile.mvt"
+        path.write_bytes(body)
+        meta, _, wkb, columns = pyogrio.raw.read(path, X=tile.column, Y=tile.row, Z=tile.zoom, CLIP="NO")
+        told = dict(zip(meta["fields"], columns, strict=True))
+        self.fields = {name: told[name] for name in told if name != "mvt_id"}
+        self.shapes = steps(shapely.from_wkb(wkb), tile)
+        counts = np.asarray(self.fields.get("sdi_count", np.zeros(len(self.shapes))), float)
+        self.counts = np.nan_to_num(counts).astype(int)
+
+    @property
+    def own(self) -> set[str]:
+        return {name for name in self.fields.get("id", ()) if name}
+
+    def far(self, points: Any) -> Any:
+        """How far each point lies from what is drawn."""
+        _, found = shapely.STRtree(self.shapes).query_nearest(points, return_distance=True, all_matches=False)
+        return found
+
+
+def steps(shapes: Any, tile: Tile) -> Any:
+    """Shapes of EPSG:3857 in steps of a tile."""
+    west, north, step = tile.metres
+    return shapely.transform(shapes, lambda xy: (xy - (west, north)) * (1, -1) / step)
+
+
+def middles(rows: range, tile: Tile) -> Any:
+    """The middles of places of the district, in steps of a tile."""
+    at = np.array(rows)
+    lon, lat = 108.00004 + at % 300 * 0.0001, 16.00004 + at // 300 * 0.0001
+    xy = np.column_stack([lon / 180 * HALF, np.arctanh(np.sin(np.radians(lat))) * HALF / np.pi])
+    return steps(shapely.points(xy), tile)
+
+
+def tile_in(store: Store, tile: Tile, folder: Path, part: Part | None = None) -> Drawn:
+    statement = tiles.select_tile(tile, [part or Part(store.layer, ("name", "floors"))])
+    return Drawn(bytes(store.run(statement)[0][0]), tile, folder)
+
+
+def over(zoom: int, longitude: float = 108.012, latitude: float = 16.01) -> Tile:
+    return Tile(zoom, tiles.row_of(latitude, zoom), tiles.column_of(longitude, zoom))
+
+
+@pytest.mark.parametrize("zoom", [9, 11, 12, 13, 14, 15])
+def test_no_place_of_a_dense_town_looks_empty_and_nothing_looks_built_where_nothing_is(
+    district: Store, tmp_path: Path, zoom: int
+) -> None:
+    tile = over(zoom)
+    drawn = tile_in(district, tile, tmp_path)
+    frame = shapely.box(0, 0, UNITS, UNITS)
+    there = middles(range(CROWDED), tile)
+    there = there[shapely.contains(frame, there)]
+    assert len(there)
+    assert drawn.far(there).max() <= CELL, "each feature lies in a cell that is drawn, or in one beside it"
+    # The other way round: what is drawn lies within a cell of the town, and as much is drawn as is covered.
+    town = shapely.buffer(shapely.box(*steps(shapely.box(*edges(TOWN)), tile).bounds), 2 * CELL)
+    assert shapely.contains(town, drawn.shapes).all()
+    covered = 0.64 * shapely.intersection(steps(shapely.box(*edges(TOWN)), tile), frame).area
+    if covered > 100 * CELL * CELL:
+        assert shapely.area(shapely.intersection(drawn.shapes, frame)).sum() == pytest.approx(covered, rel=0.1)
+
+
+def edges(box: tuple[float, float, float, float]) -> tuple[float, float, float, float]:
+    """A box of degrees in EPSG:3857."""
+    x = [each / 180 * HALF for each in box[::2]]
+    y = [float(np.arctanh(np.sin(np.radians(each)))) * HALF / np.pi for each in box[1::2]]
+    return x[0], y[0], x[1], y[1]
+
+
+def test_the_largest_are_drawn_as_themselves_and_the_others_are_counted(district: Store, tmp_path: Path) -> None:
+    tile = over(14)
+    drawn = tile_in(district, tile, tmp_path)
+    assert len(drawn.own) == CAP
+    assert len(drawn.counts[drawn.counts > 0]) <= CELLS**2
+    inside = shapely.contains(shapely.box(0, 0, UNITS, UNITS), middles(range(CROWDED), tile))
+    # Those of the buffer are counted in the tile that they lie in.
+    names = {f"{number:06}" for number in np.flatnonzero(inside)}
+    assert drawn.counts.sum() == len(names - drawn.own)
+    assert drawn.counts.sum() > 1000
+    far = tile_in(district, over(11), tmp_path)
+    assert far.own == set()
+    assert far.counts.sum() == CROWDED, "the town lies in one tile"
+
+
+@pytest.mark.parametrize("zoom", [12, 13, 14])
+def test_neighbouring_tiles_count_each_feature_once(district: Store, tmp_path: Path, zoom: int) -> None:
+    west, south, east, north = TOWN
+    rows = range(tiles.row_of(north, zoom), tiles.row_of(south, zoom) + 1)
+    columns = range(tiles.column_of(west, zoom), tiles.column_of(east, zoom) + 1)
+    found = [tile_in(district, Tile(zoom, row, column), tmp_path) for row in rows for column in columns]
+    own = set().union(*(each.own for each in found))
+    counted = sum(each.counts.sum() for each in found)
+    # A tile draws its largest features as themselves: at an edge one may be itself in a tile and counted in the next.
+    assert counted + len(own) >= CROWDED
+    assert counted + len(own) <= CROWDED * 1.02
+
+
+def test_a_square_has_the_class_of_most_of_its_ground_and_nothing_of_one_feature(
+    district: Store, tmp_path: Path
+) -> None:
+    coloured = make_layer(style={"classify": "floors"})
+    drawn = tile_in(district, over(12), tmp_path, Part(coloured, ("name", "floors")))
+    assert set(drawn.fields) == {"floors", "sdi_count"}
+    assert set(drawn.fields["floors"]) <= set(range(7))
+    # Where each feature has another class, all of them are met somewhere.
+    assert len(Counter(drawn.fields["floors"])) > 1
+    plain = tile_in(district, over(12), tmp_path)
+    assert set(plain.fields) == {"sdi_count"}
+
+
+def test_what_does_not_exist_for_who_asks_is_in_no_square(district: Store, tmp_path: Path) -> None:
+    low = {"op": "<", "args": [{"property": "floors"}, 2]}
+    seen = sum(number % 7 < 2 for number in range(CROWDED))
+    filtered = tile_in(district, over(11), tmp_path, Part(district.layer, ("name",), (low,)))
+    assert filtered.counts.sum() == seen
+    sight = Sight(("name",), rows=low)
+    assert tile_in(district, over(11), tmp_path, Part(district.layer, ("name",), sight=sight)).counts.sum() == seen
+
+
+@pytest.mark.parametrize("kind", ["Point", "LineString"])
+def test_of_points_and_lines_one_stands_in_each_cell(
+    district: Store, make_store: Any, tmp_path: Path, kind: str
+) -> None:
+    layer = make_layer(geometry={"type": kind})
+    store = make_store(layer, [])
+    shape = "ST_Centroid(geom_wgs84)"
+    if kind == "LineString":
+        shape = "ST_MakeLine(ST_StartPoint(ring), ST_PointN(ring, 3))"
+        shape = f"(SELECT {shape} FROM (SELECT ST_ExteriorRing(ST_GeometryN(geom_wgs84, 1)) AS ring) AS r)"
+    copy_places(district, store, shape)
+    tile = over(13)
+    drawn = tile_in(store, tile, tmp_path)
+    frame = shapely.box(0, 0, UNITS, UNITS)
+    there = middles(range(CROWDED), tile)
+    there = there[shapely.contains(frame, there)]
+    assert len(drawn.shapes) < len(there)
+    assert len(set(drawn.fields["id"])) == len(drawn.shapes)
+    assert drawn.far(there).max() <= CELL * 2**0.5
+
+
+def copy_places(district: Store, store: Store, shape: str) -> None:
+    with psycopg.connect(district.connection.info.dsn) as source, source.cursor() as read:
+        query = f"COPY (SELECT id, name, floors, ST_AsHEXEWKB(ST_SetSRID({shape}, 5899)), ST_AsHEXEWKB({shape}), '', 1"
+        into = "COPY sites.places (id, name, floors, geom, geom_wgs84, row_hash, load_id) FROM STDIN"
+        taken = f"{query} FROM sites.places) TO STDOUT".encode()
+        with read.copy(taken) as rows, store.connection.cursor() as write, write.copy(into) as copied:
+            for row in rows:
+                copied.write(row)
+    store.connection.execute("ANALYZE sites.places")
