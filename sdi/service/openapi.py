@@ -193,7 +193,7 @@ _KIN: dict[str, Any] = {
     "type": "array",
     "description": "Features of the same collection that it was formed from (parents) or became (children).",
     "items": {
-        "type": "object", "required": ["id", "kind", "toldBy", "href"],
+        "type": "object", "required": ["id", "toldBy", "href"],
         "properties": {
             "id": {"type": "string"},
             "kind": {"type": "string", "enum": ["split", "merge", "redivision", "renumbering", "replacement"]},
@@ -201,7 +201,7 @@ _KIN: dict[str, Any] = {
             "sharedArea": {"type": "number", "description": "m²"},
             "shareOfParent": {"type": "number", "description": "%"},
             "shareOfChild": {"type": "number", "description": "%"},
-            "asOf": {"type": "string", "format": "date-time", "description": "Of one that has ended: its last state."},
+            "asOf": {"type": "string", "format": "date-time", "description": "Of one that has ended: just before."},
             "href": {"type": "string"},
         },
     },

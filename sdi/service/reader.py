@@ -251,6 +251,12 @@ class Reader:
         async with self._connection() as connection:
             return await fetched(connection, statement)
 
+    async def kin_around(self, layer: Layer, feature: str, known_at: datetime | None) -> list[tuple[Any, ...]]:
+        """The rows of `genealogy.select_around`."""
+        statement = genealogy.select_around(layer, feature, known_at)
+        async with self._connection() as connection:
+            return await fetched(connection, statement)
+
     async def with_codes(self, layer: Layer, query: FeatureQuery) -> FeatureQuery:
         """The query with what the codes of administrative units in it mean."""
         statement = succession.select_meant(layer, query)

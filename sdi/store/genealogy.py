@@ -203,28 +203,59 @@ def known(connection: Connection, layers: Iterable[str]) -> frozenset[str]:
 
 
 def select_near(layer: Layer, feature: str, as_of: datetime | None = None) -> Statement:
-    """The parents and children of a feature, as known now or at an instant (record time).
+    """The parents and children of a feature, as known now or at an instant (record time), whatever of them is hidden.
 
-    Columns: role (parent, child), the other's id, kind, told_by, shared_m2, share_of_parent, share_of_child, and the
-    instant as of which the other one is there to be read; NULL: it still is.
+    Columns: role (parent, child), the other's id, kind, told_by, shared_m2, share_of_parent, share_of_child, origin,
+    and the instant as of which the other one is there to be read, just before it ended; NULL: it still is.
     """
     parameters = Parameters()
     name, own = parameters.bind(layer.id, "text"), parameters.bind(feature, "text")
-    if as_of is None:
-        holds: sql.Composable = sql.SQL("g.load_to IS NULL")
-    else:
-        load = history.load_at(name, parameters.bind(as_of, "timestamptz"))
-        holds = sql.SQL("g.load_id <= {0} AND (g.load_to IS NULL OR g.load_to > {0})").format(load)
     statement = sql.SQL(
-        "SELECT o.role, o.id, g.kind, g.told_by, g.shared_m2, g.share_of_parent, g.share_of_child, CASE WHEN"
-        " NOT EXISTS (SELECT FROM {now} n WHERE n.id = o.id) THEN (SELECT l.finished_at FROM {past} p JOIN sdi.load l"
-        " ON l.load_id = p.load_id WHERE p.id = o.id ORDER BY p.load_to DESC LIMIT 1) END"
+        "SELECT o.role, o.id, g.kind, g.told_by, g.shared_m2, g.share_of_parent, g.share_of_child, g.origin, {last}"
         " FROM sdi.genealogy g CROSS JOIN LATERAL (SELECT CASE WHEN g.child = {own} THEN 'parent' ELSE 'child' END AS"
         " role, CASE WHEN g.child = {own} THEN g.parent ELSE g.child END AS id) o"
         " WHERE g.layer = {name} AND (g.child = {own} OR g.parent = {own}) AND {holds}"
-        " ORDER BY o.role, g.shared_m2 DESC NULLS LAST, o.id LIMIT {most}"
-    ).format(now=tables.now(layer), past=tables.past(layer), own=own, name=name, holds=holds, most=sql.Literal(MOST))
+        " ORDER BY o.role, g.shared_m2 DESC NULLS LAST, o.id"
+    ).format(last=_last(layer), own=own, name=name, holds=_known(name, as_of, parameters))
     return Statement(statement, parameters.values)
+
+
+def select_around(layer: Layer, feature: str, as_of: datetime | None = None) -> Statement:
+    """The relations on which it hangs of what kind those of a feature are: the other children of its parents, the
+    other parents of its children, and what these have. Whatever of them is hidden.
+
+    Columns: origin, parent, child, one of the two, and the instant as of which that one is there to be read, as above.
+    """
+    parameters = Parameters()
+    name, own = parameters.bind(layer.id, "text"), parameters.bind(feature, "text")
+    holds = _known(name, as_of, parameters)
+    statement = sql.SQL(
+        "WITH RECURSIVE around AS (SELECT g.origin, g.parent, g.child, 1 AS step FROM sdi.genealogy g"
+        " WHERE g.layer = {name} AND (g.child = {own} OR g.parent = {own}) AND {holds} UNION"
+        " SELECT g.origin, g.parent, g.child, a.step + 1 FROM around a CROSS JOIN LATERAL (SELECT * FROM sdi.genealogy"
+        " WHERE layer = {name} AND (parent = a.parent OR child = a.child)) g"
+        " WHERE a.step < 3 AND g.origin = a.origin AND {holds})"
+        " SELECT DISTINCT g.origin, g.parent, g.child, o.id, {last} FROM around g"
+        " CROSS JOIN LATERAL (VALUES (g.parent), (g.child)) AS o (id)"
+    ).format(last=_last(layer), own=own, name=name, holds=holds)
+    return Statement(statement, parameters.values)
+
+
+def _known(name: sql.Composable, as_of: datetime | None, parameters: Parameters) -> sql.Composable:
+    """Whether a relation `g` of the layer is known, now or at an instant."""
+    if as_of is None:
+        return sql.SQL("g.load_to IS NULL")
+    load = history.load_at(name, parameters.bind(as_of, "timestamptz"))
+    return sql.SQL("g.load_id <= {0} AND (g.load_to IS NULL OR g.load_to > {0})").format(load)
+
+
+def _last(layer: Layer) -> sql.Composable:
+    """The last instant at which the feature `o` was there; NULL: it is. When its last state began would tell of loads
+    that changed only what is hidden of it."""
+    return sql.SQL(
+        "CASE WHEN NOT EXISTS (SELECT FROM {now} n WHERE n.id = o.id) THEN (SELECT l.finished_at - interval '1 us'"
+        " FROM {past} p JOIN sdi.load l ON l.load_id = p.load_to WHERE p.id = o.id ORDER BY p.load_to DESC LIMIT 1) END"
+    ).format(now=tables.now(layer), past=tables.past(layer))
 
 
 def _walk(connection: Connection, layer: Layer, feature: str, here: str, there: str) -> list[Kin]:
