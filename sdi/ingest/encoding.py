@@ -80,6 +80,7 @@ class Evidence:
         self._first: dict[str, str] = {}
         hints = [hint for hint in (facts.encoding, facts.code_page) if hint is not None and _codec(hint) != "UTF-8"]
         self._possible = dict.fromkeys(["UTF-8", *hints], True)
+        self._whole_letters = False
 
     def see(self, table: pa.Table) -> None:
         """Look at a part, its columns named as in the file."""
@@ -107,6 +108,8 @@ class Evidence:
     def _ask(self, values: Sequence[str]) -> None:
         """Which encodings all values so far can be in: bytes of a DBF."""
         raws = [value.encode("latin-1", "replace") for value in values]
+        # Old letters at the ends of all values might be cut UTF-8: only a whole letter of it shows that it is UTF-8.
+        self._whole_letters = self._whole_letters or any(not _whole(raw).isascii() for raw in raws)
         for name, possible in self._possible.items():
             cut = name == "UTF-8"
             self._possible[name] = possible and all(
@@ -140,7 +143,7 @@ class Evidence:
         return encoding
 
     def _by_content(self, raws: list[bytes], findings: Findings) -> str:
-        if self._possible["UTF-8"]:
+        if self._possible["UTF-8"] and self._whole_letters:
             return "UTF-8"
         verdict = text.detect(raws)
         if verdict.sure and verdict.encoding in LEGACY:
