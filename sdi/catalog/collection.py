@@ -88,7 +88,7 @@ def _coverage(layer: Layer, publication: Published, path: str) -> dict[str, Any]
     bands = layer.coverage.bands if layer.coverage else []
     return {
         "type": "coverage",
-        "name": "sdi.service.coverage.CoverageProvider",
+        "name": "sdi.service.raster.CoverageProvider",
         "data": path,
         "grid": publication.grids[0],
         "bands": [{"name": band.name, "title": _both(band.title), "unit": band.unit} for band in bands],

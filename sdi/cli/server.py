@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -12,6 +13,7 @@ from rich.markup import escape
 from sdi.cli import show
 from sdi.cli.app import Desk, Json, app, desk
 from sdi.errors import translated
+from sdi.settings import ROOT
 
 Host = Annotated[str, typer.Option(help="Địa chỉ lắng nghe · Address to listen on.")]
 Port = Annotated[int, typer.Option(help="Cổng · Port.")]
@@ -27,20 +29,23 @@ def serve(
     """Phục vụ các lớp đã công bố · Serve the published layers."""
     at = desk(context)
     at.registry  # noqa: B018  a wrong contract is told here, once, and not by every worker
-    _serve(host, port, workers)
+    # In the place of this process, whose commands and libraries take 60 MB of each worker. The workers read settings
+    # and contracts themselves. Where it looks for modules is where this one has found them.
+    command = [sys.executable, "-P", "-m", "uvicorn", *uvicorn_options(host, port, workers)]
+    sys.stdout.flush()
+    os.execv(sys.executable, command)
 
 
-def _serve(host: str, port: int, workers: int) -> None:
-    import uvicorn
-
-    # The workers read settings and contracts themselves: they are processes of their own. Whose X-Forwarded-For is
-    # believed is a setting of the service; without ws no request is anything but HTTP. Who listens to changes does not
-    # hang up by himself when the service is to end.
-    uvicorn.run(
-        "sdi.service.app:from_environment", factory=True, host=host, port=port, workers=workers, access_log=False,
-        proxy_headers=False, server_header=False, log_level="warning", http="sdi.service.wall.protocol:Guarded",
-        ws="none", timeout_graceful_shutdown=10,
-    )  # fmt: skip
+def uvicorn_options(host: str, port: int, workers: int) -> list[str]:
+    """How the service is run. Whose X-Forwarded-For is believed is a setting of the service; without ws no request is
+    anything but HTTP. Who listens to changes does not hang up by himself when the service is to end.
+    """
+    return [
+        "sdi.service.app:from_environment", "--factory", "--app-dir", str(ROOT), "--host", host, "--port", str(port),
+        "--workers", str(workers), "--no-access-log", "--no-proxy-headers", "--no-server-header",
+        "--log-level", "warning", "--http", "sdi.service.wall.protocol:Guarded", "--ws", "none",
+        "--timeout-graceful-shutdown", "10",
+    ]  # fmt: skip
 
 
 @app.command("demo")
@@ -58,9 +63,11 @@ def demo(
     folder = at.settings.data / "demo"
     _load_demo(at, folder, parcels)
     if serving:
+        import uvicorn
+
         show.say(f"→ http://{host}:{port}   (Ctrl-C để dừng · to stop)")
         try:
-            _serve(host, port, 1)
+            uvicorn.main.main(uvicorn_options(host, port, 1), standalone_mode=False)
         finally:
             if at.settings.database_url is None:
                 cluster.stop(at.settings.data)

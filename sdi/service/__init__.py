@@ -1,5 +1,9 @@
 """The HTTP service: OGC APIs over published layers. `create_app` makes the application."""
 
-from sdi.service.app import create_app
+from sdi.service.sparing import spare
+
+spare()
+
+from sdi.service.app import create_app  # noqa: E402
 
 __all__ = ["create_app"]

@@ -14,6 +14,7 @@ from contextlib import aclosing
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from hmac import compare_digest
+from typing import TYPE_CHECKING
 
 import structlog
 from starlette.concurrency import run_in_threadpool
@@ -26,13 +27,15 @@ from sdi.errors import SdiError, StoreError
 from sdi.service import fresh, problems
 from sdi.service.door.carried import Carried
 from sdi.service.door.credentials import Shown, proof_of, shown
-from sdi.service.door.tokens import Tokens
 from sdi.service.publications import Publications
 from sdi.service.reader import Reader
 from sdi.service.state import Service
 from sdi.store.sharing.keys import digest
 from sdi.store.sharing.listening import heard
 from sdi.store.sharing.register import Holder, Register
+
+if TYPE_CHECKING:
+    from sdi.service.door.tokens import Tokens
 
 CHALLENGE = {"WWW-Authenticate": 'Basic realm="sdi", charset="UTF-8"', "Cache-Control": "no-store"}
 EVERY = 0.5
@@ -72,7 +75,11 @@ class Agencies:
         self._version = -1
         self._looked = float("-inf")
         self._lock = asyncio.Lock()
-        self._tokens = Tokens(public.settings) if public.settings.oidc_issuer else None
+        self._tokens: Tokens | None = None
+        if public.settings.oidc_issuer:
+            from sdi.service.door.tokens import Tokens  # what reads signatures is held by who needs it
+
+            self._tokens = Tokens(public.settings)
 
     async def register(self) -> Register:
         """Who is known by which key and was granted what, at most EVERY seconds old. While the store is away the last

@@ -1,30 +1,19 @@
-"""Coverages: a Cloud Optimized GeoTIFF as CoverageJSON or GeoTIFF through pygeoapi's rasterio provider.
-
-That provider would transform a lon/lat box by PROJ's default operation (wrong around TP.HCM and Cần Thơ), names bands
-`null` and gives their CRS an address that does not exist; here the box comes in the coverage's own grid.
-"""
+"""What is asked of a coverage, in the words of the provider that reads it (`raster`)."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-from pygeoapi.provider.base import ProviderInvalidQueryError
-from pygeoapi.provider.rasterio_ import RasterioProvider
 
-from sdi.catalog.collection import CRS84, crs_uri
 from sdi.contract.layer import Layer
 from sdi.errors import BadRequest
 from sdi.national import vn2000
 from sdi.service import crs
 from sdi.service.asked import Asked
-from sdi.service.provider import QUERY
 from sdi.store.ledger import Publication
 
 PARAMETERS = ("bbox", "bbox-crs", "properties", "scale-size")
-MOST_CELLS = 1_000_000
-"""Values of one band in one CoverageJSON answer; a larger window is thinned to it."""
 
 
 def coverage_path(publication: Publication, folder: Path) -> str:
@@ -34,7 +23,7 @@ def coverage_path(publication: Publication, folder: Path) -> str:
 
 
 def window(asked: Asked, layer: Layer, publication: Publication) -> dict[str, str]:
-    """The request in the words of the provider below: a box in the coverage's grid, bands by name, a size in cells.
+    """The request in the words of the provider: a box in the coverage's grid, bands by name, a size in cells.
 
     Raises BadRequest.
     """
@@ -77,101 +66,3 @@ def _in_grid(asked: Asked, publication: Publication, grid: int) -> tuple[float, 
         raise BadRequest("bbox lies outside the area of the coverage's grid.")
     (west, south), (east, north) = xy.min(axis=0), xy.max(axis=0)
     return float(west), float(south), float(east), float(north)
-
-
-class CoverageProvider(RasterioProvider):  # type: ignore[misc]
-    """One published coverage; answers a box in its own grid only."""
-
-    def __init__(self, provider_def: dict[str, Any]) -> None:
-        self._fields: dict[str, Any] = {}
-        self._bands = provider_def["bands"]
-        self._grid = int(provider_def["grid"])
-        super().__init__(provider_def)
-
-    def get_fields(self) -> dict[str, Any]:
-        if not self._fields:
-            self._fields = {
-                band["name"]: {"title": band["title"]["vi"], "type": "number", "x-ogc-unit": band["unit"]}
-                for band in self._bands
-            }
-        return self._fields
-
-    def query(self, **asked: Any) -> Any:
-        """CoverageJSON of at most MOST_CELLS a band, or the window's GeoTIFF in full; raises when the box misses it."""
-        names = [band["name"] for band in self._bands]
-        indexes = [names.index(name) + 1 for name in asked.get("properties") or names]
-        try:
-            bounds = self._bounds(asked.get("bbox") or [])
-            if asked.get("format_") == "json":
-                return self._coverage_json(indexes, bounds, QUERY.get())
-            self.options = {"count": len(indexes), "crs": f"EPSG:{self._grid}"}
-            asked |= {"properties": list(map(str, indexes)), "bbox": list(bounds), "bbox_crs": self._grid}
-            return super().query(**asked)
-        finally:
-            self._data.close()
-
-    def _bounds(self, bbox: list[float]) -> tuple[float, float, float, float]:
-        left, bottom, right, top = self._data.bounds
-        if not bbox:
-            return left, bottom, right, top
-        found = max(left, bbox[0]), max(bottom, bbox[1]), min(right, bbox[2]), min(top, bbox[3])
-        if found[0] >= found[2] or found[1] >= found[3]:
-            raise ProviderInvalidQueryError("the box misses the coverage")
-        return found
-
-    def _coverage_json(
-        self, indexes: list[int], bounds: tuple[float, float, float, float], most: int | None
-    ) -> dict[str, Any]:
-        window = self._data.window(*bounds).round_offsets(op="floor").round_lengths(op="ceil")
-        cells = max(window.width, window.height, 1)
-        scale = min(1.0, (most or cells) / cells, (MOST_CELLS / max(window.width * window.height, 1)) ** 0.5)
-        width, height = max(1, int(window.width * scale)), max(1, int(window.height * scale))
-        values = self._data.read(indexes, window=window, out_shape=(len(indexes), height, width), masked=True)
-        left, bottom, right, top = self._data.window_bounds(window)
-        across, down = (right - left) / width, (top - bottom) / height
-        bands = [self._bands[index - 1] for index in indexes]
-        return {
-            "type": "Coverage",
-            "domain": {
-                "type": "Domain",
-                "domainType": "Grid",
-                "axes": {
-                    "x": {"start": left + across / 2, "stop": right - across / 2, "num": width},
-                    "y": {"start": top - down / 2, "stop": bottom + down / 2, "num": height},
-                },
-                "referencing": [
-                    {"coordinates": ["x", "y"], "system": _system(self._grid)}
-                ],
-            },
-            "parameters": {band["name"]: _parameter(band) for band in bands},
-            "ranges": {
-                band["name"]: {
-                    "type": "NdArray", "dataType": "float", "axisNames": ["y", "x"], "shape": [height, width],
-                    "values": _values(values[position]),
-                }
-                for position, band in enumerate(bands)
-            },
-        }  # fmt: skip
-
-    def _get_coverage_properties(self) -> dict[str, Any]:
-        return {**super()._get_coverage_properties(), "bbox_crs": _system(self._grid)["id"]}
-
-
-def _system(grid: int) -> dict[str, str]:
-    """The CRS of x and y; a GeoTIFF's degrees are lon, lat whatever the authority says."""
-    geographic = vn2000.grid(grid).geographic
-    return {"type": "GeographicCRS" if geographic else "ProjectedCRS", "id": CRS84 if grid == 4326 else crs_uri(grid)}
-
-
-def _parameter(band: dict[str, Any]) -> dict[str, Any]:
-    return {
-        "type": "Parameter",
-        "unit": {"symbol": {"type": "http://www.opengis.net/def/uom/UCUM/", "value": band["unit"]}},
-        "observedProperty": {"id": band["name"], "label": band["title"]},
-    }
-
-
-def _values(band: Any) -> list[float | None]:
-    """A masked array row by row; what is masked or not finite is null."""
-    flat = np.ma.masked_invalid(band.astype("float64")).round(6).ravel()
-    return list(flat.tolist())

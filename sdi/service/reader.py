@@ -80,7 +80,7 @@ class Reader:
         self._statement_timeout = settings.statement_timeout
         self.lanes = Lanes(settings.pool_size, shares)
         self.cursors: Cursors | None = None
-        self._texts = Texts(settings.kept_text * 2**20) if settings.kept_text else None
+        self.kept = Texts(settings.kept_text * 2**20) if settings.kept_text else None
         self._marks = Marks()
         # The ledger has its own connection, so that slow filters never delay a look at what is published.
         self._ledger = engine.pool(
@@ -104,8 +104,8 @@ class Reader:
 
         `count`: if more lie beyond, the matches are counted with it, up to so many. `between`: what joins features.
         """
-        if self._texts is not None and form is forms.geojson and _has_versions(layer, query):
-            page = await self._put_together(self._texts, layer, query, lane, count, between)
+        if self.kept is not None and form is forms.geojson and _has_versions(layer, query):
+            page = await self._put_together(self.kept, layer, query, lane, count, between)
             if page is not None:
                 return page
         select = partial(features.select_block, count=count, form=form, between=between)

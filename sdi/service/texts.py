@@ -24,6 +24,12 @@ class Texts:
         self._old: dict[Hashable, dict[bytes, bytes]] = {}
         self.size = 0
         """Bytes of the new half."""
+        self._left = 0
+
+    @property
+    def taken(self) -> int:
+        """Bytes that are taken now, about."""
+        return self.size + self._left
 
     def found(self, kind: Hashable, versions: Sequence[bytes]) -> dict[bytes, bytes]:
         """The texts that are kept of these versions. `kind`: the form, and the table that the versions are of."""
@@ -38,7 +44,7 @@ class Texts:
     def keep(self, kind: Hashable, texts: Iterable[tuple[bytes, bytes]]) -> None:
         for version, text in texts:
             if self.size >= self._half:
-                self._old, self._new, self.size = self._new, {}, 0
+                self._old, self._new, self._left, self.size = self._new, {}, self.size, 0
             kept = self._new.setdefault(kind, {})
             if version not in kept:
                 kept[version] = text

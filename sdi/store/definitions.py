@@ -29,7 +29,7 @@ from sqlalchemy.schema import CreateIndex, CreateTable
 
 from sdi.contract.layer import GeometryType, Layer
 from sdi.contract.registry import Registry
-from sdi.store.tables import figures, indexed
+from sdi.store.tables import INDEX, KNOWN, SEARCH, figures, indexed
 from sdi.store.tables import name as _name
 
 _TYPES: dict[str, Any] = {
@@ -44,12 +44,6 @@ _TYPES: dict[str, Any] = {
     "list": JSONB(),
 }
 _DIALECT: Any = postgresql.dialect()  # type: ignore[no-untyped-call]
-INDEX = "ix"
-"""Last part of the name of every index made here."""
-SEARCH = "search"
-"""In the name of an index of trigrams; and what its expression is called."""
-KNOWN = "known"
-"""Part of the name of an index that leaves out what is NULL."""
 
 
 def tables(registry: Registry) -> list[Table]:

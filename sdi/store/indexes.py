@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from sdi.contract.registry import Registry
-from sdi.store import definitions
+from sdi.store import tables
 from sdi.store.check import Found
 from sdi.store.engine import Connection
 
@@ -15,10 +15,10 @@ def missing(connection: Connection, registry: Registry) -> list[str]:
 
     A table that is not there at all has not been migrated: nothing is served from it. Any role may ask.
     """
-    wanted = {
-        (str(table.schema), table.name): {str(index.name) for index in table.indexes}
-        for table in definitions.tables(registry)
-    }
+    # By their names alone: as `definitions` it would take SQLAlchemy, which nothing else in a worker does.
+    asked = [(layer, table, names) for layer in registry for table, names in tables.index_names(layer).items()]
+    wanted = {(layer.theme, table): names for layer, table, names in asked}
+    needs_key = {(layer.theme, table) for layer, table, _ in asked if table != f"{layer.id}__past"}
     query = """
         SELECT n.nspname, t.relname, i.relname, x.indisprimary, x.indisvalid AND x.indisready
         FROM pg_class t JOIN pg_namespace n ON n.oid = t.relnamespace
@@ -32,7 +32,6 @@ def missing(connection: Connection, registry: Registry) -> list[str]:
             found.add(index)
             if primary:
                 keyed.add((schema, table))
-    needs_key = {(str(table.schema), table.name) for table in definitions.tables(registry) if table.primary_key.columns}
     absent = [f"{schema}.{name}" for (schema, table), names in wanted.items() if (schema, table) in usable
               for name in sorted(names - usable[schema, table])]  # fmt: skip
     return absent + [f"{schema}.{table} (primary key)" for schema, table in sorted(needs_key & usable.keys() - keyed)]

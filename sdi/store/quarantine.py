@@ -10,9 +10,8 @@ import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import pyarrow as pa
 from psycopg import sql
 from psycopg.rows import class_row
 
@@ -21,6 +20,9 @@ from sdi.contract.layer import Layer
 from sdi.contract.rules import RULES
 from sdi.store import engine, succession, tables
 from sdi.store.engine import Connection
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 
 @dataclass(frozen=True)
@@ -64,6 +66,8 @@ def held(
 def table(connection: Connection, layer: Layer, load_id: int | None = None) -> pa.Table:
     """The features of a layer that stand in quarantine, or all that a load put there: the marks of
     `contract.quality`, what was delivered as its text, and `geom` (EWKB, as delivered)."""
+    import pyarrow as pa  # 35 MB that a process that only reads the ledger would hold for nothing
+
     rows = list(held(connection, layer.id, load_id=load_id))
     marks: dict[str, list[Any]] = {
         "qa_state": [row.state for row in rows], "qa_rules": [row.rules for row in rows],

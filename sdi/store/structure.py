@@ -167,7 +167,7 @@ def _table(table: Table, found: _Found | None, connection: Connection) -> Iterat
     for index_name in sorted(wanted.keys() - found.indexes):
         yield f"Create index {index_name}.", definitions.create_index(wanted[index_name])
     for index_name in sorted(found.indexes - wanted.keys()):
-        if index_name.endswith(f"__{definitions.INDEX}"):
+        if index_name.endswith(f"__{tables.INDEX}"):
             index = sql.Identifier(str(table.schema), index_name)
             yield f"Drop index {index_name}.", sql.SQL("DROP INDEX {}").format(index).as_string(connection)
 

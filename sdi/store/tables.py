@@ -25,6 +25,12 @@ _TYPES = {
 """Type of an attribute -> of its column, in the words of `format_type()`."""
 _SEARCHED = ("code", "date", "datetime")
 """Attribute types that queries pick a small share of rows by; free text and measures are rarely asked exactly."""
+INDEX = "ix"
+"""Last part of the name of every index."""
+SEARCH = "search"
+"""In the name of an index of trigrams; and what its expression is called."""
+KNOWN = "known"
+"""Part of the name of an index that leaves out what is NULL."""
 _NAME_LIMIT = 63
 """Bytes of a PostgreSQL name."""
 
@@ -55,8 +61,7 @@ def figures(coverage: Layer, layer: str) -> list[str]:
 
 def content(layer: Layer) -> list[str]:
     """The columns whose change makes another version of a row, `geom_wgs84` (made from `geom`) beside them."""
-    subject = ["subject_id"] if layer.kind == "derived" else []
-    return ["id", *subject, *(attribute.name for attribute in layer.stored), "geom", "geom_wgs84"]
+    return ["id", *_subject(layer), *(attribute.name for attribute in layer.stored), "geom", "geom_wgs84"]
 
 
 def columns(layer: Layer) -> list[str]:
@@ -94,8 +99,7 @@ class Grants:
 def grants(layer: Layer) -> Grants:
     """What sdi_reader may see of a layer: open and agency attributes, never restricted ones."""
     seen = [attribute.name for attribute in layer.stored if attribute.privacy in ("open", "agency")]
-    subject = ["subject_id"] if layer.kind == "derived" else []
-    return Grants(layer.theme, layer.id, ("id", *subject, *seen, "geom", "geom_wgs84", "load_id"))
+    return Grants(layer.theme, layer.id, ("id", *_subject(layer), *seen, "geom", "geom_wgs84", "load_id"))
 
 
 def grants_past(layer: Layer) -> Grants:
@@ -138,6 +142,23 @@ def indexed(layer: Layer) -> list[str]:
     if layer.reform is not None:
         roles |= {layer.reform.attribute, layer.reform.former}
     return [attribute.name for attribute in layer.stored if _is_indexed(attribute, roles)]
+
+
+def index_names(layer: Layer) -> dict[str, set[str]]:
+    """The tables that a layer's contract asks for, and their indexes besides the keys, as `definitions` makes them."""
+    if layer.coverage is not None:
+        return {name(layer.id, statistic.layer): set() for statistic in layer.coverage.statistics}
+    past = f"{layer.id}__past"
+    found = {name(layer.id, column, INDEX) for column in ("geom_wgs84", "load_id", *_subject(layer))}
+    found |= {name(layer.id, attribute, KNOWN, INDEX) for attribute in indexed(layer)}
+    found |= {name(layer.id, attribute, SEARCH, INDEX) for attribute in layer.search}
+    found |= {name(layer.id, each.name, INDEX) for each in layer.stored
+              if each.type == "list" and each.refers_to is not None}  # fmt: skip
+    return {layer.id: found, past: {name(past, column, INDEX) for column in ("id", "load_to", "load_id", "geom_wgs84")}}
+
+
+def _subject(layer: Layer) -> list[str]:
+    return ["subject_id"] if layer.kind == "derived" else []
 
 
 def _is_indexed(attribute: Attribute, roles: set[str | None]) -> bool:

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import json
 import os
+import socket
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.request import urlopen
 
 import pytest
 
@@ -72,6 +75,30 @@ def test_every_command_explains_itself(terminal: Terminal) -> None:
         done = terminal(*words, "--help")
         assert done.returncode == 0
         assert "·" in done.stdout, f"{words}: the help is in Vietnamese and English"
+
+
+def test_the_service_takes_the_place_of_the_command_and_ends_when_it_is_told_to(terminal: Terminal) -> None:
+    assert terminal("db", "migrate").returncode == 0
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    environment = {**terminal.environment, "PYTHONPATH": str(ROOT)}
+    command = [sys.executable, "-m", "sdi", "serve", "--port", str(port)]
+    with subprocess.Popen(command, env=environment, cwd=terminal.folder, stderr=subprocess.DEVNULL) as process:
+        while not answers(port):
+            assert process.poll() is None
+            time.sleep(0.1)
+        assert b"uvicorn" in Path(f"/proc/{process.pid}/cmdline").read_bytes()
+        process.terminate()
+        process.wait(60)
+
+
+def answers(port: int) -> bool:
+    try:
+        with urlopen(f"http://127.0.0.1:{port}/health") as answer:
+            return bool(answer.status == 200)
+    except OSError:
+        return False
 
 
 def test_the_contracts_are_listed_and_shown(terminal: Terminal) -> None:

@@ -18,7 +18,6 @@ from starlette.responses import Response
 
 from sdi.contract.layer import Layer
 from sdi.contract.query import FeatureQuery
-from sdi.ingest import write
 from sdi.service.asked import Asked
 from sdi.service.formats import ITEMS, lines
 from sdi.service.lanes import Lane
@@ -26,7 +25,7 @@ from sdi.service.page import Page
 from sdi.service.parameters import Question
 from sdi.service.publications import Snapshot
 from sdi.service.state import Service, service_of
-from sdi.store import columns, forms, geoparquet
+from sdi.store import forms
 
 
 async def page(
@@ -58,6 +57,10 @@ async def _whole(page: Page) -> AsyncGenerator[bytes]:
 
 
 def _file(format_: str, layer: Layer, query: FeatureQuery, text: bytes, changed_at: datetime) -> bytes:
+    # Who asks for no such file need not hold what makes one: pyarrow, GDAL and what reads deliveries.
+    from sdi.ingest import write
+    from sdi.store import columns, geoparquet
+
     wanted = columns.schema(layer, query)
     table = columns.read(text, wanted)
     if format_ == "parquet":

@@ -31,7 +31,7 @@ from sdi.store import succession
 
 MOST = 50_000
 """Groups of a table."""
-ROOM = 8 * 1024 * 1024
+ROOM = 2 * 1024 * 1024
 """Bytes that the tables of one worker take."""
 
 Sums = tuple[Decimal | None, ...]

@@ -12,8 +12,8 @@ from collections import OrderedDict
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
-ROOM = 32 * 1024 * 1024
-"""Bytes that the tiles of one worker take, compressed: what twice as many took that were not."""
+ROOM = 12 * 1024 * 1024
+"""Bytes that the tiles of one worker take, compressed: some 800 of a city's."""
 ENTRY = 400
 """Bytes that an entry takes besides its tile, about."""
 
@@ -25,10 +25,10 @@ class _Making:
 
 
 class Tiles:
-    """`made`: tiles that were made; `found`: those that were kept already, or were just being made."""
+    """`room`: bytes. `made`: tiles that were made; `found`: those that were kept already, or were just being made."""
 
     def __init__(self, room: int = ROOM) -> None:
-        self._room, self._taken = room, 0
+        self.room, self._taken = room, 0
         self._kept: OrderedDict[str, bytes] = OrderedDict()
         self._making: dict[str, _Making] = {}
         self.made = self.found = 0
@@ -63,7 +63,7 @@ class Tiles:
         if tag not in self._kept:
             self._kept[tag] = body
             self._taken += len(body) + ENTRY
-        while self._taken > self._room:
+        while self._taken > self.room:
             _, oldest = self._kept.popitem(last=False)
             self._taken -= len(oldest) + ENTRY
         return body
