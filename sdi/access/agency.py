@@ -20,10 +20,12 @@ class Agency:
     classes: frozenset[Privacy] = field(default=frozenset({"open"}))
     grants: tuple[Grant, ...] = ()
     """Those that hold now."""
+    withdrawn: frozenset[str] = frozenset()
+    """The layers that were withdrawn: they exist for nobody, so that nothing tells of them, whoever asks."""
 
     def __post_init__(self) -> None:
         # Asked for with every request: what was compiled for an agency is found by it.
-        object.__setattr__(self, "_hash", hash((self.id, self.classes, self.grants)))
+        object.__setattr__(self, "_hash", hash((self.id, self.classes, self.grants, self.withdrawn)))
 
     def __hash__(self) -> int:
         return int(self.__dict__["_hash"])

@@ -121,6 +121,8 @@ class Itself:
 @lru_cache(maxsize=2000)
 def _rule(agency: Agency, of: Itself) -> Rule:
     layer = of.layer
+    if layer.id in agency.withdrawn:
+        return Rule((), (), frozenset())
     granted = [grant for grant in agency.grants if grant.layer == layer.id
                and (layer.coverage is None or not grant.narrowed)]  # fmt: skip
     parts, actions = _default(agency, layer), set[Action]()
@@ -138,7 +140,7 @@ def _rule(agency: Agency, of: Itself) -> Rule:
 def _counted(agency: Agency, of: Itself) -> Rule:
     rule = _rule(agency, of)
     layer = of.layer
-    if rule.parts or layer.sharing.level == "steward":
+    if rule.parts or layer.sharing.level == "steward" or layer.id in agency.withdrawn:
         return rule
     parts = [_granted(layer, grant) for grant in agency.grants
              if grant.layer == layer.id and "statistics" in grant.actions]  # fmt: skip

@@ -112,7 +112,10 @@ class Agencies:
             agency = (await self.register()).agency(PUBLIC.id)
         except StoreError:
             return self._base
-        return self._base if agency == self._base.agency else self._service(agency, self._reader)
+        if agency == self._base.agency:
+            return self._base
+        # Where nothing was granted the database itself goes on keeping from everybody what is not open.
+        return self._service(agency, self._reader if agency.grants else self._base.reader)
 
     async def listen(self) -> None:
         """Look at the register as soon as the store tells that it has changed, for as long as this runs.

@@ -13,6 +13,8 @@ from tests.service.conftest import Town, served_apart
 
 WITHIN = 1.0
 """Seconds that the requirement gives."""
+MADE_FROM_WORKS = {"map_area", "work_count"}
+"""The attributes of a plot's card that name no input, so that they may be made of any."""
 
 
 def wait_for(town: Town, path: str, status: int) -> float:
@@ -21,6 +23,13 @@ def wait_for(town: Town, path: str, status: int) -> float:
         assert time.monotonic() - began < 10, f"{path} did not become {status}"
         time.sleep(0.02)
     return time.monotonic() - began
+
+
+def until(holds: Callable[[], bool]) -> None:
+    began = time.monotonic()
+    while not holds():
+        assert time.monotonic() - began < 60
+        time.sleep(0.02)
 
 
 @pytest.fixture
@@ -58,12 +67,16 @@ def test_withdrawing_and_publishing_show_everywhere_within_a_second(
         "/collections/works"
         not in town.ask("/catalogue").text + town.ask("/open-data").text + town.ask("/catalogue/changes").text
     )
-    # Its features are left out of a dossier too; what the derived row itself says of them stays.
-    item = town.get("/lots/00004.1.1/dossier")["related"][0]["items"][0]
-    assert item["properties"] is None
-    assert "href" not in item
+    # Nor is anything told of its features where another layer refers to them, or is made from them.
+    cards = "/collections/plot_card/items?limit=30"
+    until(lambda: "GPXD" not in town.ask(cards).text)
+    assert [part["items"] for part in town.get("/lots/00004.1.1/dossier")["related"]] == [[]]
+    (made,) = {frozenset(each["properties"]) for each in town.get(cards)["features"]}
+    assert not MADE_FROM_WORKS & made
     publish("works")
     assert wait_for(town, "/collections/works/items", 200) < WITHIN
+    until(lambda: "GPXD" in town.ask(cards).text)
+    assert set(town.get(cards)["features"][0]["properties"]) >= MADE_FROM_WORKS
 
 
 @pytest.mark.usefixtures("back")

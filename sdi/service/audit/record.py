@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime
 from functools import lru_cache
 from typing import NamedTuple
@@ -37,7 +38,8 @@ def is_recorded(agency: Agency) -> bool:
 def exceeds(agency: Agency, registry: Registry, layers: tuple[str, ...]) -> bool:
     """Whether one of the layers shows the agency anything else than the contract shows everybody."""
     found = (registry.layers.get(name) for name in layers)
-    return any(layer is None or rule_of(agency, layer) != rule_of(PUBLIC, layer) for layer in found)
+    everybody = replace(PUBLIC, withdrawn=agency.withdrawn)
+    return any(layer is None or rule_of(agency, layer) != rule_of(everybody, layer) for layer in found)
 
 
 @lru_cache(maxsize=200)

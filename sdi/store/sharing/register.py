@@ -60,6 +60,9 @@ def read(connection: Connection, registry: Registry) -> Register:
         grants = cursor.execute(
             "SELECT *, ST_AsGeoJSON(polygon, 9, 0) AS polygon FROM sdi.grant WHERE revoked_at IS NULL ORDER BY grant_id"
         ).fetchall()
+        withdrawn = frozenset(
+            row["layer"] for row in cursor.execute("SELECT layer FROM sdi.publication WHERE NOT published")
+        )
     successors = _successors({row["id"]: row["merged_into"] for row in agencies if _merged(row, now)})
     today = now.astimezone(_VIETNAM).date()
     given: dict[str, list[Grant]] = defaultdict(list)
@@ -68,7 +71,7 @@ def read(connection: Connection, registry: Registry) -> Register:
             given[successors.get(grant.agency, grant.agency)].append(_placed(connection, registry, grant, today))
     names = {row["id"] for row in agencies} - successors.keys() | {PUBLIC.id}
     return Register(
-        {name: Agency(name, grants=tuple(given[name])) for name in sorted(names)},
+        {name: Agency(name, grants=tuple(given[name]), withdrawn=withdrawn) for name in sorted(names)},
         tuple(Holder(row["key_id"], str(successors.get(row["agency"], row["agency"])), row["sha256"], row["name"])
               for row in keys),
         successors,
