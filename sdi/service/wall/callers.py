@@ -18,7 +18,6 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from sdi.access import PUBLIC
 from sdi.service import problems
 from sdi.service.door.credentials import shows_key
 from sdi.service.state import service_of
@@ -188,9 +187,10 @@ class Turnstile:
             return
         request = Request(scope, receive)
         agency = service_of(request).agency
-        kind = "public" if agency == PUBLIC else "agency"
+        # The public is still everybody when something was granted to it.
+        kind = "public" if agency.public else "agency"
         # An address has signs that no agency's id has, so neither is ever taken for the other.
-        caller = f"@{request.state.address}" if agency == PUBLIC else agency.id
+        caller = f"@{request.state.address}" if agency.public else agency.id
         CALLER.set(caller)
         rates = self._rates.get(kind)
         # Who is answered from memory is there, too.

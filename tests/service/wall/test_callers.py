@@ -9,13 +9,14 @@ from typing import Any
 
 import pytest
 
+from sdi.access import Grant
 from sdi.errors import SettingError
 from sdi.service.wall.book import Book
 from sdi.service.wall.callers import Quotas, Rates, address_of, trusted
 from sdi.service.wall.turns import Shares
 from sdi.settings import read_settings
 from sdi.store import engine
-from sdi.store.sharing import keys
+from sdi.store.sharing import grants, keys
 from tests.service.conftest import Town, served
 
 ITEMS = "/collections/works/items?limit=1"
@@ -152,6 +153,31 @@ def test_an_agency_is_counted_by_its_key_and_not_by_its_address(narrow: Town) ->
     assert ask(narrow, "198.51.100.20").status == 200, "the public at the same address"
     refused = ask(narrow, "198.51.100.30", Authorization=bearer)
     assert refused.headers["RateLimit-Policy"].startswith('"agency"')
+
+
+def test_the_public_is_counted_by_address_whatever_was_granted_to_it(narrow: Town) -> None:
+    layer = narrow.registry["secrets"]
+    given = Grant(0, "public", layer.id, classes=frozenset({"open", "agency"}), legal_basis="test", purpose="test")
+    with engine.connect(narrow.database, engine.OWNER) as owner:
+        number = grants.give(owner, layer, given)
+        try:
+            assert 200 in until_known(narrow, 200), "the grant is heard of"
+            told = [ask(narrow, "198.51.100.50").status for _ in range(8)]
+            assert told == [200] * 6 + [429] * 2
+            other = ask(narrow, "198.51.100.51")
+            assert (other.status, other.headers["RateLimit-Policy"]) == (200, '"public";q=6;w=6000')
+        finally:
+            grants.revoke(owner, number, "test")
+    assert 404 in until_known(narrow, 404), "nobody after this test finds the layer"
+
+
+def until_known(town: Town, status: int) -> Iterator[int]:
+    """What a layer answers, asked from one address after another, until it is this."""
+    for number in range(60_000):
+        found = ask(town, f"10.77.{number // 250}.{number % 250}", "/collections/secrets").status
+        yield found
+        if found == status:
+            return
 
 
 def test_who_tries_keys_is_slowed_down_and_the_public_at_that_address_is_not(narrow: Town) -> None:
