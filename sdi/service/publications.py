@@ -50,6 +50,7 @@ class Snapshot:
     publications: Mapping[str, Publication] = field(default_factory=dict)
     """Of the layers, as who asks sees them: what changed nothing for them never was."""
     rates: Mapping[str, list[Rate]] = field(default_factory=dict)
+    """Of the layers that who asks sees whole, or collects."""
     api: Any = None
     openapi: dict[str, Any] = field(default_factory=dict)
     edition: str = ""
@@ -145,8 +146,7 @@ class Publications:
                 counted = self._counted(stored)
                 own = self._own()
                 published |= await self._reader.quality_collections(own) if own else {}
-                loads = {name: each.load_id for name, each in published.items() if each is not stored.get(name)}
-                rates = await self._reader.rates({name: load for name, load in loads.items() if load is not None})
+                rates = self._told_rates(await self._reader.rates(), published, stored, own)
                 families = await self._reader.families(self.registry.layers)
                 made = await run_in_threadpool(self._build, version, published, rates, counted)
                 self._snapshot = replace(made, families=families, stored=stored)
@@ -199,6 +199,16 @@ class Publications:
         if self._agency.public:
             return {}
         return {name: layer for name, layer in self.registry.layers.items() if layer.steward.id == self._agency.id}
+
+    def _told_rates(
+        self, known: Mapping[str, list[Rate]], published: Mapping[str, Publication], stored: Mapping[str, Publication],
+        own: Mapping[str, Layer],
+    ) -> dict[str, list[Rate]]:  # fmt: skip
+        """The rates of the layers that who asks sees whole, or collects: they count every row and attribute, and what
+        is in quarantine. Of the others they would tell what happens to what is hidden.
+        """
+        return {name: rates for name, rates in known.items()
+                if name in published and (published[name] is stored[name] or name in own)}  # fmt: skip
 
     def _counted(self, published: Iterable[str]) -> dict[str, Layer]:
         """The published layers of which there are statistics for who asks."""

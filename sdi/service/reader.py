@@ -310,9 +310,9 @@ class Reader:
                 log.warning("a rule is not kept", layer=layer.id, error=error.message)
         return mark
 
-    async def rates(self, until: Mapping[str, int]) -> Mapping[str, list[Rate]]:
-        """How good each layer is, by data quality element; of some as a load left them, not a later one."""
-        return await run_in_threadpool(self._ask, lambda connection: quality.rates(connection, until))
+    async def rates(self) -> Mapping[str, list[Rate]]:
+        """How good each layer is, by data quality element."""
+        return await run_in_threadpool(self._ask, quality.rates)
 
     async def standing(self, views: Mapping[str, View]) -> dict[str, dict[str, Any] | None]:
         """What publications tell of layers to who sees them so; see `seen.standing`. It may take its time, and has a

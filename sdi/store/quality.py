@@ -34,7 +34,7 @@ class Measure:
 
 @dataclass(frozen=True)
 class Rate:
-    """What the public reads of it."""
+    """What is told of it to who sees the layer whole."""
 
     element: str
     rate: float
@@ -53,21 +53,15 @@ def measures(connection: Connection, layer: str, load_id: int | None = None) -> 
         return cursor.execute(statement, {"layer": layer, "load": load_id}).fetchall()
 
 
-def rates(connection: Connection, until: Mapping[str, int] | None = None) -> dict[str, list[Rate]]:
-    """The rates of every layer as its last load left them; what the public's role may read.
-
-    `until`: of which layers no later load than this is looked at.
-    """
-    known = until or {}
+def rates(connection: Connection) -> dict[str, list[Rate]]:
+    """The rates of every layer as its last load left them, over all its rows; what the public's role may read."""
     statement = (
-        "SELECT q.layer, q.element, q.rate, q.load_id, q.evaluated_at FROM sdi.quality q"
-        " JOIN (SELECT q.layer, max(q.load_id) AS load_id FROM sdi.quality q"
-        " LEFT JOIN unnest(%s::text[], %s::bigint[]) AS u (layer, load_id) ON u.layer = q.layer"
-        " WHERE u.load_id IS NULL OR q.load_id <= u.load_id GROUP BY q.layer) AS last USING (layer, load_id)"
-        " ORDER BY q.layer, q.element"
+        "SELECT layer, element, rate, load_id, evaluated_at FROM sdi.quality"
+        " JOIN (SELECT layer, max(load_id) AS load_id FROM sdi.quality GROUP BY layer) AS last USING (layer, load_id)"
+        " ORDER BY layer, element"
     )
     found: dict[str, list[Rate]] = {}
-    for layer, *values in connection.execute(statement, [list(known), list(known.values())]):
+    for layer, *values in connection.execute(statement):
         found.setdefault(layer, []).append(Rate(*values))
     return found
 

@@ -10,7 +10,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
@@ -31,7 +31,7 @@ from rasterio.transform import from_origin
 from sdi.contract.delivery import Delivery
 from sdi.contract.layer import Layer
 from sdi.contract.registry import Registry, read_registry
-from sdi.contract.report import Report
+from sdi.contract.report import Finding, Found, Report
 from sdi.national import vn2000
 from sdi.service import create_app, lanes
 from sdi.service.wall.protocol import Guarded
@@ -143,8 +143,9 @@ def works() -> tuple[pa.Table, list[shapely.Geometry]]:
 
 
 def deliver(
-    database: str, registry: Registry, layer: Layer, table: pa.Table, shapes: list[Any], grids: list[int]
-) -> None:
+    database: str, registry: Registry, layer: Layer, table: pa.Table, shapes: list[Any], grids: list[int],
+    findings: Iterable[Finding] = (),
+) -> None:  # fmt: skip
     """Load features as the pipeline does, derived layers included."""
     wgs84, native = [], []
     for shape, grid in zip(shapes, grids, strict=True):
@@ -154,7 +155,7 @@ def deliver(
     table = table.append_column("geom", pa.array(native, pa.binary()))
     table = table.append_column("geom_wgs84", pa.array(wgs84, pa.binary()))
     table = table.append_column("source_row", pa.array(range(1, len(table) + 1), pa.int32()))
-    report = Report(layer.id, layer.version, read=len(table), kept=len(table))
+    report = Report(layer.id, layer.version, read=len(table), kept=len(table), findings=Found(findings))
     with engine.connect(database) as connection, connection.transaction():
         loader.load(connection, layer, registry, table, None, delivery(layer, grids[0]), report)
         derived.refresh(connection, registry)

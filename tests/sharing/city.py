@@ -16,6 +16,7 @@ import pyarrow as pa
 import shapely
 
 from sdi.access import Grant
+from sdi.contract.report import Finding
 from sdi.national import vn2000
 from tests.service.conftest import CORNER, SIZE, Town, deliver
 
@@ -202,7 +203,16 @@ class City:
             name: pa.array([row[name] for row in rows], kinds.get(name, pa.string())) for name in COLUMNS[layer]
         }
         deliver(self.town.database, self.town.registry, self.town.registry[layer], pa.table(columns),
-                [row["shape"] for row in rows], [GRID] * len(rows))  # fmt: skip
+                [row["shape"] for row in rows], [GRID] * len(rows), faults(layer, rows))  # fmt: skip
+
+
+def faults(layer: str, rows: list[Row]) -> list[Finding]:
+    """Every value that some contract's check might warn of, so that the rates are others with nearly every event."""
+    odd = {"number": 20, "legal_area": 420.0, "floors": 4, "cost": 50.0}
+    return [
+        Finding("attribute.range", "warning", "warn", row[COLUMNS[layer][0]], at, name, row[name], limit)
+        for at, row in enumerate(rows, start=1) for name, limit in odd.items() if row.get(name, 0) > limit
+    ]  # fmt: skip
 
 
 def placed(row: Row, shape: shapely.Geometry) -> Row:
@@ -232,9 +242,10 @@ def work(index: int, chance: random.Random) -> Row:
     )  # fmt: skip
 
 
-def happen(city: City, chance: random.Random) -> tuple[str, Row | None, Row | None]:
-    """Something that happens to one feature, not loaded yet: its layer, what it was, what it is."""
-    layer = chance.choice(["plots", "works"])
+def happen(city: City, chance: random.Random, layer: str | None = None) -> tuple[str, Row | None, Row | None]:
+    """Something that happens to one feature, of that layer or of any, not loaded yet: its layer, what it was, what it
+    is."""
+    layer = layer or chance.choice(["plots", "works"])
     rows = city.rows[layer]
     name = chance.choice(sorted(rows))
     before: Row | None = rows[name]
