@@ -260,6 +260,24 @@ def test_a_delivery_that_is_refused_shows_its_findings_to_the_steward(
     assert {each["id"] for each in office.ask("/collections?f=json", **own).json["collections"]} >= set(QA)
 
 
+def test_what_happens_to_others_changes_no_tag_of_them_and_a_load_does(
+    office: Office, own: dict[str, str], tmp_path: Path
+) -> None:
+    paths = [f"/collections/{each}/items?f=json" for each in QA]
+
+    def tags() -> list[str | None]:
+        time.sleep(0.6)  # from half a second after its last look on, the service looks before it answers
+        return [office.ask(path, **own).headers["ETag"] for path in paths]
+
+    before = tags()
+    with engine.connect(engine.database_url(office.at.settings), engine.OWNER) as connection:
+        agencies.add(connection, "so_khac", "department", "Sở khác", "Another department")
+        keys.make_key(connection, "so_khac")
+    assert tags() == before
+    office.at.deliver(LAYER, parcels(tmp_path / "thua.geojson", "ODT", "XYZ", "CLN"))
+    assert all(one != other for one, other in zip(before, tags(), strict=True))
+
+
 def test_gdal_reads_them_with_a_key_and_not_without(office: Office) -> None:
     script = (
         "import json, sys, pyogrio\n"
