@@ -5,6 +5,7 @@ A load that changed nothing they see is none to them: neither a tag nor a date n
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from datetime import datetime
 from typing import Any
 
@@ -16,8 +17,8 @@ from sdi.store import ledger, sight, tables
 from sdi.store.engine import Connection
 from sdi.store.statement import Parameters, Statement
 
-MOST = 500
-"""Loads of a layer that are looked at; one that is older is taken for the last one."""
+TOGETHER = 500
+"""Loads that are read from the ledger at a time."""
 
 
 def standing(
@@ -30,22 +31,26 @@ def standing(
     `view`: all that they see, the attributes included. `dated`: whether the layer's time is among them. `counted`: tell
     all but the load as they see it; else every feature exists for them where it is.
     """
-    loads = _loads(connection, layer)
-    for load_id, finished_at in loads:
+    for load_id, finished_at in _loads(connection, layer):
         statement = select_changed(layer, view, load_id)
         row = connection.execute(statement.sql, statement.params).fetchone()
-        if (row is not None and row[0]) or (len(loads) == MOST and load_id == loads[-1][0]):
-            told = _told(connection, layer, view, dated=dated) if counted else {}
+        if row is not None and row[0]:
+            undated = {} if dated else {"time_start": None, "time_end": None}
+            told = _told(connection, layer, view, dated=dated) if counted else undated
             return {"load_id": load_id, "changed_at": finished_at, **told}
     return None
 
 
-def _loads(connection: Connection, layer: Layer) -> list[tuple[int, datetime]]:
+def _loads(connection: Connection, layer: Layer) -> Iterator[tuple[int, datetime]]:
+    """Those that changed rows, the last one first, as far back as there are any: none may be taken for another one."""
     query = (
         "SELECT load_id, finished_at FROM sdi.load WHERE layer = %s AND status = 'done'"
-        " AND inserted + updated + deleted > 0 ORDER BY load_id DESC LIMIT %s"
+        " AND inserted + updated + deleted > 0 AND load_id < %s ORDER BY load_id DESC LIMIT %s"
     )
-    return [(row[0], row[1]) for row in connection.execute(query, [layer.id, MOST])]
+    before = 2**63 - 1
+    while loads := connection.execute(query, [layer.id, before, TOGETHER]).fetchall():
+        yield from ((row[0], row[1]) for row in loads)
+        before = loads[-1][0]
 
 
 def select_changed(layer: Layer, view: Sight, load_id: int) -> Statement:

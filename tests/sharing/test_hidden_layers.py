@@ -9,8 +9,12 @@ import numpy as np
 import pytest
 import shapely
 
+from sdi.access import Agency, Grant
+from sdi.service.publications import told_of
+from sdi.store import engine, seen
 from tests.sharing.city import City, placed
 
+WHOLE = frozenset({"open", "agency", "restricted"})
 FAR = np.array([3000.0, 2000.0])
 """Metres east and north of everything else."""
 ASKED = [
@@ -41,6 +45,25 @@ def test_a_hidden_feature_beyond_all_others_changes_no_extent_that_is_told(city:
     # From half a second after its last look on, the service looks at the ledger before it answers.
     time.sleep(0.6)
     assert {path: _answer(city, path) for path in ASKED} == before
+
+
+@pytest.mark.usefixtures("moved")
+@pytest.mark.parametrize("rows", ["floors > 100", "permit = 'W07'"])
+def test_however_many_hidden_loads_there_were_none_is_taken_for_a_seen_one(
+    city: City, monkeypatch: pytest.MonkeyPatch, rows: str
+) -> None:
+    """Who sees nothing of a layer, and who saw its first load alone: of more than are read of the ledger at a time."""
+    monkeypatch.setattr(seen, "TOGETHER", 2)
+    layer = city.town.registry["works"]
+    agency = Agency("a", grants=(Grant(1, "a", "works", rows=rows), Grant(2, "a", "plots", classes=WHOLE)))
+    told = []
+    with engine.connect(city.town.database, engine.STEWARD) as reader:
+        for floors in (7, 8, 9, 10):
+            told.append(told_of(reader, agency, layer))
+            city.rows["works"]["W03"] = {**city.rows["works"]["W03"], "floors": floors}
+            city.load("works")
+        told.append(told_of(reader, agency, layer))
+    assert told == told[:1] * 5
 
 
 def _answer(city: City, path: str) -> tuple[int, str | None, bytes]:

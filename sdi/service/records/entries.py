@@ -42,7 +42,10 @@ async def _gathered(service: Service, snapshot: Snapshot, language: str) -> Entr
     for name, layer in snapshot.layers.items():
         if listed(layer):
             publication, rates = snapshot.publications[name], snapshot.rates.get(name, ())
-            found[name] = Entry(layer, publication, first.get(name, publication.loaded_at), links[name], by, rates)
+            # A layer that never showed anything was never loaded, as far as who asks can tell.
+            shown = publication.load_id is not None
+            created = first.get(name, publication.loaded_at) if shown else publication.loaded_at
+            found[name] = Entry(layer, publication, created, links[name], by, rates)
     return found
 
 
