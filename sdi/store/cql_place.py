@@ -7,7 +7,8 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from decimal import Decimal
-from typing import Any
+from functools import lru_cache
+from typing import Any, cast
 
 import numpy as np
 import shapely
@@ -15,13 +16,17 @@ from numpy.typing import NDArray
 
 from sdi.errors import BadRequest
 from sdi.national.vn2000 import grid, to_wgs84
+from sdi.store.shapes import MARGIN, is_wide
 
 MAX_VERTICES = 2_000
 """Of one geometry literal."""
 SEGMENT = 300.0
 """Metres. A straight edge of this length in a grid bends by less than 1 mm in longitude and latitude."""
 MAX_SEGMENTS = 5_000
+BISECTED = 12
+"""Times that the distance to the farthest place of a polygon is halved to find how far a box inside it reaches."""
 
+Box = tuple[float, float, float, float]
 _TYPES = ("Point", "LineString", "Polygon", "MultiPoint", "MultiLineString", "MultiPolygon")
 
 
@@ -121,6 +126,34 @@ def _positions(node: Any) -> int:
     if not isinstance(node, list) or not node:
         return 0
     return sum(map(_positions, node)) if isinstance(node[0], list | dict) else 1
+
+
+@lru_cache(maxsize=1000)
+def boxes(text: str) -> tuple[Box, Box | None]:
+    """West, south, east, north (degrees) of a GeoJSON geometry in CRS84, and of a large box inside it: what has its box
+    in that meets the geometry, even as PostGIS rounds boxes. None: there is no room for one.
+    """
+    ground = shapely.from_geojson(text)
+    outer = cast("Box", tuple(shapely.bounds(ground).tolist()))
+    if ground.geom_type not in ("Polygon", "MultiPolygon") or ground.is_empty or not ground.is_valid:
+        return outer, None
+    shapely.prepare(ground)
+    circle = shapely.maximum_inscribed_circle(ground)
+    (x, y), reach = circle.coords[0], circle.length / 2
+    box = [x - reach, y - reach, x + reach, y + reach]
+    for side, outside in enumerate(outer):
+        inside = box[side]
+        for _ in range(BISECTED):
+            box[side] = (inside + outside) / 2
+            if shapely.contains_properly(ground, shapely.box(*box)):
+                inside = box[side]
+            else:
+                outside = box[side]
+        box[side] = inside
+    west, south, east, north = box
+    if not is_wide((west, south, east, north)):
+        return outer, None
+    return outer, (west + MARGIN, south + MARGIN, east - MARGIN, north - MARGIN)
 
 
 def _depth(node: Any, level: int = 0) -> int:

@@ -17,6 +17,7 @@ from psycopg import sql
 from sdi.contract.layer import Layer
 from sdi.store import succession
 from sdi.store.cql_check import ARITHMETIC, ARRAY, COMPARISON, SPATIAL, TEMPORAL, TEMPORAL_KINDS, column_kind
+from sdi.store.cql_place import Box, boxes
 from sdi.store.statement import PLACE, Parameters, Statement
 
 GEOMETRY = sql.Identifier("geom_wgs84")
@@ -43,6 +44,8 @@ _PLACE = {
     "s_touches": sql.SQL("({0} && {1} AND ST_Touches({0}, {1}))"),
     "s_within": sql.SQL("({0} && {1} AND ST_Within({0}, {1}))"),
 }
+_HELD = sql.SQL("({0} && {outer} AND ({0} @ {inner} OR ST_Intersects({0}, {1})))")
+"""`s_intersects` of many rows: most are told by their boxes, before the shape is looked at."""
 _TIME = {
     # {0} to {1} is the first operand, {2} to {3} the second; an instant starts and ends at once (Allen 1983).
     "t_after": sql.SQL("{0} > {3}"),
@@ -131,8 +134,8 @@ class _Compiler:
                 return self._parameters.bind(node["date"], "date")
             if "timestamp" in node:
                 return self._parameters.bind(node["timestamp"], "timestamptz")
-            place = self._parameters.bind(json.dumps(node), "text")
-            return sql.SQL("ST_SetSRID({}({}), 4326)").format(sql.SQL(PLACE), place)
+            place = self._parameters.place(json.dumps(node))
+            return self._once(sql.SQL("ST_SetSRID({}({}), 4326)").format(sql.SQL(PLACE), place))
         if isinstance(node, bool):
             return self._parameters.bind(node, "boolean")
         if isinstance(node, int | Decimal):
@@ -148,7 +151,7 @@ class _Compiler:
         return sql.SQL("({})").format(word.join(self.expression(arg) for arg in args))
 
     def _comparison(self, name: str, args: list[Any]) -> sql.Composed:
-        reform = None if self._parameters.literal_codes else self._layer.reform
+        reform = None if self._parameters.ruled else self._layer.reform
         if reform is not None and name in ("=", "<>"):
             codes = [arg for arg in args if isinstance(arg, str)]
             if len(codes) == 1 and {"property": reform.attribute} in args:
@@ -161,7 +164,7 @@ class _Compiler:
         return sql.SQL("({} BETWEEN {} AND {})").format(*self._comparable(args))
 
     def _in(self, name: str, args: list[Any]) -> sql.Composed:
-        reform = None if self._parameters.literal_codes else self._layer.reform
+        reform = None if self._parameters.ruled else self._layer.reform
         if reform is not None and args[0] == {"property": reform.attribute}:
             codes = [option for option in args[1] if isinstance(option, str)]
             if len(codes) == len(args[1]):
@@ -186,12 +189,27 @@ class _Compiler:
         return _CALCULATE[name].format(*map(self._exact, args))
 
     def _spatial(self, name: str, args: list[Any]) -> sql.Composed:
-        made = _PLACE[name].format(*map(self.expression, args))
         literals = [arg for arg in args if not (isinstance(arg, dict) and "property" in arg)]
+        if self._parameters.ruled and name == "s_intersects" and [args[1]] == literals:
+            return self._held(args)
+        made = _PLACE[name].format(*map(self.expression, args))
         if self._parameters.near is None or name == "s_disjoint" or len(literals) != 1:
             return made
         near = self._parameters.bind(self._parameters.near, "double precision")
         return sql.SQL("({} && ST_Expand({}, {}) AND {})").format(NEAR, self.expression(literals[0]), near, made)
+
+    def _held(self, args: list[Any]) -> sql.Composed:
+        outer, inner = boxes(json.dumps(args[1]))
+        if inner is None:
+            return _PLACE["s_intersects"].format(*map(self.expression, args))
+        return _HELD.format(*map(self.expression, args), outer=self._box(outer), inner=self._box(inner))
+
+    def _box(self, box: Box) -> sql.Composed:
+        corners = [self._parameters.bind(corner, "double precision") for corner in box]
+        return self._once(sql.SQL("ST_MakeEnvelope({}, {}, {}, {}, 4326)").format(*corners))
+
+    def _once(self, made: sql.Composed) -> sql.Composed:
+        return sql.SQL("(SELECT {})").format(made) if self._parameters.once else made
 
     def _temporal(self, name: str, args: list[Any]) -> sql.Composed:
         by_day = self._by_day([end for arg in args for end in _ends(arg)])

@@ -245,7 +245,11 @@ def _rows(layer: Layer, query: FeatureQuery, parameters: Parameters) -> sql.Comp
     """The layer's rows as they are, or as they were known at an instant; conditions reach the indexes of both."""
     parameters.near = sight.reach(query.sight)
     if query.as_of is None:
-        return sight.relation(layer, query.sight, parameters)
+        # What a box or ids choose is not looked for by the places of a rule.
+        parameters.once = query.area is not None or query.ids is not None
+        rows = sight.relation(layer, query.sight, parameters)
+        parameters.once = False
+        return rows
     return former.relation(layer, query, parameters)
 
 

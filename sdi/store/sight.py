@@ -232,16 +232,18 @@ def _told(layer: Layer, name: str, precision: Precision, metres: float) -> sql.C
 def _always(
     expression: dict[str, Any], layer: Layer, parameters: Parameters, lately: Lately | None
 ) -> sql.Composable:  # fmt: skip
-    """A condition on the stored rows and, of former states, on the latest one as well."""
+    """A condition on the stored rows and, of former states, on the latest one as well; no row is looked for by it."""
+    once, parameters.once = parameters.once, True
     holds = _holds(expression, layer, parameters)
+    parameters.once = once
     return holds if lately is None else sql.SQL("({} AND {})").format(holds, lately([holds]))
 
 
 def _holds(expression: dict[str, Any], layer: Layer, parameters: Parameters) -> sql.Composable:
     """A condition on the stored rows: places in it are the stored ones, codes of units stand for themselves."""
     near, parameters.near = parameters.near, None
-    literal, parameters.literal_codes = parameters.literal_codes, True
+    ruled, parameters.ruled = parameters.ruled, True
     try:
         return condition(expression, layer, parameters)
     finally:
-        parameters.near, parameters.literal_codes = near, literal
+        parameters.near, parameters.ruled = near, ruled

@@ -44,6 +44,8 @@ _TYPES = {
 
 PLACE = "ST_GeomFromGeoJSON"
 """What makes a place of a value."""
+ONCE = f"(SELECT ST_SetSRID({PLACE}("
+"""How a place begins that is read once a statement, not with each row, whatever the plan."""
 
 Source = Callable[[FeatureQuery], Any]
 """Where a value of a statement comes from that is another at each query of the same shape."""
@@ -89,7 +91,7 @@ def write(statement: sql.SQL | sql.Composed) -> Written:
         return "%" if name is None else f"${numbers.setdefault(name, len(numbers) + 1)}"
 
     text = _PLACEHOLDER.sub(number, statement.as_string())
-    return Written(text.encode(), tuple(numbers), PLACE in text)
+    return Written(text.encode(), tuple(numbers), text.count(PLACE) > text.count(ONCE))
 
 
 async def fetched(
@@ -119,8 +121,11 @@ class Parameters:
     """(asked, role, code) of what they mean then, where that is known."""
     near: float | None = None
     """Degrees by which places as they are told may lie outside the stored boxes; None: they are the stored ones."""
-    literal_codes: bool = False
-    """Whether codes of administrative units stand for themselves, whatever they mean on a day."""
+    ruled: bool = False
+    """Whether it is a rule's condition: codes of administrative units stand for themselves, whatever they mean on a
+    day, and polygons are asked of many rows."""
+    once: bool = False
+    """Whether no row is looked for by the places: they are read once a statement, and it is planned for any."""
     drawn: dict[str, Source] = field(default_factory=dict)
 
     def bind(self, value: Any, kind: Type) -> sql.Composed:
@@ -128,6 +133,13 @@ class Parameters:
         name = f"p{len(self.values)}"
         self.values[name] = value
         return sql.SQL("{}::{}").format(sql.Placeholder(name), _TYPES[kind])
+
+    def place(self, text: str) -> sql.Composed:
+        """`bind` a place, which may be long, only once."""
+        for name, known in self.values.items():
+            if known == text and name not in self.drawn:
+                return sql.SQL("{}::text").format(sql.Placeholder(name))
+        return self.bind(text, "text")
 
     def draw(self, source: Source, query: FeatureQuery, kind: Type) -> sql.Composed:
         """`bind` what a source finds in the query; the same source again is the same place."""

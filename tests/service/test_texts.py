@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -16,18 +17,25 @@ import shapely
 
 from sdi import pipeline
 from sdi.contract.layer import Layer
-from sdi.contract.query import Area, FeatureQuery, Position
+from sdi.contract.query import Area, FeatureQuery, Position, Sight
 from sdi.contract.registry import Registry, read_registry
+from sdi.national.vn2000 import to_wgs84
 from sdi.service.lanes import Lane
 from sdi.service.page import Page
 from sdi.service.reader import Reader
 from sdi.service.texts import Texts
 from sdi.settings import Settings
 from sdi.store import engine, ledger, migrate
-from tests.service.conftest import SIZE, TOWN, deliver, plots
+from tests.service.conftest import CORNER, SIZE, TOWN, deliver, plots
 
 OPEN = ("key", "number", "owner_kind", "use", "legal_area", "height", "disputed", "valid_from", "changed_at", "uses")
 TOWN_BOX = Area.of_box(105.0, 20.0, 107.0, 22.0)
+GROUND = shapely.transform(
+    shapely.box(CORNER[0], CORNER[1] - 10, CORNER[0] + 4.5 * SIZE, CORNER[1] + 500), lambda xy: to_wgs84(xy, 5897)
+)
+MET = {"op": "s_intersects", "args": [{"property": "geometry"}, json.loads(shapely.to_geojson(GROUND))]}
+MASKED = Sight(OPEN, masks=(("owner_kind", MET), ("legal_area", MET)))
+"""Two attributes are shown on a ground that plots are moved into and out of."""
 
 
 @dataclass
@@ -100,6 +108,7 @@ def asked(chance: Random) -> FeatureQuery:
         chance.choice([OPEN, OPEN[:3], ()]),
         ids=chance.choice([None, None, ("00004.1.1", "00004.2.2", "nope")]),
         area=chance.choice([None, TOWN_BOX]),
+        sight=chance.choice([None, MASKED]),
         filters=chance.choice([(), ({"op": ">", "args": [{"property": "number"}, 9]},)]),
         sort=() if place else chance.choice([(), (("owner_kind", True),)]),
         crs=(crs := chance.choice([4326, 4326, 5897])),

@@ -9,10 +9,10 @@ from typing import Any
 
 import psycopg
 import pytest
+from psycopg import sql
 
 from sdi.contract.query import Area, FeatureQuery, Position, Sight
 from sdi.store import cql, features, tiles, walks
-from sdi.store.statement import PLACE
 from tests.store.query.conftest import CROWDED
 
 NORTH = Area.of_box(108.00505, 16.0185, 108.0099, 16.0199)
@@ -196,14 +196,34 @@ def masked(district: Any, box: str) -> features.Statement:
 
 def test_what_several_columns_hang_on_is_asked_once_for_each_row(district: Any) -> None:
     made = masked(district, "BBOX(108.0, 16.0, 108.01, 16.02)")
-    assert made.sql.as_string().count(f'ST_Intersects("geom_wgs84", ST_SetSRID({PLACE}') == 1
+    assert made.sql.as_string().count('ST_Intersects("geom_wgs84", (SELECT ') == 1
     plan = district.explain(made)
     gist(district, plan)
 
 
-def test_a_condition_on_places_is_planned_for_its_place(district: Any) -> None:
-    assert masked(district, "BBOX(108.0, 16.0, 108.01, 16.02)").numbered[0].placed
-    assert not statement(district, area=NORTH).numbered[0].placed
+def test_a_rules_polygon_is_read_once_a_statement_and_only_where_boxes_do_not_tell(district: Any) -> None:
+    """Planned for any polygon, as a plan that is kept is."""
+    read = {}
+    for box in ("107.9, 15.9, 108.1, 16.1", "108.0, 16.0, 108.007, 16.0191", "107.0, 16.0, 107.1, 16.1"):
+        written, values = masked(district, f"BBOX({box})").numbered
+        assert not written.placed
+        with psycopg.connect(district.connection.info.dsn, autocommit=True) as connection:
+            connection.execute("SET plan_cache_mode = force_generic_plan")
+            connection.execute(b"PREPARE asked AS " + written.text)
+            text = sql.SQL("EXPLAIN (ANALYZE, VERBOSE, COSTS OFF, TIMING OFF) EXECUTE asked ({})")
+            lines = [line for (line,) in connection.execute(text.format(sql.SQL(", ").join(values)))]
+        gist(district, "\n".join(lines))
+        (at,) = (number for number, line in enumerate(lines) if "st_geomfromgeojson" in line.lower())
+        read[box] = re.findall("never executed|loops=[0-9]+", lines[at - 1])[0]
+    assert list(read.values()) == ["never executed", "loops=1", "never executed"]
+
+
+def test_what_is_looked_for_by_a_rules_polygon_is_planned_for_it(district: Any) -> None:
+    inside = cql.parse_filter("S_INTERSECTS(geometry, BBOX(108, 16, 108.01, 16.02))", "cql2-text", district.layer, ())
+    shown = Sight(("name",), inside)
+    assert statement(district, sight=shown, limit=10).numbered[0].placed
+    for chosen in ({"area": NORTH}, {"ids": ("000007",)}, {"ids": ("000007", "000008")}):
+        assert not statement(district, sight=shown, limit=10, **chosen).numbered[0].placed
 
 
 @pytest.mark.parametrize("id", ["", "000007\x00", "000007\n", "no such"])
