@@ -122,7 +122,7 @@ class Reader:
         select = partial(versions.select_versions, count=count)
         ((lines, number, first, last, matched, table),) = await self._rows_of(select, layer, query, lane)
         assert query.limit is not None
-        asked = lines.split(b"\n") if lines else []
+        asked = lines.split(versions.BETWEEN) if lines else []
         kind = (layer.table, table, forms.written(layer, query), query.sight and query.sight.key)
         found = texts.found(kind, asked)
         missing = tuple(version.partition(b" ")[2].decode() for version in asked if version not in found)
@@ -135,7 +135,7 @@ class Reader:
         returned = min(number, query.limit)
         if len(asked) != returned or not all(version in found for version in asked):
             return None
-        reads.told_versions(layer.id, query.attributes, lines, returned)
+        reads.told_versions(layer.id, query.attributes, asked, lines if texts.plain else None)
         text = between.encode().join([found[version] for version in asked])
         return Page(text, returned, number > query.limit, _place(first), _place(last), matched)
 

@@ -10,6 +10,8 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Iterable, Sequence
 
+_ESCAPED = bytes({*range(0x20), 0x22, 0x5C})
+"""What JSON writes otherwise than it is."""
 OVERHEAD = 200
 """Bytes that a text takes besides its own and its version's."""
 
@@ -25,6 +27,8 @@ class Texts:
         self.size = 0
         """Bytes of the new half."""
         self._left = 0
+        self.plain = True
+        """Whether JSON writes all versions that were ever kept as they are."""
 
     @property
     def taken(self) -> int:
@@ -47,5 +51,6 @@ class Texts:
                 self._old, self._new, self._left, self.size = self._new, {}, self.size, 0
             kept = self._new.setdefault(kind, {})
             if version not in kept:
+                self.plain = self.plain and len(version.translate(None, _ESCAPED)) == len(version)
                 kept[version] = text
                 self.size += len(version) + len(text) + OVERHEAD

@@ -13,15 +13,19 @@ from sdi.contract.query import FeatureQuery
 from sdi.store import features, forms, shapes, tables
 from sdi.store.statement import Statement
 
+BETWEEN = rb"\n"
+"""Between two versions: two signs, a line feed as JSON writes it. So the trail of reads takes a page's versions as they
+come; to write them anew is the greater part of what an entry of a thousand costs."""
+
 
 def select_versions(layer: Layer, query: FeatureQuery, count: int | None = None) -> Statement:
-    """As `features.select_block`, but in place of its text the versions of its features, a line each, and one column
-    more: which table it is that these are the versions of."""
+    """As `features.select_block`, but in place of its text the versions of its features, and one column more: which
+    table it is that these are the versions of."""
     return shapes.filled(_versions, layer, query, count)
 
 
 def _versions(layer: Layer, query: FeatureQuery, count: int | None) -> Statement:
-    block = features.select_block(layer, query, count, _version, "\n")
+    block = features.select_block(layer, query, count, _version, BETWEEN.decode())
     statement = sql.SQL("SELECT page.*, {} FROM ({}) AS page").format(_table(layer), block.sql)
     return Statement(statement, block.params, block.drawn)
 

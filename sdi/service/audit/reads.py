@@ -38,16 +38,18 @@ def told(layer: str, fields: tuple[str, ...], count: int | None = None, ids: Ite
         opened.append(_of_ids(layer, fields, count, list(ids)))
 
 
-def told_versions(layer: str, fields: tuple[str, ...], lines: bytes | None, count: int) -> None:
-    """Of a page by the versions of its features (`versions.select_versions`)."""
+def told_versions(layer: str, fields: tuple[str, ...], versions: list[bytes], text: bytes | None) -> None:
+    """Of a page by the versions of its features (load, blank, id). `text`: as JSON writes them, where that is known."""
     opened = OPENED.get()
     if opened is None:
         return
-    if count > FEW:
-        opened.append(_read(layer, fields, count, b"versions", quoted((lines or b"").decode()).encode()))
+    count = len(versions)
+    if count <= FEW:
+        ids = [version.partition(b" ")[2].decode() for version in versions]
+        opened.append(_of_ids(layer, fields, count, ids))
         return
-    ids = [line.partition(" ")[2] for line in lines.decode().split("\n")] if lines else []
-    opened.append(_of_ids(layer, fields, count, ids))
+    written = quoted(b"\n".join(versions).decode()).encode() if text is None else b'"%b"' % text
+    opened.append(_read(layer, fields, count, b"versions", written))
 
 
 def told_text(layer: str, fields: tuple[str, ...], text: bytes, count: int) -> None:

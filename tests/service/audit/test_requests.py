@@ -20,12 +20,14 @@ from sdi.contract.registry import read_registry
 from sdi.service.audit import reads, refusals
 from sdi.service.audit.record import LONGEST_ID, exceeds, is_recorded, without_secrets
 from sdi.service.audit.recorder import Recorder
+from sdi.service.texts import Texts
 from sdi.store import engine
 from sdi.store.audit import chain, search
 from sdi.store.audit.proof import verify
 from sdi.store.audit.search import Wanted
 from sdi.store.feed import webhooks
 from sdi.store.sharing import keys, requests
+from sdi.store.versions import BETWEEN
 from tests.service.audit.conftest import PURPOSE, Watched, hurried
 from tests.service.conftest import TOWN, served
 
@@ -281,7 +283,10 @@ def test_versions_and_ids_are_written_exactly(odd: str) -> None:
     before = reads.OPENED.set(opened)
     for few in (names, names[:3]):
         reads.told("plots", ("a", odd), 9, few)
-        reads.told_versions("plots", ("a", odd), "\n".join(versions[: len(few)]).encode(), len(few))
+        encoded, kept = [each.encode() for each in versions[: len(few)]], Texts(10**6)
+        kept.keep("GeoJSON", [(each, b"") for each in encoded])
+        assert kept.plain == (odd in ("", "ỷ"))
+        reads.told_versions("plots", ("a", odd), encoded, BETWEEN.join(encoded) if kept.plain else None)
     reads.told("plots", ())
     reads.OPENED.reset(before)
     assert {read.layer for read in opened} == {"plots"}
