@@ -14,6 +14,7 @@ import numpy as np
 
 from sdi.contract.registry import Registry, read_registry
 from sdi.errors import ContractError, SdiError
+from sdi.ingest import confinement
 from sdi.national import vn2000
 from sdi.settings import Settings
 from sdi.store import check, engine, indexes, migrate
@@ -32,6 +33,7 @@ def examine(settings: Settings) -> Iterator[Found]:
     yield Found("Python", "ok" if sys.version_info >= (3, 12) else "error", version, None)
     yield from _transformation()
     yield from _disk(settings)
+    yield reading(confinement.kept())
     registry = None
     try:
         registry = read_registry(settings.layers)
@@ -59,6 +61,15 @@ def _disk(settings: Settings) -> Iterator[Found]:
     free = shutil.disk_usage(folder).free
     cure = None if free >= LEAST_FREE else "Free space, or set SDI_DATA to a larger disk."
     yield Found("disk", "ok" if cure is None else "warning", f"{free / 1024**3:.1f} GiB free", cure)
+
+
+def reading(kept: tuple[str, ...]) -> Found:
+    """What the process that opens deliveries could reach; `kept` as `confinement.kept` tells it."""
+    if not kept:
+        return Found("reading of deliveries", "ok", "without the network and without other files")
+    finding = f"the kernel does not take from it: {', '.join(kept)}"
+    cure = "Allow user namespaces and Landlock (Linux 5.13 or later); until then only the list of drivers protects."
+    return Found("reading of deliveries", "warning", finding, cure)
 
 
 def _database(settings: Settings, registry: Registry | None) -> Iterator[Found]:

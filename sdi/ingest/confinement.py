@@ -10,6 +10,7 @@ import ctypes
 import os
 import resource
 import struct
+import subprocess
 import sys
 from collections.abc import Iterable
 from contextlib import suppress
@@ -52,6 +53,21 @@ def leave_network() -> bool:
         except OSError:
             continue
     return False
+
+
+def kept() -> tuple[str, ...]:
+    """What a process that opens foreign files keeps on this machine, because the kernel does not take it: `network`,
+    `files`, both or nothing. Tried in a process of its own."""
+    words = (
+        "from sdi.ingest import confinement as c\n"
+        "print(*['network'] * (not c.leave_network()), *['files'] * (not c.leave_files([])))"
+    )
+    # As the reading process is started: without our environment, which may hold secrets.
+    environment = {"PYTHONPATH": str(PACKAGE_ROOT), "PATH": os.defpath}
+    done = subprocess.run(
+        [sys.executable, "-c", words], env=environment, capture_output=True, text=True, check=False, timeout=60
+    )
+    return tuple(done.stdout.split()) if done.returncode == 0 else ("network", "files")
 
 
 def leave_files(folders: Iterable[str | Path]) -> bool:

@@ -182,6 +182,8 @@ def read(request: Request, limits: Limits | None = None, progress: Progress | No
             raise SourceError(f"{name} is cut short: {truncated[0]} bytes of {truncated[1]}.",
                               hint="Copy the file again and compare its size.") from error  # fmt: skip
         completeness.check_count(stage.main, name, facts["feature_count"])
+        if not facts["isolated"]:
+            log.info("%s was read by a process that has the network: the kernel does not take it ('sdi doctor')", name)
         shp = stage.main if stage.suffix == ".shp" else None
         declared = (shapefile.declared_encoding(shp), shapefile.code_page(shp)) if shp else (None, None)
         return Source(Path(order["out"]), _facts(name, stage, facts, declared, truncated), facts["geometry_column"])

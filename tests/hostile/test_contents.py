@@ -377,3 +377,23 @@ def test_a_workbook_with_formulas_gives_what_they_came_to(tmp_path: Path) -> Non
             out.writestr(part, content)
     ends: list[End] = hand_in(tmp_path / "plots.xlsx")
     assert [end.report and end.report.read for end in ends] == [1]
+
+
+def test_what_the_reading_process_keeps_is_told_by_the_doctor(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As the kernel of these tests has it; then as one that refuses has it."""
+    import subprocess
+    import sys
+
+    from sdi import diagnosis
+    from sdi.ingest import confinement
+
+    script = "from sdi.ingest import confinement as c; print(c.leave_network())"
+    here = {"PYTHONPATH": str(confinement.PACKAGE_ROOT), "PATH": os.defpath}
+    done = subprocess.run([sys.executable, "-c", script], env=here, capture_output=True, text=True, check=True)
+    kept = confinement.kept()
+    assert ("network" in kept) == (done.stdout.strip() == "False")
+    assert diagnosis.reading(kept).state == ("warning" if kept else "ok")
+    told = diagnosis.reading(("network",))
+    assert (told.state, told.finding) == ("warning", "the kernel does not take from it: network")
+    monkeypatch.setattr(sys, "executable", "/bin/false")  # a process that ends badly has given up nothing
+    assert confinement.kept() == ("network", "files")

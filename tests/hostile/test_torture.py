@@ -1,7 +1,7 @@
 """Every file of the torture sets ends in a report or in one clear sentence, and no feature is lost on the way.
 
-A selection runs always: of each set one file for each suffix and each way it ended with GDAL. SDI_TEST_TORTURE=all runs
-all of them, which takes some ten minutes.
+A selection runs always: of each set one file for each suffix and each way it ended with GDAL, and of each file its
+first layer. SDI_TEST_TORTURE=all hands in all layers of all files.
 """
 
 from __future__ import annotations
