@@ -14,6 +14,7 @@ from sdi.access.rule import (
     rule_of,
     sees,
     told_by,
+    told_by_id,
     visible,
 )
 
@@ -35,5 +36,6 @@ __all__ = [
     "rule_of",
     "sees",
     "told_by",
+    "told_by_id",
     "visible",
 ]

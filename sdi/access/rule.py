@@ -5,14 +5,17 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
+from typing import get_args
 
 from sdi.access.agency import Agency
 from sdi.access.grant import Action, Grant
-from sdi.contract.layer import Layer
+from sdi.contract.layer import Layer, Privacy
 from sdi.contract.query import Precision
 
 NOTHING = "id IS NULL"
 """CQL2 text that no feature fulfils."""
+CLASSES: tuple[Privacy, ...] = get_args(Privacy)
+"""From what everybody sees to what nobody does."""
 
 
 @dataclass(frozen=True)
@@ -164,22 +167,55 @@ def _made_from_hidden(agency: Agency, layer: Layer, parts: Sequence[Part]) -> fr
         return frozenset()
     beyond = any(_unless(layer) not in part.rows for part in parts)
     inputs = [layer.others[each.layer] for each in layer.derived.inputs if each.layer in layer.others]
-    hidden = {other.id for other in inputs if not _is_told(agency, layer, other, beyond)}
+    hidden = {
+        privacy: {other.id for other in inputs if not _is_told(agency, layer, other, privacy, beyond)}
+        for privacy in {attribute.privacy for attribute in layer.stored}
+    }
     return frozenset(
         attribute.name for attribute in layer.stored
         if attribute.shown is None and attribute.refers_to is None
-        and hidden & (hidden if attribute.made_from is None else set(attribute.made_from))
+        and any(attribute.made_from is None or name in attribute.made_from for name in hidden[attribute.privacy])
     )  # fmt: skip
 
 
-def _is_told(agency: Agency, layer: Layer, other: Layer, beyond: bool) -> bool:
-    """Whether what `layer` is made from `other` may be told. `beyond`: some part shows rows that `layer` withholds."""
+def told_by_id(agency: Agency, layer: Layer, rule: Rule) -> tuple[str, ...]:
+    """The lists of whose items only the ids may be told: who asks does not see whole what their fields tell of, which
+    is the layer that they refer to and what `made_from` names.
+
+    rule: by which they see `layer`.
+    """
+    beyond = any(_unless(layer) not in part.rows for part in rule.parts)
+    found = []
+    for name in rule.attributes:
+        of = layer[name]
+        if of.type == "list" and of.refers_to is not None and of.shown is None:
+            others = [layer.others[each] for each in {of.refers_to, *(of.made_from or ())} if each in layer.others]
+            if not all(_is_told(agency, layer, other, of.privacy, beyond) for other in others):
+                found.append(name)
+    return tuple(found)
+
+
+def _is_told(agency: Agency, layer: Layer, other: Layer, privacy: Privacy, beyond: bool) -> bool:
+    """Whether what an attribute of `layer` of this class is made from `other` may be told: who asks sees each feature
+    of it, its place and all attributes of this class and below, of which alone such an attribute may be made.
+
+    `beyond`: some part shows rows that `layer` withholds.
+    """
     rule = rule_of(agency, other)
     if other.coverage is not None:
         return bool(rule.parts)
-    if any(part.everywhere and part.precision == "exact" for part in rule.parts):
+    if _tell([part for part in rule.parts if part.everywhere], other, privacy):
         return other.derived is None or _subject_is_told(agency, other)
-    return other.id in layer.sharing.withholds_with and not beyond and _shows_unless_withheld(rule, other)
+    unless = [part for part in rule.parts if not part.areas and part.rows in ((), (_unless(other),))]
+    return other.id in layer.sharing.withholds_with and not beyond and _tell(unless, other, privacy)
+
+
+def _tell(parts: Sequence[Part], layer: Layer, privacy: Privacy) -> bool:
+    """Whether the parts together show the places, and the attributes of a class and below."""
+    below = CLASSES[: CLASSES.index(privacy) + 1]
+    shown = frozenset[str]().union(*(part.attributes for part in parts))
+    told = all(attribute.name in shown for attribute in layer.stored if attribute.privacy in below)
+    return told and any(part.precision == "exact" for part in parts)
 
 
 def _subject_is_told(agency: Agency, layer: Layer) -> bool:

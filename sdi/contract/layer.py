@@ -116,7 +116,8 @@ class Attribute(Part):
     """For type `list`: how a text becomes items; coded_amounts reads `ONT(1782.60);CLN(2754.70)` and `ONT+CLN`."""
     refers_to: Word | None = None
     """The layer whose feature ids this attribute (or the item field `id` of a list) holds. An id is shown to who sees
-    that feature; who sees all features of the layer is shown every id."""
+    that feature; who sees all features of the layer is shown every id. The other fields of an item are shown to who
+    sees that layer whole, and what `made_from` names beside it."""
     made_from: list[Word] | None = None
     """In a derived layer: the inputs that tell in the value; left out: all of them. The attribute does not exist for
     who does not see one of these layers whole, unless the layer's `withholds_with` names it."""

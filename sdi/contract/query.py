@@ -142,11 +142,13 @@ class Sight:
     """(attribute, which features of the layer that it refers to exist): the ids of others are left out."""
     subject: Existence | None = None
     """Of a derived layer: which subjects exist; rows of others do not. None: that is not to be looked at."""
+    bare: tuple[str, ...] = ()
+    """Lists of whose items only the ids are told, each once."""
 
     @cached_property
     def key(self) -> str:
         """Tells sights apart by what they show."""
-        about = [self.attributes, self.rows, self.masks, self.places, self.references, self.subject]
+        about = [self.attributes, self.rows, self.masks, self.places, self.references, self.subject, self.bare]
         return hashlib.sha256(json.dumps(about, sort_keys=True, default=str).encode()).hexdigest()
 
     @property
@@ -176,7 +178,7 @@ class Sight:
         """What `to_json` gave, lists in the place of tuples."""
         return cls(tuple(told["attributes"]), told["rows"], tuple(map(tuple, told["masks"])),
                    tuple(map(tuple, told["places"])), tuple(map(tuple, told["references"])),
-                   told["subject"])  # fmt: skip
+                   told["subject"], tuple(told.get("bare", ())))  # fmt: skip
 
 
 @dataclass(frozen=True)

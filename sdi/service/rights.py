@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from typing import Any
 
-from sdi.access import NOTHING, Agency, Itself, Part, Rule, counted, rule_of, told_by
+from sdi.access import NOTHING, Agency, Itself, Part, Rule, counted, rule_of, told_by, told_by_id
 from sdi.contract.layer import Layer
 from sdi.contract.query import Existence, Precision, Sight
 from sdi.store import cql
@@ -63,7 +63,8 @@ def _by(rule: Rule, agency: Agency, of: Itself) -> Seen:
     if not rule.parts:
         return Seen(filters=(_condition(NOTHING, of),))
     references, subject = _references(agency, layer, rule), _subject(agency, layer, rule)
-    alone = not references and subject is None
+    bare = told_by_id(agency, layer, rule)
+    alone = not references and subject is None and not bare
     if rule.whole and alone:
         return Seen(attributes=rule.attributes)
     granted = any(grant.layer == layer.id for grant in agency.grants)
@@ -77,7 +78,7 @@ def _by(rule: Rule, agency: Agency, of: Itself) -> Seen:
         if (where := _either([where for part, where in conditions if name in part.attributes])) is not None
         and (rows is None or where != rows)
     )  # fmt: skip
-    sight = Sight(rule.attributes, rows, masks, _places(conditions), references, subject)
+    sight = Sight(rule.attributes, rows, masks, _places(conditions), references, subject, bare)
     return Seen(sight=sight, attributes=rule.attributes)
 
 

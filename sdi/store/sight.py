@@ -141,11 +141,13 @@ def _columns(
     references = dict(sight.references)
     for name in _kept(layer, sight):
         shown: sql.Composable = sql.Identifier(name)
-        if name in references:
+        if name in sight.bare:
+            shown = _bare(layer, name, references.get(name), parameters)
+        elif name in references:
             shown = _ids(layer, name, references[name], parameters)
         if name in masks:
             shown = sql.SQL("CASE WHEN {} THEN {} END").format(holds(masks[name]), shown)
-        plain = name not in references and name not in masks
+        plain = name not in references and name not in masks and name not in sight.bare
         yield shown if plain else sql.SQL("{} AS {}").format(shown, sql.Identifier(name))
         if name in references and layer[name].type != "list":
             yield sql.SQL("{} AS {}").format(sql.Identifier(name), stored_id(name))
@@ -174,6 +176,17 @@ def _ids(layer: Layer, name: str, existence: Existence, parameters: Parameters) 
         "(SELECT jsonb_agg(item.value ORDER BY item.number) FROM jsonb_array_elements({}) WITH ORDINALITY"
         " AS item (value, number) WHERE {} IS NULL OR {})"
     ).format(column, id_, exists)
+
+
+def _bare(layer: Layer, name: str, existence: Existence | None, parameters: Parameters) -> sql.Composable:
+    """The ids alone of a list's items, in their own order: that of the items may be by what is hidden."""
+    id_ = sql.SQL("item.value ->> 'id'")
+    exists = sql.SQL("true") if existence is None else _exists(layer, existence, id_, parameters)
+    # CASE: a join would look at all features of the other layer, not at these alone.
+    return sql.SQL(
+        "(SELECT jsonb_agg(DISTINCT jsonb_build_object('id', item.value -> 'id')) FROM jsonb_array_elements({})"
+        " AS item (value) WHERE CASE WHEN {} IS NOT NULL THEN {} END)"
+    ).format(sql.Identifier("R", name), id_, exists)
 
 
 def _exists(

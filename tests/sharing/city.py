@@ -23,9 +23,9 @@ from tests.service.conftest import CORNER, SIZE, Town, deliver
 GRID = 5897
 COLUMNS = {"plots": ("key", "number", "use", "legal_area", "note", "mark", "valid_from"),
            "works": ("permit", "floors", "cost", "plot"),
-           "cards": ("sheet", "work_count", "works", "first_work", "defence")}  # fmt: skip
+           "cards": ("sheet", "work_count", "works", "first_work", "defence", "cost_sum")}  # fmt: skip
 CLASS = {"legal_area": "agency", "note": "agency", "mark": "restricted", "valid_from": "agency", "cost": "agency",
-         "defence": "agency"}  # fmt: skip
+         "defence": "agency", "cost_sum": "agency"}  # fmt: skip
 
 Row = dict[str, Any]
 Rows = dict[str, dict[str, Row]]
@@ -100,14 +100,26 @@ class Policy:
     def _card(self, told: tuple[Row, list[str]], seen: Seen) -> tuple[Row, list[str]]:
         shown = {**told[0]}
         of_works = self._parts("works")
-        if not any(part.everywhere and part.grant.precision == "exact" for part in of_works):
+        if not self._whole("works", "open"):
             shown.pop("work_count", None)
+            if "works" in shown:
+                shown["works"] = [{"id": item["id"]} for item in shown["works"]] or None
+        if not self._whole("works", "open", "agency"):
+            shown.pop("cost_sum", None)
         if not any(part.everywhere for part in of_works):
-            kept = [item for item in shown.get("works", ()) if item["id"] in seen["works"]]
+            kept = [item for item in shown.get("works") or () if item["id"] in seen["works"]]
             shown = {**shown, "works": kept or None} if "works" in shown else shown
             if shown.get("first_work") not in seen["works"]:
                 shown.pop("first_work", None)
         return {name: value for name, value in shown.items() if value is not None}, told[1]
+
+    def _whole(self, layer: str, *classes: str) -> bool:
+        """Whether every feature's place is seen, and every attribute of these classes."""
+        parts = [part for part in self._parts(layer) if part.everywhere]
+        shown = {name for part in parts for name in part.grant.attributes or COLUMNS[layer]
+                 if CLASS.get(name, "open") in part.grant.classes}  # fmt: skip
+        wanted = {name for name in COLUMNS[layer] if CLASS.get(name, "open") in classes}
+        return wanted <= shown and any(part.grant.precision == "exact" for part in parts)
 
     def _of(self, layer: str, rows: dict[str, Row]) -> dict[str, tuple[Row, list[str]]]:
         found = {name: self._feature(layer, row) for name, row in rows.items()}
@@ -152,9 +164,11 @@ def cards_of(rows: Rows) -> dict[str, Row]:
     for name, row in rows["plots"].items():
         works = sorted((w["permit"], w) for w in rows["works"].values() if w["shape"].intersects(row["shape"]))
         items = [{"id": permit, "floors": each["floors"]} for permit, each in works]
+        costs = [each["cost"] for _, each in works]
         cards[name] = {
             "sheet": row["number"], "work_count": len(items), "works": items, "defence": row["use"] == "CQP",
-            "first_work": items[0]["id"] if items else None, "use": row["use"], "place": row["place"],
+            "first_work": items[0]["id"] if items else None,
+            "cost_sum": sum(costs) if costs else None, "use": row["use"], "place": row["place"],
         }  # fmt: skip
     return cards
 

@@ -56,6 +56,33 @@ def test_a_list_of_ids_holds_those_of_features_that_exist_for_who_asks(city: Cit
     assert counts == {name: cards_of(city.rows)[name]["work_count"] for name in counts}
 
 
+def test_what_an_item_tells_beside_its_id_is_told_to_who_sees_the_other_layer_whole(city: City) -> None:
+    """Neither hidden attributes nor a place that is told coarsely come back through the fields of a list."""
+    works = {name: row["works"] for name, row in cards_of(city.rows).items()}
+    assert any(works.values())
+    partly = {
+        "named": {"attributes": ("permit",)}, "coarse": {"precision": "none"}, "high": {"rows": "floors >= 3"},
+        "of_the_open": {"classes": frozenset({"open"})}, "of_all": {},
+    }  # fmt: skip
+    for name, more in partly.items():
+        key = asker(city, f"items_{name}", given(f"items_{name}", "works", **more))
+        whole = name in ("of_the_open", "of_all")
+        seen_ = {each for each, row in city.rows["works"].items() if name != "high" or row["floors"] >= 3}
+        for plot, card in all_of(city, "cards", key).items():
+            told = [item if whole else {"id": item["id"]} for item in works[plot] if item["id"] in seen_]
+            assert (card["works"] or []) == told, (name, plot)
+            assert ("work_count" in card) == whole
+
+
+def test_what_is_made_of_a_hidden_attribute_is_hidden(city: City) -> None:
+    """The sum of the costs, for who has all works exactly, but not all of them their costs."""
+    for name, classes, told in (("costless", {"open"}, False), ("costly", {"open", "agency"}, True)):
+        key = asker(city, name, given(name, "works", classes=frozenset(classes)), given(name, "cards"))
+        cards = all_of(city, "cards", key).values()
+        assert all(("cost_sum" in card) == told for card in cards), name
+        assert all("work_count" in card for card in cards), name
+
+
 def test_an_id_that_is_not_told_is_found_by_no_filter_and_no_order(city: City) -> None:
     key = asker(city, "sees_works", given("sees_works", "works"))
     hidden = {name for name, row in city.rows["plots"].items() if row["use"] == "CQP"}
