@@ -31,7 +31,7 @@ from tests.hostile import samples
 from tests.hostile.conduct import registry, together
 
 SECONDS = float(os.environ.get("SDI_TEST_FUZZ", "0"))
-KINDS = [*samples.DRIVERS, "xlsx", "zip"]
+KINDS = [*samples.DRIVERS, "xlsx", "zip", "kmz", "topojson", "gdb.zip"]
 ROUNDS = 1
 """Spoiled files of each kind that are always handed in; each costs the start of two or three processes."""
 quick = settings(
