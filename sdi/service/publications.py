@@ -170,7 +170,8 @@ class Publications:
 
     async def _as_seen(self, published: Mapping[str, Publication]) -> dict[str, Publication]:
         """What publications tell to who asks: number, extent, grids and time of what exists for them, and the load that
-        changed it last as far as they see. Looked up once for each generation. Nothing of layers that they do not see.
+        changed it last as far as they see. Looked up once for each generation, and contract. Nothing of layers that
+        they do not see.
         """
         told: dict[str, Publication] = {}
         views: dict[str, View] = {}
@@ -181,7 +182,7 @@ class Publications:
             view = _view(self._agency, layer)
             if view is None:
                 told[name] = publication
-            elif name in self._snapshot.publications and self._stands({name, *view[1].beside}, published):
+            elif self._snapshot.layers.get(name) is layer and self._stands({name, *view[1].beside}, published):
                 told[name] = self._snapshot.publications[name]
             else:
                 views[name] = view

@@ -338,3 +338,25 @@ def test_a_contract_that_changed_is_told(city: Town) -> None:
 
     eventually(changed)
     assert found[0]["contractVersion"] == "1.1.0"
+
+
+def test_what_a_changed_contract_withholds_is_told_by_nothing_from_then_on(city: Town) -> None:
+    """Without a load: what was counted under the former contract is counted anew."""
+    contract = city.registry.folder / "works.yaml"
+    former = contract.read_text(encoding="utf-8")
+    shut = f"{former}sharing: {{level: open, withhold: floors > 3}}\n"
+
+    def becomes(text: str, count: int) -> None:
+        contract.write_text(text, encoding="utf-8")
+        with engine.connect(city.database) as connection:
+            ledger.publish(connection, city.registry["ground"])
+        eventually(lambda: city.get("/collections/works/items")["numberMatched"] == count)
+        assert record(city, "works")["properties"]["featureCount"] == count
+        [told] = [each for each in city.get("/open-data")["layers"] if each["id"] == "works"]
+        assert told["featureCount"] == count
+
+    becomes(former, 5)
+    try:
+        becomes(shut, 3)
+    finally:
+        becomes(former, 5)
