@@ -16,12 +16,12 @@ WHOLE = frozenset({"open", "agency", "restricted"})
 @pytest.mark.parametrize(
     ("name", "layer", "more", "told"),
     [
-        ("sees_all_plots", "plots", {"classes": WHOLE}, True),
-        ("sees_no_defence", "plots", {}, False),
-        ("sees_all_works", "works", {}, True),
-        ("sees_no_cost", "works", {"classes": frozenset({"open"})}, False),
-        ("sees_centroids", "works", {"precision": "centroid"}, False),
-        ("sees_no_work", "works", {"rows": "floors > 100"}, False),
+        ("rates_whole_plots", "plots", {"classes": WHOLE}, True),
+        ("rates_no_defence", "plots", {}, False),
+        ("rates_whole_works", "works", {}, True),
+        ("rates_no_cost", "works", {"classes": frozenset({"open"})}, False),
+        ("rates_centroids", "works", {"precision": "centroid"}, False),
+        ("rates_no_work", "works", {"rows": "floors > 100"}, False),
     ],
 )
 def test_rates_are_told_to_who_sees_the_whole_layer(
