@@ -10,8 +10,10 @@ from sdi.contract.layer import Privacy
 from sdi.contract.query import Precision
 
 Action = Literal["read", "export", "statistics", "load", "edit", "approve"]
-ACTIONS: tuple[Action, ...] = ("read", "export", "statistics", "load", "edit", "approve")
-"""`statistics`: to have features counted that are not shown themselves (`rule.counted`)."""
+"""What is stored of grants and requests. `load`, `edit` and `approve` were offered once and do nothing: who may load is
+told by `sdi.store.stewardship`."""
+ACTIONS: tuple[Action, ...] = ("read", "export", "statistics")
+"""What can be granted. `statistics`: to have features counted that are not shown themselves (`rule.counted`)."""
 
 
 @dataclass(frozen=True)

@@ -127,15 +127,11 @@ def _revoke_key(task: Task) -> None:
 
 def _grant(task: Task) -> None:
     layer = task.registry[task.text("layer")]
-    try:
-        metres = float(task.text("metres") or 0)
-    except ValueError:
-        raise BadRequest(f"metres: '{task.text('metres')[:40]}' is not a number.") from None
     wanted = Grant(
         0, task.text("agency"), layer.id,
         classes=frozenset(cast("list[Privacy]", task.form.get("class", ["open"]))),
         attributes=task.several("attributes"), rows=task.maybe("rows"), communes=task.several("communes"),
-        polygon=task.maybe("polygon"), precision=cast("Precision", task.text("precision")), metres=metres,
+        polygon=task.maybe("polygon"), precision=cast("Precision", task.text("precision")), metres=task.metres(),
         actions=frozenset(cast("list[Action]", task.form.get("action", ["read"]))),
         valid_from=task.day("from"), valid_to=task.day("to"), legal_basis=task.maybe("legal_basis"),
         purpose=task.maybe("purpose"),

@@ -76,6 +76,13 @@ class Task:
             raise BadRequest(f"{name}: '{self.text(name)[:40]}' is not a whole number.")
         return int(self.text(name))
 
+    def metres(self) -> float:
+        """The step of a grid; 0 where none is said."""
+        try:
+            return float(self.text("metres") or 0)
+        except ValueError:
+            raise BadRequest(f"metres: '{self.text('metres')[:40]}' is not a number.") from None
+
     def day(self, name: str) -> date | None:
         try:
             return date.fromisoformat(self.text(name)) if self.text(name) else None

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, get_args
 
-from sdi.access import ACTIONS, Agency
+from sdi.access import ACTIONS, Action, Agency
 from sdi.service.door.credentials import PARAMETER
 from sdi.settings import Settings
-from sdi.store.sharing.grants import SHARED
+from sdi.store.sharing.grants import PRECISIONS, SHARED
 
 Node = dict[str, Any]
 TEXT: Node = {"type": "string"}
@@ -73,7 +73,8 @@ def _requests() -> Node:
     maybe = TEXT | {"nullable": True}
     request = _object(
         "request_id agency layer classes actions purpose legal_basis asked_at due overdue answer to_answer",
-        request_id={"type": "integer"}, agency=TEXT, layer=TEXT, classes=_words(SHARED), actions=_words(ACTIONS),
+        request_id={"type": "integer"}, agency=TEXT, layer=TEXT, classes=_words(SHARED),
+        actions=_words(get_args(Action)),
         communes={"type": "array", "items": TEXT, "nullable": True}, purpose=TEXT, legal_basis=TEXT,
         asked_at=MOMENT, due=MOMENT, overdue={"type": "boolean"},
         answer={"type": "string", "enum": ["granted", "narrowed", "refused", None], "nullable": True},
@@ -105,6 +106,8 @@ def _ask() -> Node:
     })  # fmt: skip
     grant = _object(
         "do request", do=does("grant"), request=number, **about, attributes=TEXT, why=TEXT,
+        precision={"type": "string", "enum": [*PRECISIONS]},
+        metres=TEXT | {"description": "The step of the grid of a generalised place."},
         rows=TEXT | {"description": "CQL2 text that a feature must fulfil."}, to={"type": "string", "format": "date"},
     )  # fmt: skip
     refuse = _object("do request why", do=does("refuse"), request=number,

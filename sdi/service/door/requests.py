@@ -19,8 +19,9 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, JSONResponse, RedirectResponse, Response
 
-from sdi.access import Action, announced
+from sdi.access import ACTIONS, Action, announced
 from sdi.contract.layer import Layer, Privacy
+from sdi.contract.query import Precision
 from sdi.errors import BadRequest, NotFound
 from sdi.service import asked, links
 from sdi.service.door import form
@@ -118,7 +119,7 @@ def _page(
     text = pages.render(
         "requests.html", language, request, proof=proof, now=datetime.now(UTC),
         titled=known | {name: layer for name, layer in desk.layers.items() if desk.own(name)}, own=desk.own,
-        mine=[each for each in found if each.agency == service.agency.id], classes=grants.SHARED,
+        mine=[each for each in found if each.agency == service.agency.id], classes=grants.SHARED, actions=ACTIONS,
         to_answer=[each for each in found if desk.answers(each)],
         last_minute=requests.last_minute, layers=sorted(known.values(), key=lambda layer: layer.id),
     )  # fmt: skip
@@ -167,5 +168,9 @@ def _answer(task: Task, desk: _Desk, answer: str) -> int:
         given = replace(given, classes=frozenset(cast("list[Privacy]", task.form["class"])))
     if task.several("communes"):
         given = replace(given, communes=task.several("communes"))
+    if "action" in task.form:
+        given = replace(given, actions=frozenset(cast("list[Action]", task.form["action"])))
+    if task.maybe("precision"):
+        given = replace(given, precision=cast("Precision", task.text("precision")), metres=task.metres())
     requests.grant(task.connection, layer, wanted, given, task.maybe("why"), by=task.by)
     return wanted.request_id

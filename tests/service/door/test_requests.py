@@ -13,6 +13,8 @@ from urllib.parse import urlencode
 
 import pytest
 
+from sdi.access import Action, Grant
+from sdi.errors import UsageError
 from sdi.store import engine
 from sdi.store.sharing import agencies, grants, keys
 from tests.service.conftest import Answer, Town
@@ -100,6 +102,30 @@ def test_what_is_granted_is_seen_at_once_and_what_is_refused_has_its_ground(offi
             break
     assert shown["hidden_note"] == "mật"
     assert "hidden_note" not in office.town.get(PLOTS, X_API_Key=office.keys[OTHER])["features"][0]["properties"]
+
+
+def test_less_is_granted_by_precision_and_action_too(office: Desk) -> None:
+    number = office.asked()
+    told = {"do": "grant", "request": number, "precision": "generalised", "metres": "50", "action": ["export"]}
+    assert office.post(STEWARD, told).status == 400, "less needs a reason"
+    assert office.post(STEWARD, {**told, "why": "chỉ cần vị trí gần đúng", "metres": "x"}).status == 400
+    assert office.post(STEWARD, {**told, "why": "chỉ cần vị trí gần đúng"}).status == 200
+    made = office.listed(ASKER, "&all=true")[number]
+    assert made["answer"] == "narrowed"
+    (given,) = [each.grant for each in grants.given(office.owner) if each.grant.grant_id == made["grant_id"]]
+    assert (given.precision, given.metres, given.actions) == ("generalised", 50.0, {"export"})
+    grants.revoke(office.owner, given.grant_id, "end of the test")
+
+
+def test_what_nothing_enforces_is_neither_granted_nor_asked_for(office: Desk) -> None:
+    unenforced: list[Action] = ["load", "edit", "approve"]
+    for action in unenforced:
+        told = {"do": "ask", "layer": "plots", "purpose": "x", "legal_basis": "y", "action": [action]}
+        assert office.post(ASKER, told).status == 400
+        with pytest.raises(UsageError, match="cannot be granted"):
+            grants.give(
+                office.owner, office.town.registry["plots"], Grant(0, ASKER, "plots", actions=frozenset([action]))
+            )
 
 
 def test_a_layer_is_asked_for_by_its_name_and_no_answer_tells_whether_it_is_there(office: Desk) -> None:
