@@ -39,6 +39,13 @@ def test_the_landing_page_leads_to_everything_that_is_there(town: Town) -> None:
     assert 20 < south < north < 22
 
 
+def test_every_page_leads_to_where_an_agency_signs_in(town: Town) -> None:
+    page = town.ask("/collections?f=html&lang=en")
+    found = re.search(r'<a href="([^"]+)"[^>]*>Sign in as an agency</a>', page.text)
+    assert found is not None
+    assert town.ask(found[1]).status == 401
+
+
 def test_every_link_of_a_collection_answers(town: Town) -> None:
     for name in ("plots", "works", "plot_card", "ground"):
         found = town.get(f"/collections/{name}")
