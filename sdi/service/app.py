@@ -8,10 +8,12 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 from fastapi import FastAPI
+from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.staticfiles import StaticFiles
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from sdi.access import PUBLIC, Agency
 from sdi.contract.registry import Registry, read_registry
@@ -76,13 +78,12 @@ def create_app(settings: Settings, registry: Registry, *, url: str | None = None
             await run_in_threadpool(recorder.close)
             shares.book.close()
 
-    app = FastAPI(
+    app = _Application(
         title=settings.title_en, lifespan=lifespan, openapi_url=None, docs_url=None, redoc_url=None,
         # A URL with a slash too many is another URL; a redirect would also lose the public address behind a proxy.
         redirect_slashes=False,
         middleware=[
-            Middleware(Headers, settings=settings),
-            Middleware(observe.Observe, metrics=metrics),
+            Middleware(observe.Observe, metrics=metrics, headers=Headers(settings)),
             Middleware(Limits),
             Middleware(Compressed),
             other_sites(settings),
@@ -106,6 +107,16 @@ def create_app(settings: Settings, registry: Registry, *, url: str | None = None
     app.add_exception_handler(SdiError, problems.of_error)
     app.add_exception_handler(HTTPException, problems.of_error)
     return app
+
+
+class _Application(FastAPI):
+    """Without FastAPI's layers for what no address here has: dependencies, files that are sent in, its telemetry."""
+
+    def build_middleware_stack(self) -> ASGIApp:
+        return Starlette.build_middleware_stack(self)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await Starlette.__call__(self, scope, receive, send)
 
 
 def from_environment() -> FastAPI:

@@ -39,6 +39,7 @@ _MEANT = (b"content-type", b"content-crs", b"link")
 """Headers that are part of what is answered."""
 KEPT = ("content-crs", "content-language", "link", "vary")
 """Headers that a 304 repeats, besides the validators and Cache-Control."""
+_write = json.JSONEncoder(ensure_ascii=False).encode
 
 
 @dataclass(frozen=True)
@@ -79,7 +80,7 @@ class Validator:
 
 def tag_of(*about: Any) -> str:
     """The tag of an answer that is made of nothing else than this, JSON values and tuples."""
-    return _digest(json.dumps(about, ensure_ascii=False).encode())
+    return _digest(_write(about).encode())
 
 
 def of_page(
@@ -99,7 +100,7 @@ def of_page(
         units = snapshot.publications.get(layer.reform.units)
         about += [units and (units.generation, str(units.changed_at)), datetime.now(UTC).date().isoformat()]
         modified = None
-    return Validator(_digest(json.dumps(about, ensure_ascii=False).encode()), modified)
+    return Validator(_digest(_write(about).encode()), modified)
 
 
 def cache_control(service: Service, layer: Layer | None = None) -> str:
@@ -120,16 +121,15 @@ def validated(endpoint: Callable[..., Awaitable[Response]]) -> Callable[..., Awa
         # Names are in lower case there, and a look at each costs less than to ask for some.
         told = dict(response.raw_headers)
         if b"cache-control" not in told:
-            kept = cache_control(service_of(request))
-            response.headers["Cache-Control"] = kept
-            told[b"cache-control"] = kept.encode()
+            kept = told[b"cache-control"] = cache_control(service_of(request)).encode()
+            response.raw_headers.append((b"cache-control", kept))
         body = getattr(response, "body", None)
         tagged = b"etag" in told or told[b"cache-control"] == SECRET.encode()
         if tagged or not isinstance(body, bytes):
             return response
         meant = [told.get(name, b"") for name in _MEANT]
         validator = Validator(_digest(b"\n".join([*meant, body])))
-        response.headers.update(validator.headers)
+        response.raw_headers.append((b"etag", f'"{validator.tag}"'.encode()))
         return not_modified(response.headers.items()) if validator.holds(request) else response
 
     return answered

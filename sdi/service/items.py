@@ -32,6 +32,7 @@ from sdi.store import forms
 from sdi.store.forms import Form
 
 BEGINNING = b'{"type":"FeatureCollection","features":['
+_write = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 JSON_FG = [f"http://www.opengis.net/spec/json-fg-1/1.0/conf/{name}" for name in ("core", "types-schemas")]
 """What documents of OGC Features and Geometries JSON declare."""
 
@@ -68,7 +69,7 @@ def _beginning(service: Service, asked: Asked, layer: Layer, crs: Crs) -> bytes:
     if asked.format != "jsonfg":
         return BEGINNING
     members = {"type": "FeatureCollection", **_json_fg(service, layer, crs)}
-    return json.dumps(members, ensure_ascii=False, separators=(",", ":")).encode()[:-1] + b',"features":['
+    return _write(members).encode()[:-1] + b',"features":['
 
 
 def _json_fg(service: Service, layer: Layer, crs: Crs) -> dict[str, Any]:
@@ -115,7 +116,7 @@ async def _between(begun: bytes, parts: AsyncGenerator[bytes], tail: bytes) -> A
 
 def _tail(question: Question, page: Page, matched: Matched, answered: links.Written) -> bytes:
     told_of = {"numberReturned": page.returned, **matched.told, **told(question.query.as_of)}
-    members = json.dumps(told_of, ensure_ascii=False, separators=(",", ":"))
+    members = _write(told_of)
     return f'],{members[1:-1]},"links":{answered.document}}}'.encode()
 
 
@@ -136,7 +137,7 @@ def feature(
     headers = {"Link": answered.header, "Content-Crs": f"<{crs.uri}>", "Content-Language": asked.language}
     request.state.rows = 1
     about = _json_fg(service, layer, crs) if asked.format == "jsonfg" else {}
-    told_of = json.dumps({**about, **told(known_at), **kin}, ensure_ascii=False, separators=(",", ":"))[1:-1]
+    told_of = _write({**about, **told(known_at), **kin})[1:-1] if about or known_at or kin else ""
     text = f'{row[:-1]},{told_of}{"," if told_of else ""}"links":{answered.document}}}'
     return Response(text, headers=headers, media_type=ITEMS[asked.format].media_type)
 

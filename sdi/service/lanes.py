@@ -14,8 +14,8 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import Counter
-from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from enum import Enum
 
 from sdi.contract.query import FeatureQuery
@@ -72,16 +72,24 @@ class Lanes:
         """Wait for a place on a lane, and hold it. Raises Overloaded after PATIENCE."""
         caller = CALLER.get()
         self.shares.seen(caller)
-        async with AsyncExitStack() as held:
-            if lane is not Lane.QUICK:
-                await self._entered(lane, caller, held)
-                held.callback(self._spend, caller, time.monotonic())
-            self.running[lane] += 1
-            self.most[lane] = max(self.most[lane], self.running[lane])
-            try:
+        if lane is Lane.QUICK:
+            with self._counted(lane):
                 yield
-            finally:
-                self.running[lane] -= 1
+            return
+        async with AsyncExitStack() as held:
+            await self._entered(lane, caller, held)
+            held.callback(self._spend, caller, time.monotonic())
+            with self._counted(lane):
+                yield
+
+    @contextmanager
+    def _counted(self, lane: Lane) -> Iterator[None]:
+        self.running[lane] += 1
+        self.most[lane] = max(self.most[lane], self.running[lane])
+        try:
+            yield
+        finally:
+            self.running[lane] -= 1
 
     def _spend(self, caller: str, since: float) -> None:
         self.shares.spend(caller, time.monotonic() - since)

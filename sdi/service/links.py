@@ -68,31 +68,43 @@ class Frames:
     """
 
     def __init__(self) -> None:
-        self._kept: dict[Hashable, tuple[str, str, str]] = {}
+        self._kept: dict[Hashable, _Frame] = {}
 
     def filled(self, kind: Hashable, make: Callable[..., list[dict[str, Any]]], **parts: str) -> Written:
         """What `make(**parts)` gives, `header` of it too. `parts`: as they stand in a URL; where one is empty, other
         links may be made. `kind`: what else `make` follows from.
         """
-        marks = {name: f"{_MARK}{name}{_MARK}" for name, part in parts.items() if part}
-        key = (kind, *marks)
+        key = (kind, *[name for name, part in parts.items() if part])
         frame = self._kept.get(key)
         if frame is None:
-            frame = _frame(make(**{name: marks.get(name, "") for name in parts}))
+            frame = _framed(make(**{name: f"{_MARK}{name}{_MARK}" if part else "" for name, part in parts.items()}))
             if len(self._kept) >= FRAMES:
                 self._kept.clear()
             self._kept[key] = frame
-        for name, mark in marks.items():
-            document, whole, short = frame
-            part = parts[name]
-            frame = document.replace(mark, part), whole.replace(mark, part), short.replace(mark, part)
-        document, whole, short = frame
-        return Written(document, whole if len(whole) + 2 <= LONGEST else short)
+        header = _put_in(frame.header, parts)
+        if len(header) + 2 > LONGEST:
+            header = _put_in(frame.short, parts)
+        return Written(_put_in(frame.document, parts), header)
 
 
-def _frame(answered: list[dict[str, Any]]) -> tuple[str, str, str]:
-    """The document, the header, and the header without links to other formats."""
+@dataclass(frozen=True)
+class _Frame:
+    """Texts, each cut where a part is put in: text, name of the part, text, and so on. `short`: the header without
+    links to other formats."""
+
+    document: list[str]
+    header: list[str]
+    short: list[str]
+
+
+def _framed(answered: list[dict[str, Any]]) -> _Frame:
     lines = _lines(answered)
     document = json.dumps(answered, ensure_ascii=False, separators=(",", ":"))
     short = ", ".join(line for rel, line in lines if rel != "alternate")
-    return document, ", ".join(line for _, line in lines), short
+    return _Frame(document.split(_MARK), ", ".join(line for _, line in lines).split(_MARK), short.split(_MARK))
+
+
+def _put_in(cut: list[str], parts: Mapping[str, str]) -> str:
+    whole = cut.copy()
+    whole[1::2] = [parts[name] for name in whole[1::2]]
+    return "".join(whole)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import logging
 import os
 import re
 import sys
 import time
+from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Any
 
@@ -21,6 +23,7 @@ from sdi.errors import SdiError
 from sdi.service import problems
 from sdi.service.reader import Reader
 from sdi.service.wall.book import Book
+from sdi.service.wall.headers import Headers
 from sdi.settings import Settings
 from sdi.store import indexes
 from sdi.store.logins import service as login
@@ -33,6 +36,7 @@ QUIET = ("/health", "/metrics", STATIC)
 """Routes that are counted but not logged when they succeed."""
 
 log = structlog.get_logger("sdi.service")
+_written = json.JSONEncoder(ensure_ascii=False).encode
 
 
 def set_up_logs(level: int = logging.INFO) -> None:
@@ -99,10 +103,13 @@ class Metrics:
 
 
 class Observe:
-    """ASGI middleware, outermost: numbers, times, logs and counts requests, and turns bugs into problems."""
+    """ASGI middleware, outermost: numbers, times, logs and counts requests, and turns bugs into problems.
 
-    def __init__(self, app: ASGIApp, metrics: Metrics) -> None:
-        self._app, self._metrics = app, metrics
+    `headers`: what every answer tells.
+    """
+
+    def __init__(self, app: ASGIApp, metrics: Metrics, headers: Headers) -> None:
+        self._app, self._metrics, self._headers = app, metrics, headers
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -111,17 +118,17 @@ class Observe:
         given = next((value.decode("latin-1") for name, value in scope["headers"] if name == b"x-request-id"), "")
         request_id = given if _ID.fullmatch(given) else os.urandom(16).hex()
         began, status = time.perf_counter(), 0
+        more = [(b"x-request-id", request_id.encode()), *_VARY, *self._headers.of(scope)]
 
         async def numbered(message: Message) -> None:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
-                message["headers"] = [*message.get("headers", []), (b"x-request-id", request_id.encode()), *_VARY]
+                message["headers"] = [*message.get("headers", []), *more]
             await send(message)
 
         scope.setdefault("state", {})["request"] = request_id
-        structlog.contextvars.clear_contextvars()
-        structlog.contextvars.bind_contextvars(request=request_id)
+        structlog.contextvars.bind_contextvars(request=request_id)  # nothing else is ever bound
         try:
             await self._app(scope, receive, numbered)
         except ClientDisconnect:
@@ -134,9 +141,9 @@ class Observe:
                 raise
             await problems.of_bug(Request(scope, receive), request_id)(scope, receive, numbered)
         finally:
-            self._finish(scope, status or 499, time.perf_counter() - began)
+            self._finish(scope, request_id, status or 499, time.perf_counter() - began)
 
-    def _finish(self, scope: Scope, status: int, seconds: float) -> None:
+    def _finish(self, scope: Scope, request_id: str, status: int, seconds: float) -> None:
         route, method = getattr(scope.get("route"), "path", "none"), scope["method"]
         if scope["path"].startswith("/static/"):
             route = STATIC  # what is mounted leaves no route
@@ -147,6 +154,13 @@ class Observe:
             self._metrics.rows.labels(collection).inc(rows)
         if route in QUIET and status < 400:
             return
-        about = {"collection": collection, "rows": rows}
-        log.info("request", method=method, path=scope["path"], status=status, ms=round(seconds * 1000, 1),
-                 **{name: value for name, value in about.items() if value is not None})  # fmt: skip
+        line: dict[str, Any] = {"method": method, "path": scope["path"], "status": status,
+                                "ms": round(seconds * 1000, 1)}  # fmt: skip
+        if collection is not None:
+            line["collection"] = collection
+        if rows is not None:
+            line["rows"] = rows
+        at = datetime.now(UTC).isoformat().replace("+00:00", "Z")
+        line |= {"event": "request", "request": request_id, "level": "info", "timestamp": at}
+        # As the log writes all others; by its processors this line would take as long as four of the layers before it.
+        sys.stderr.write(_written(line) + "\n")

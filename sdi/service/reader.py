@@ -154,12 +154,19 @@ class Reader:
         self, layer: Layer, query: FeatureQuery, form: Form, between: bytes
     ) -> AsyncGenerator[Page | bytes]:  # fmt: skip
         query = await self.with_codes(layer, query)
-        edges, statement = features.select_edges(layer, query), features.select_stream(layer, query, form)
+        edges = features.select_edges(layer, query)
         async with self._connection(Lane.LONG) as connection, connection.transaction():
             await connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
-            ((number, first, last),) = await fetched(connection, edges, binary=True)
+            ((number, first, last, ids),) = await fetched(connection, edges, binary=True)
             assert query.limit is not None
-            yield Page(b"", min(number, query.limit), number > query.limit, _place(first), _place(last))
+            returned = min(number, query.limit)
+            yield Page(b"", returned, number > query.limit, _place(first), _place(last))
+            if not returned:
+                return
+            if ids is not None and ids.count(b"\n") + 1 == returned:
+                statement = features.select_named(layer, query, form, ids.decode())
+            else:  # too many, or one of several lines: the page is looked for again
+                statement = features.select_stream(layer, query, form)
             begun = False
             async for rows in _taken(connection, statement, seconds(Lane.LONG, self._statement_timeout)):
                 texts = [text for (text,) in rows]
@@ -169,9 +176,8 @@ class Reader:
 
     async def tile(self, statement: Statement, lane: Lane) -> bytes:
         """The bytes of a vector tile (`tiles.select_tile`); none for an empty one."""
-        async with self._connection(lane) as connection, connection.cursor(binary=True) as cursor:
-            await cursor.execute(statement.sql, statement.params)
-            ((made,),) = await cursor.fetchall()
+        async with self._connection(lane) as connection:
+            ((made,),) = await fetched(connection, statement, binary=True)
             return bytes(made)
 
     async def features(
@@ -237,8 +243,13 @@ class Reader:
     @asynccontextmanager
     async def _connection(self, lane: Lane = Lane.QUICK) -> AsyncIterator[Any]:
         with _told():
-            async with self.lanes.turn(lane), self._rows.connection() as connection:
-                yield connection
+            async with self.lanes.turn(lane):
+                # Not as `connection()`, which ends a transaction that was never begun: each begins and ends its own.
+                connection = await self._rows.getconn()
+                try:
+                    yield connection
+                finally:
+                    await self._rows.putconn(connection)
 
     async def families(self, layers: Mapping[str, Layer]) -> frozenset[str]:
         """The layers in which some feature has parents."""

@@ -12,7 +12,7 @@ from pygeoapi.api.itemtypes import get_collection_item, get_collection_items
 from starlette.requests import Request
 from starlette.responses import FileResponse, HTMLResponse, JSONResponse, RedirectResponse, Response
 from starlette.routing import BaseRoute, Match, Route
-from starlette.types import Scope
+from starlette.types import Receive, Scope, Send
 
 from sdi.access import may_export
 from sdi.contract.elements import element
@@ -57,8 +57,20 @@ class Address(Route):
     """A route that says which one it is, for logs and metrics.
 
     Starlette's own: every endpoint here checks its parameters itself, and what FastAPI does for those that do not costs
-    as much as finding a feature.
+    as much as finding a feature. What an endpoint raises is told by the application's own handlers, once for all.
     """
+
+    def __init__(self, path: str, endpoint: Callable[[Request], Awaitable[Response]], methods: list[str]) -> None:
+        super().__init__(path, endpoint, methods=methods, include_in_schema=False)
+        self._answer = endpoint
+
+    async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
+        assert self.methods is not None
+        if scope["method"] not in self.methods:
+            await super().handle(scope, receive, send)
+            return
+        response = await self._answer(Request(scope, receive, send))
+        await response(scope, receive, send)
 
     def matches(self, scope: Scope) -> tuple[Match, Scope]:
         match, found = super().matches(scope)
@@ -91,10 +103,10 @@ def addresses() -> list[BaseRoute]:
         # What is another at each moment has no tag.
         answer = endpoint if endpoint in (sign_in, health, metrics) else fresh.validated(endpoint)
         answer = kept(answer) if endpoint in (feature, features) else answer
-        routes.append(Address(path, _called(answer), methods=["GET", "HEAD"], include_in_schema=False))
+        routes.append(Address(path, _called(answer), methods=["GET", "HEAD"]))
     register = administration.page
-    routes.append(Address("/admin/agencies", register, methods=administration.METHODS, include_in_schema=False))
-    routes.append(Address("/requests", requests.page, methods=requests.METHODS, include_in_schema=False))
+    routes.append(Address("/admin/agencies", register, methods=administration.METHODS))
+    routes.append(Address("/requests", requests.page, methods=requests.METHODS))
     return routes
 
 
@@ -186,7 +198,7 @@ async def features(request: Request, collection: str) -> Response:
     if validator.holds(request):
         told = {"Content-Crs": f"<{wanted.crs.uri}>", "Content-Language": ask.language}
         return fresh.not_modified((headers | told).items())
-    wanted = await service.foreseen(layer, wanted)
+    wanted = await service.foreseen(snapshot, layer, wanted)
     if ask.format in ("json", "jsonfg"):
         return await items.feature_collection(request, ask, layer, wanted, snapshot, headers)
     if ask.format == "html":

@@ -48,14 +48,17 @@ class Service:
             self.reader.cursors = Cursors(await self.reader.cursor_key())
         return self.reader.cursors
 
-    async def foreseen(self, layer: Layer, question: Question) -> Question:
+    async def foreseen(self, snapshot: Snapshot, layer: Layer, question: Question) -> Question:
         """The question, and whether few match: a map asks for 10,000 features of a box that holds a hundred, and they
         are not worth a stream.
         """
         if question.lane is not Lane.LONG:
             return question
         of_few = replace(question, few=True)
-        count = await self.reader.count(layer, question.query, of_few.lane, at_most=HELD, within=WITHIN)
+        if question.filtered:
+            count = await self.reader.count(layer, question.query, of_few.lane, at_most=HELD, within=WITHIN)
+        else:
+            count = snapshot.publications[layer.id].count
         return of_few if count is not None and count <= HELD else question
 
     async def page(

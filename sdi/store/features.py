@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from dataclasses import replace
-from datetime import datetime
+from datetime import date, datetime
 from decimal import Decimal
 from functools import lru_cache
 from typing import Any
@@ -27,22 +27,14 @@ from sdi.store.forms import Form, finite, geojson, geometry_text
 from sdi.store.statement import Parameters, Source, Statement
 
 __all__ = [
-    "Statement",
-    "select_block",
-    "select_count",
-    "select_domain",
-    "select_edges",
-    "select_extent",
-    "select_geojson",
-    "select_groups",
-    "select_placeless",
-    "select_rows",
-    "select_stream",
-    "select_text",
-]
+    "Statement", "select_block", "select_count", "select_domain", "select_edges", "select_extent", "select_geojson",
+    "select_groups", "select_named", "select_placeless", "select_rows", "select_stream", "select_text",
+]  # fmt: skip
 
 _ID = sql.Identifier("id")
 _ROWS = sight.ROWS
+NAMED = 50_000
+"""Features of a page whose ids are held while it is sent: some megabyte."""
 
 
 def select_geojson(layer: Layer, query: FeatureQuery) -> Statement:
@@ -112,23 +104,42 @@ def select_edges(layer: Layer, query: FeatureQuery) -> Statement:
     """One row: what `select_block` tells of a page besides its text, for little: no feature is rendered.
 
     Columns: the number of features, one more than the limit where more lie beyond; the places of the first and of the
-    last one in the direction that is asked for.
+    last one in the direction that is asked for; and the ids of the page in that direction, a line each, by which
+    `select_named` finds its features without another search, NULL where there may be more than NAMED.
     """
     return shapes.filled(_edges, layer, query)
 
 
 def _edges(layer: Layer, query: FeatureQuery) -> Statement:
     parameters = Parameters()
-    numbered, limit = _numbered(layer, query, parameters, _nothing)
+    page = _page(layer, query, None, parameters, beyond=1)
+    limit = sql.SQL("least({}, 2147483647)::int").format(parameters.draw(_most(0), query, "bigint"))
     statement = sql.SQL(
-        "SELECT count(*), min({place}) FILTER (WHERE number = 1), min({place}) FILTER (WHERE number = {limit})"
-        " FROM ({numbered}) AS page"
-    ).format(limit=limit, numbered=numbered, place=order.place(query))
+        "SELECT coalesce(cardinality({ids}), 0), CASE WHEN {ids} IS NOT NULL THEN {first} END,"
+        " CASE WHEN cardinality({ids}) >= {limit} THEN {last} END,"
+        " CASE WHEN {limit} <= {most} THEN array_to_string({ids}[:{limit}], E'\\n') END"
+        " FROM (SELECT {gathered} FROM ({page}) AS page) AS page"
+    ).format(
+        ids=order.ids(query), first=order.place(query, sql.SQL("1")), last=order.place(query, limit), limit=limit,
+        most=sql.Literal(NAMED), gathered=order.gathered(query), page=page.sql,
+    )  # fmt: skip
     return parameters.statement(statement)
 
 
-def _nothing(layer: Layer, query: FeatureQuery) -> sql.Composable:
-    return sql.SQL("NULL::text")
+def select_named(layer: Layer, query: FeatureQuery, form: Form, ids: str) -> Statement:
+    """`select_stream` of a page of which `select_edges` has told the ids."""
+    made = shapes.filled(_named_page, layer, query, form)
+    return replace(made, params={**made.params, "p0": ids})
+
+
+def _named_page(layer: Layer, query: FeatureQuery, form: Form) -> Statement:
+    parameters = Parameters(day=_day(query), meant=query.meant)
+    ids = parameters.bind("", "text")
+    way = sql.SQL(" DESC" if query.place is not None and query.place.backward else "")
+    statement = walks.NAMED.format(
+        ids=ids, way=way, answer=form(layer, query), rows=_rows(layer, query, parameters), name=_ROWS
+    )
+    return parameters.statement(statement)
 
 
 def _numbered(
@@ -254,9 +265,9 @@ def _rows(layer: Layer, query: FeatureQuery, parameters: Parameters) -> sql.Comp
 
 
 def _page(
-    layer: Layer, query: FeatureQuery, answer: sql.Composable, parameters: Parameters, *, beyond: int = 0
+    layer: Layer, query: FeatureQuery, answer: sql.Composable | None, parameters: Parameters, *, beyond: int = 0
 ) -> Statement:  # fmt: skip
-    """The rows of one page and so many `beyond` it, only these rendered.
+    """The rows of one page and so many `beyond` it, only these rendered; `answer`: None for their keys (`order.kept`).
 
     `ORDER BY id LIMIT n` tempts PostgreSQL to walk the primary key, as if the matches lay evenly along it; ids follow
     communes and so places, and the last commune's lie behind all others. Two things keep it from that. Beside a place,
@@ -267,12 +278,14 @@ def _page(
     where = _where(layer, query, parameters)
     turned = query.place is not None and query.place.backward
     limit = sql.SQL("ALL") if query.limit is None else parameters.draw(_most(beyond), query, "bigint")
-    about = {
-        "answer": answer, "rows": _rows(layer, query, parameters), "name": _ROWS, "where": where,
+    about: dict[str, sql.Composable] = {
+        "answer": answer or order.kept(query), "rows": _rows(layer, query, parameters), "name": _ROWS, "where": where,
         "keys": order.names(query), "order": order.terms(query, turned=turned),
         "page_order": order.terms(query, "page.", turned=turned), "limit": limit,
         "offset": parameters.draw(_passed, query, "bigint"),
     }  # fmt: skip
+    about["told"] = about["answer"] if answer is None else sql.SQL("answer.*")
+    about["tail"] = (walks.ENDING if answer is None else walks.TELLING).format(**about)
     if query.limit is not None and _is_searched(query):
         shown = sql.SQL(", ").join(map(sql.Identifier, tables.grants(layer).columns))
         behind = sql.SQL("true") if query.place is None else order.beyond(layer, query, parameters)
@@ -337,9 +350,7 @@ def _bounded(number: int) -> int:
 def _where(layer: Layer, query: FeatureQuery, parameters: Parameters) -> sql.Composable:
     """All conditions of the query, or `true`."""
     conditions: list[sql.Composable] = []
-    if query.interval is not None and query.interval.end is not None:
-        parameters.day = query.interval.end.date()
-    parameters.meant, parameters.near = query.meant, sight.reach(query.sight)
+    parameters.day, parameters.meant, parameters.near = _day(query), query.meant, sight.reach(query.sight)
     if query.ids is not None and len(query.ids) == 1:
         # Not as a list of one: for a list PostgreSQL plans anew each time, and that takes longer than all the rest.
         conditions.append(sql.SQL("id = {}").format(parameters.draw(_only, query, "text")))
@@ -366,6 +377,11 @@ def _where(layer: Layer, query: FeatureQuery, parameters: Parameters) -> sql.Com
         if holds or seen is not None:
             conditions.append(former.still(layer, query, [*holds, *([] if seen is None else [seen])]))
     return sql.SQL(" AND ").join(conditions) if conditions else sql.SQL("true")
+
+
+def _day(query: FeatureQuery) -> date | None:
+    """On which codes of administrative units are to be read; None: today."""
+    return query.interval.end.date() if query.interval is not None and query.interval.end is not None else None
 
 
 def _valid(layer: Layer, interval: Interval, parameters: Parameters) -> sql.Composable:

@@ -72,10 +72,22 @@ def kept(query: FeatureQuery) -> sql.Composed:
     return sql.SQL(", ").join(columns)
 
 
-def place(query: FeatureQuery) -> sql.Composed:
-    """Of a row with the columns `kept`: its `Position.keys`, as the text of a JSON array."""
-    texts = (sql.SQL("{}::text").format(_kept(i)) for i in range(len(query.keys)))
+def place(query: FeatureQuery, number: sql.Composable | None = None) -> sql.Composed:
+    """Of a row with the columns `kept`: its `Position.keys`, as the text of a JSON array. `number`: of the row of that
+    number (integer) where they are `gathered`."""
+    of_row = sql.SQL("") if number is None else sql.SQL("[{}]").format(number)
+    texts = (sql.SQL("{}{}::text").format(_kept(i), of_row) for i in range(len(query.keys)))
     return sql.SQL("json_build_array({})::text").format(sql.SQL(", ").join(texts))
+
+
+def gathered(query: FeatureQuery) -> sql.Composed:
+    """The columns `kept` of all rows, an array of each; the last one is the ids."""
+    return sql.SQL(", ").join(sql.SQL("array_agg({0}) AS {0}").format(_kept(i)) for i in range(len(query.keys)))
+
+
+def ids(query: FeatureQuery) -> sql.Identifier:
+    """The column of `kept` with the ids."""
+    return _kept(len(query.keys) - 1)
 
 
 def _kept(number: int) -> sql.Identifier:

@@ -14,6 +14,7 @@ from psycopg.abc import AdaptContext
 from psycopg.types.string import ByteaBinaryLoader
 
 from sdi.contract.query import FeatureQuery
+from sdi.store import wire
 
 Type = Literal[
     "text",
@@ -99,6 +100,9 @@ async def fetched(
 ) -> list[tuple[Any, ...]]:  # fmt: skip
     """All rows of a statement."""
     written, values = statement.numbered
+    sent = wire.sent(values)
+    if sent is not None:
+        return await wire.rows(connection, written.text, sent, binary=binary, planned=not written.placed)
     cursor = AsyncRawCursor(connection)
     await cursor.execute(written.text, values, binary=binary, prepare=False if written.placed else None)
     return await cursor.fetchall()

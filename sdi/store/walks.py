@@ -15,6 +15,12 @@ FEW = 1_000, 3
 AHEAD = 2_000, 12
 """So many features of the order, and so many for each feature of the page, are looked at for common words."""
 
+TELLING = sql.SQL("""
+CROSS JOIN LATERAL (SELECT {answer} FROM {rows} WHERE {name}.id = page.id OFFSET 0) AS answer
+ORDER BY {page_order}""")
+"""Behind the keys of a page: what is answered of each."""
+ENDING = sql.SQL("\nORDER BY {page_order}")
+"""Where the keys are all that is answered."""
 WHOLE = sql.SQL("SELECT {answer} FROM {rows} WHERE {where} ORDER BY {order} LIMIT {limit} OFFSET {offset}")
 GATHERING = sql.SQL(
     """
@@ -26,9 +32,7 @@ page AS (
     (SELECT {keys} FROM {rows} WHERE {where} AND (SELECT count(*) FROM found) > {gathered}
      ORDER BY {order} LIMIT {limit} OFFSET {offset})
 )
-SELECT answer.* FROM (SELECT {keys} FROM page ORDER BY {order}) AS page
-CROSS JOIN LATERAL (SELECT {answer} FROM {rows} WHERE {name}.id = page.id OFFSET 0) AS answer
-ORDER BY {page_order}"""
+SELECT {told} FROM (SELECT {keys} FROM page ORDER BY {order}) AS page{tail}"""
 )
 SEARCHING = sql.SQL(
     # Folding a name to compare it costs more than all else. Of a rare word all matches are gathered by their index. A
@@ -58,15 +62,22 @@ page AS (
     (SELECT {keys} FROM {rows} WHERE {where} AND (SELECT count(*) FROM found) > {gathered}
      ORDER BY {order} LIMIT {limit} OFFSET {offset})
 )
-SELECT answer.* FROM (SELECT {keys} FROM page ORDER BY {order}) AS page
-CROSS JOIN LATERAL (SELECT {answer} FROM {rows} WHERE {name}.id = page.id OFFSET 0) AS answer
-ORDER BY {page_order}"""
+SELECT {told} FROM (SELECT {keys} FROM page ORDER BY {order}) AS page{tail}"""
 )
 SKIPPING = sql.SQL(
     """
-SELECT answer.* FROM (SELECT {keys} FROM {rows} WHERE {where} ORDER BY {order} LIMIT {limit} OFFSET {offset}) AS page
-CROSS JOIN LATERAL (SELECT {answer} FROM {rows} WHERE {name}.id = page.id OFFSET 0) AS answer
-ORDER BY {page_order}"""
+SELECT {told} FROM (SELECT {keys} FROM {rows} WHERE {where} ORDER BY {order} LIMIT {limit} OFFSET {offset})
+AS page{tail}"""
+)
+NAMED = sql.SQL(
+    # The numbers come in their order, so nothing is sorted, and the first feature is there as soon as it is rendered.
+    """
+SELECT answer.feature FROM (
+    SELECT told.id, told.number FROM string_to_table({ids}, E'\\n') WITH ORDINALITY AS told(id, number)
+    ORDER BY told.number{way}
+) AS page
+CROSS JOIN LATERAL (SELECT {answer} AS feature FROM {rows} WHERE {name}.id = page.id OFFSET 0) AS answer
+ORDER BY page.number{way}"""
 )
 _PARTED = sql.SQL(
     """
@@ -75,9 +86,7 @@ WITH beginning AS MATERIALIZED (
 ), found AS (
     SELECT {keys} FROM beginning{rest}
 )
-SELECT answer.* FROM (SELECT {keys} FROM found ORDER BY {order} LIMIT {limit} OFFSET {offset}) AS page
-CROSS JOIN LATERAL (SELECT {answer} FROM {rows} WHERE {name}.id = page.id OFFSET 0) AS answer
-ORDER BY {page_order}"""
+SELECT {told} FROM (SELECT {keys} FROM found ORDER BY {order} LIMIT {limit} OFFSET {offset}) AS page{tail}"""
 )
 _REST = sql.SQL(
     """

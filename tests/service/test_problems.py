@@ -8,6 +8,9 @@ from html import unescape
 from urllib.parse import quote
 
 import pytest
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
 
 from sdi.store import engine
 from tests.service.conftest import Town, served
@@ -275,10 +278,10 @@ def test_a_table_that_does_not_fit_its_contract_is_told_without_its_names(town: 
 def test_a_bug_is_a_problem_with_a_number_and_nothing_of_its_text(
     town: Town, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    async def broken() -> None:
+    async def broken(request: Request) -> Response:
         raise RuntimeError("secret of the machine")
 
-    with served(town.database, town.registry, lambda app: app.add_api_route("/broken", broken)) as other:
+    with served(town.database, town.registry, lambda app: app.router.routes.append(Route("/broken", broken))) as other:
         answer = other.ask("/broken")
         page = other.ask("/broken", Accept="text/html")
     assert answer.status == page.status == 500

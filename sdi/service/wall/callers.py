@@ -82,6 +82,7 @@ class Quotas:
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:  # fmt: skip
         self._most, self._book, self._clock, self._now = most, book, clock, now
+        self.are_kept = bool(most)
 
     def left(self, caller: str) -> bool:
         return not self._most or self._left(self._name(caller)) > 0
@@ -204,6 +205,10 @@ class Turnstile:
             refused = _refused(request, rates.wait(caller))
             refused.raw_headers.extend(rates.headers(caller))
             await refused(scope, receive, send)
+            return
+
+        if rates is None and not self._quotas.are_kept:
+            await self._app(scope, receive, send)
             return
 
         async def counted(message: Message) -> None:

@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 
 from starlette.middleware import Middleware
 from starlette.middleware.cors import CORSMiddleware
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from starlette.types import Receive, Scope, Send
 
 from sdi.service.door.credentials import in_address
 from sdi.settings import Settings
@@ -17,16 +17,16 @@ _READ = [
     "Repr-Digest", "Retry-After", "RateLimit", "RateLimit-Policy",
 ]  # fmt: skip
 """Headers that a script of another site may read."""
-_CREDENTIALS = ("authorization", "x-api-key")
+_CREDENTIALS = (b"authorization", b"x-api-key")
+_SAME_SITE, _ANY_SITE = ((b"cross-origin-resource-policy", site) for site in (b"same-origin", b"cross-origin"))
 _NONE = ("accelerometer", "camera", "geolocation", "gyroscope", "microphone", "payment", "usb")
 """What no page of ours uses, nor any that it might be made to frame."""
 
 
 class Headers:
-    """ASGI middleware, outermost: nothing is sniffed, framed elsewhere, or told of where a link leads."""
+    """What stands in every answer: nothing is sniffed, framed elsewhere, or told of where a link leads."""
 
-    def __init__(self, app: ASGIApp, settings: Settings) -> None:
-        self._app = app
+    def __init__(self, settings: Settings) -> None:
         told = {
             "x-content-type-options": "nosniff",
             "x-frame-options": "SAMEORIGIN",
@@ -37,23 +37,18 @@ class Headers:
             told["strict-transport-security"] = f"max-age={settings.hsts}"
         self._always = [(name.encode(), value.encode()) for name, value in told.items()]
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http":
-            await self._app(scope, receive, send)
-            return
+    def of(self, scope: Scope) -> list[tuple[bytes, bytes]]:
+        """What is told to who asks so."""
         # What needs no key may be shown by any site; what was shown for a key is for this one alone.
-        carried = in_address(scope)
-        keyed = carried or any(name.decode("latin-1") in _CREDENTIALS for name, _ in scope["headers"])
-        owner = (b"cross-origin-resource-policy", b"same-origin" if keyed else b"cross-origin")
-
-        async def told(message: Message) -> None:
-            if message["type"] == "http.response.start":
-                # A browser goes by the last policy that it knows: a page with a key in its address tells it nobody.
-                secret = [(b"referrer-policy", b"no-referrer")] if carried else []
-                message["headers"] = [*message.get("headers", []), *self._always, *secret, owner]
-            await send(message)
-
-        await self._app(scope, receive, told)
+        carried, names = in_address(scope), {name for name, _ in scope["headers"]}
+        keyed = carried or not names.isdisjoint(_CREDENTIALS)
+        told = [*self._always, _SAME_SITE if keyed else _ANY_SITE]
+        if carried:
+            # A browser goes by the last policy that it knows: a page with a key in its address tells it nobody.
+            told.append((b"referrer-policy", b"no-referrer"))
+        if b"origin" not in names:
+            told.append((b"vary", b"Origin"))
+        return told
 
 
 class OtherSites(CORSMiddleware):
@@ -62,14 +57,8 @@ class OtherSites(CORSMiddleware):
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http" or any(name == b"origin" for name, _ in scope["headers"]):
             await super().__call__(scope, receive, send)
-            return
-
-        async def told(message: Message) -> None:
-            if message["type"] == "http.response.start":
-                message["headers"] = [*message.get("headers", []), (b"vary", b"Origin")]
-            await send(message)
-
-        await self.app(scope, receive, told)
+        else:
+            await self.app(scope, receive, send)
 
 
 def other_sites(settings: Settings) -> Middleware:
@@ -78,4 +67,6 @@ def other_sites(settings: Settings) -> Middleware:
     origins = settings.origins
     if origins == ("*",):
         return Middleware(OtherSites, allow_origins=["*"], **options)
-    return Middleware(OtherSites, allow_origins=list(origins), allow_headers=list(_CREDENTIALS), **options)
+    return Middleware(
+        OtherSites, allow_origins=list(origins), allow_headers=[name.decode() for name in _CREDENTIALS], **options
+    )

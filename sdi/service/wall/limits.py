@@ -13,6 +13,8 @@ LONGEST_URL = 60_000
 LONGEST_HEADERS = 32 * 1024
 """Bytes of all header fields together."""
 MOST_HEADERS = 100
+_BODY = (b"content-length", b"transfer-encoding")
+"""Without one of them a request has no body (RFC 9112, 6.3)."""
 LARGEST_BODY = 1024 * 1024
 """Bytes. Layers come as files by a steward's hand, not by HTTP."""
 
@@ -30,6 +32,9 @@ class Limits:
         refused = refusal(Request(scope, receive), self._largest_body)
         if refused is not None:
             await refused(scope, receive, send)
+            return
+        if scope["method"] in ("GET", "HEAD") and not any(name in _BODY for name, _ in scope["headers"]):
+            await self._app(scope, receive, send)  # there is no body
             return
         read, answered = 0, False
 

@@ -46,7 +46,7 @@ class Register:
         """An agency by its id, or by the id of one that was merged into it; the public for an unknown one has no
         grants.
         """
-        return self.agencies.get(self.successors.get(name, name)) or Agency(name)
+        return self.agencies.get(self.successors.get(name, name)) or (PUBLIC if name == PUBLIC.id else Agency(name))
 
 
 def read(connection: Connection, registry: Registry) -> Register:

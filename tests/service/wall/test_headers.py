@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import asyncio
 import re
 from pathlib import Path
 
 import pytest
-from starlette.responses import Response
-from starlette.types import Message, Receive, Scope, Send
 
 from sdi.service.pages import TEMPLATES
 from sdi.service.wall.headers import Headers
@@ -60,21 +57,8 @@ def test_what_a_key_opens_is_for_no_other_site(town: Town) -> None:
 def test_browsers_are_told_to_come_by_https_where_that_is_set_and_so_served(
     url: str, seconds: int, told: str | None
 ) -> None:
-    async def bare(scope: Scope, receive: Receive, send: Send) -> None:
-        await Response("x")(scope, receive, send)
-
-    sent: list[Message] = []
-
-    async def send(message: Message) -> None:
-        sent.append(message)
-
-    async def receive() -> Message:
-        return {"type": "http.request"}
-
-    scope = {"type": "http", "headers": []}
-    asyncio.run(Headers(bare, Settings(url=url, hsts=seconds))(scope, receive, send))
-    found = dict(sent[0]["headers"]).get(b"strict-transport-security")
-    assert found == (told and told.encode())
+    found = dict(Headers(Settings(url=url, hsts=seconds)).of({"type": "http", "headers": []}))
+    assert found.get(b"strict-transport-security") == (told and told.encode())
 
 
 def test_every_site_may_read_what_is_public_and_none_with_credentials(town: Town) -> None:

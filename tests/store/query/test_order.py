@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -12,7 +14,7 @@ from hypothesis import strategies as st
 
 from sdi.contract.query import Area, FeatureQuery, Position, Sight
 from sdi.errors import BadRequest
-from sdi.store import cql, features
+from sdi.store import cql, features, forms
 
 SORTS: list[tuple[tuple[str, bool], ...]] = [
     (), (("id", True),), (("floors", False),), (("floors", True),), (("height", False),), (("height", True),),
@@ -69,6 +71,35 @@ def test_a_stream_is_the_same_as_a_block_in_both_directions(places: Any, sort: A
             rows = places.run(features.select_stream(places.layer, asked))
             assert (",\n".join(row[0] for row in rows) or None) == text
             assert len(rows) == min(number, limit)
+
+
+@pytest.mark.parametrize("sort", SORTS, ids=str)
+def test_the_edges_of_a_page_and_its_features_by_name_are_those_of_a_block(places: Any, sort: Any) -> None:
+    checked = cql.parse_filter("floors >= 0", "cql2-text", places.layer, places.layer.by_name)
+    sight = Sight(("name", "built"), rows=checked, masks=(("built", checked),))
+    _, _, first, _ = block(places, limit=6, sort=sort)
+    assert first is not None
+    around: list[dict[str, Any]] = [{}, {"place": first}, {"place": Position(first.keys, backward=True)}, {"offset": 3},
+                                    {"offset": 30}]  # fmt: skip
+    chosen: list[dict[str, Any]] = [{}, {"filters": (checked,)}, {"equals": (("floors", "2"),)},
+                                    {"area": Area.of_box(107, 15, 109, 17)}, {"as_of": datetime.now(UTC)}]  # fmt: skip
+    chosen += [] if {name for name, _ in sort} - {"name", "built", "id"} else [{"sight": sight}]
+    for where in around:
+        for which in chosen:
+            for limit in (1, 4, 30):
+                asked = FeatureQuery("places", ("name",), sort=sort, limit=limit, **where, **which)
+                ((text, number, *told, _),) = places.run(features.select_block(places.layer, asked))
+                ((edges, *ends, ids),) = places.run(features.select_edges(places.layer, asked))
+                assert (edges, ends) == (number, told)
+                rows = places.run(features.select_named(places.layer, asked, forms.geojson, ids)) if ids else []
+                assert (",\n".join(row[0] for row in rows) or None) == text
+
+
+def test_a_page_of_more_features_than_are_held_by_name_is_told_without_its_ids(places: Any) -> None:
+    for limit, held in ((features.NAMED, True), (features.NAMED + 1, False), (2**62, False)):
+        asked = FeatureQuery("places", ("name",), limit=limit)
+        ((number, _, last, ids),) = places.run(features.select_edges(places.layer, asked))
+        assert (number, last, ids is not None) == (11, None, held)
 
 
 def test_a_place_goes_with_filters_and_counts_are_of_all_pages(places: Any) -> None:
@@ -183,6 +214,20 @@ def test_a_deep_page_by_id_enters_the_index_at_its_place(many: Any, select: Any,
     assert "Seq Scan" not in plan
     ids = [row[0] for row in many.run(features.select_block(many.layer, asked))]
     assert ('"054999"' if backward else '"055001"') in ids[0]
+
+
+@pytest.mark.parametrize("sort", [(), (("height", True),), (("floors", False),)])
+def test_a_page_that_is_sent_in_parts_is_searched_once_and_its_features_come_by_their_ids(many: Any, sort: Any) -> None:
+    asked = FeatureQuery("places", ("name", "floors"), sort=sort, offset=40_000, limit=5_000)
+    plan = many.explain(features.select_edges(many.layer, asked))
+    assert all("loops=1)" in line or "never executed" in line for line in plan.split("\n") if "places" in line), plan
+    ((number, _, _, ids),) = many.run(features.select_edges(many.layer, asked))
+    assert number == 5_001
+    plan = many.explain(features.select_named(many.layer, asked, forms.geojson, ids))
+    assert re.search(r"Index Scan using places_pkey on places .*rows=1 loops=5000", plan), plan
+    # Only the numbers of the page may be sorted, below what renders its features.
+    assert "Nested Loop" in plan.split("\n")[0], plan
+    assert "Seq Scan" not in plan
 
 
 def test_a_deep_page_in_a_box_uses_the_index_over_places(many: Any) -> None:
