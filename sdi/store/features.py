@@ -33,8 +33,7 @@ __all__ = [
 
 _ID = sql.Identifier("id")
 _ROWS = sight.ROWS
-NAMED = 50_000
-"""Features of a page whose ids are held while it is sent: some megabyte."""
+NAMED = 50_000  # features of a page whose ids are held while it is sent: some megabyte
 
 
 def select_geojson(layer: Layer, query: FeatureQuery) -> Statement:
@@ -105,7 +104,7 @@ def select_edges(layer: Layer, query: FeatureQuery) -> Statement:
 
     Columns: the number of features, one more than the limit where more lie beyond; the places of the first and of the
     last one in the direction that is asked for; and the ids of the page in that direction, a line each, by which
-    `select_named` finds its features without another search, NULL where there may be more than NAMED.
+    `select_named` finds its features; NULL for more than NAMED, and where walking the ids again is less than that.
     """
     return shapes.filled(_edges, layer, query)
 
@@ -121,9 +120,16 @@ def _edges(layer: Layer, query: FeatureQuery) -> Statement:
         " FROM (SELECT {gathered} FROM ({page}) AS page) AS page"
     ).format(
         ids=order.ids(query), first=order.place(query, sql.SQL("1")), last=order.place(query, limit), limit=limit,
-        most=sql.Literal(NAMED), gathered=order.gathered(query), page=page.sql,
+        most=sql.Literal(0 if _is_plain(query) else NAMED), gathered=order.gathered(query), page=page.sql,
     )  # fmt: skip
     return parameters.statement(statement)
+
+
+def _is_plain(query: FeatureQuery) -> bool:
+    """Whether the page is a stretch of the ids of which nothing is left out."""
+    chosen = query.sort or query.offset or query.area or query.ids or query.interval or query.equals or query.search
+    hidden = query.filters or query.as_of or (query.sight is not None and query.sight.rows is not None)
+    return not (chosen or hidden)
 
 
 def select_named(layer: Layer, query: FeatureQuery, form: Form, ids: str) -> Statement:
