@@ -128,24 +128,19 @@ def _edges(layer: Layer, query: FeatureQuery) -> Statement:
 def _is_plain(query: FeatureQuery) -> bool:
     """Whether the page is a stretch of the ids of which nothing is left out."""
     chosen = query.sort or query.offset or query.area or query.ids or query.interval or query.equals or query.search
-    hidden = query.filters or query.as_of or (query.sight is not None and query.sight.rows is not None)
-    return not (chosen or hidden)
+    return not (chosen or query.filters or query.as_of or (query.sight is not None and query.sight.rows is not None))
 
 
 def select_named(layer: Layer, query: FeatureQuery, form: Form, ids: str) -> Statement:
     """`select_stream` of a page of which `select_edges` has told the ids."""
-    made = shapes.filled(_named_page, layer, query, form)
-    return replace(made, params={**made.params, "p0": ids})
+    return replace(made := shapes.filled(_named_page, layer, query, form), params={**made.params, "p0": ids})
 
 
 def _named_page(layer: Layer, query: FeatureQuery, form: Form) -> Statement:
     parameters = Parameters(day=_day(query), meant=query.meant)
-    ids = parameters.bind("", "text")
     way = sql.SQL(" DESC" if query.place is not None and query.place.backward else "")
-    statement = walks.NAMED.format(
-        ids=ids, way=way, answer=form(layer, query), rows=_rows(layer, query, parameters), name=_ROWS
-    )
-    return parameters.statement(statement)
+    about = {"ids": parameters.bind("", "text"), "answer": form(layer, query), "rows": _rows(layer, query, parameters)}
+    return parameters.statement(walks.NAMED.format(**about, way=way, name=_ROWS))
 
 
 def _numbered(
