@@ -154,7 +154,6 @@ async def _stands_async(connection: psycopg.AsyncConnection[tuple[Any, ...]]) ->
 
 async def _give_bytes(connection: psycopg.AsyncConnection[tuple[Any, ...]]) -> None:
     as_bytes(connection)
-    connection.prepare_threshold = None  # `wire` prepares what is asked often, and psycopg would let go of all of it
 
 
 def _spoke(socket: int) -> bool:

@@ -27,6 +27,8 @@ class _Known:
     """What one connection has prepared, and how its rows are read."""
 
     def __init__(self, connection: AsyncConnection[Any]) -> None:
+        # Where psycopg prepares too it lets go, after a rollback, of everything that is prepared.
+        connection.prepare_threshold = None
         self.rows = Transformer(connection)
         self.times: dict[bytes, int] = {}
         self.names: dict[bytes, bytes] = {}
