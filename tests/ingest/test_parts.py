@@ -271,6 +271,18 @@ print(json.dumps([rows, len(received.report.findings), peak]))
 """
 
 
+def _peak(path: Path, layer: str, count: int) -> int:
+    """Bytes. On a busy machine parts wait for each other in memory, now more of them, now fewer."""
+    ran = subprocess.run(
+        [sys.executable, "-c", PEAK, str(path), layer], capture_output=True, text=True,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+    )  # fmt: skip
+    assert not ran.returncode, ran.stderr
+    rows, findings, peak = json.loads(ran.stdout)
+    assert (rows, findings) == (count, count)
+    return int(peak)
+
+
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="the kernel tells of memory in /proc")
 def test_memory_does_not_grow_with_the_features(tmp_path: Path) -> None:
     """Every feature has a finding besides. A feature may cost its box, place, hash and finding, not the 1,600 bytes
@@ -287,11 +299,5 @@ def test_memory_does_not_grow_with_the_features(tmp_path: Path) -> None:
             "geom": pa.array(shapely.to_wkb(shapely.buffer(shapely.points(west, south), 5, 24)), pa.binary()),
         })  # fmt: skip
         write_features(path, "lots", table, 9210, "Polygon")
-        ran = subprocess.run(
-            [sys.executable, "-c", PEAK, str(path), layer], capture_output=True, text=True,
-            env={**os.environ, "PYTHONPATH": str(ROOT)},
-        )  # fmt: skip
-        assert not ran.returncode, ran.stderr
-        rows, findings, peaks[count] = json.loads(ran.stdout)
-        assert (rows, findings) == (count, count)
+        peaks[count] = min(_peak(path, layer, count) for _ in range(2))
     assert peaks[120_000] - peaks[20_000] < 100_000 * 1_300, peaks

@@ -14,7 +14,7 @@ from psycopg import sql
 from sdi.access import PUBLIC, Agency, Grant
 from sdi.contract.query import FeatureQuery
 from sdi.service.rights import seen
-from sdi.store import engine, features
+from sdi.store import engine, features, wire
 from tests.sharing.city import City
 
 
@@ -30,6 +30,13 @@ def sent(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
             return await _real(self, query, *values, **more)
 
         monkeypatch.setattr(kind, "execute", execute)
+    real_rows = wire.rows
+
+    async def rows(connection: Any, text: bytes, *values: Any, **more: Any) -> Any:
+        statements.append(text.decode())
+        return await real_rows(connection, text, *values, **more)
+
+    monkeypatch.setattr(wire, "rows", rows)
     yield statements
     monkeypatch.undo()
 
