@@ -111,7 +111,7 @@ def question(
         sort=_sort(layer, agency, parameters),
         crs=answered.epsg,
         north_first=answered.north_first,
-        geometry=not _truth(parameters, "skipGeometry"),
+        geometry=not truth(parameters, "skipGeometry"),
         limit=limited(parameters, default_limit or settings.default_limit, settings.max_limit),
         offset=whole_number(parameters, "offset", 0, minimum=0),
     )
@@ -244,7 +244,8 @@ def whole_number(parameters: Mapping[str, str], name: str, default: int, minimum
     return min(int(text), LARGEST)
 
 
-def _truth(parameters: Mapping[str, str], name: str) -> bool:
+def truth(parameters: Mapping[str, str], name: str) -> bool:
+    """A parameter that is false unless it is said. Raises BadRequest for other words than true and false."""
     text = parameters.get(name, "false").lower()
     if text not in ("true", "false"):
         raise BadRequest(f"{name} must be true or false.")

@@ -100,6 +100,9 @@ def test_what_waits_longer_than_two_working_days_is_overdue(office: Office) -> N
     assert late in office.listed("--overdue")
     assert early not in office.listed("--overdue")
     assert office.listed()[late]["overdue"] is True
+    office("requests", "refuse", str(late), "--why", "quá muộn")
+    assert late not in office.listed("--overdue")
+    assert late in office.listed("--overdue", "--all")
 
 
 @pytest.mark.parametrize(

@@ -82,10 +82,15 @@ def _requests() -> Node:
         to_answer={"type": "boolean", "description": "Whether it waits for an answer of who asks."},
     )  # fmt: skip
     schema = _object("requests", requests={"type": "array", "items": request})
+    said: Node = {"type": "string", "enum": ["true", "false"], "default": "false"}
     return {
         "operationId": "getRequests", "summary": "Requests for layers: one's own, and those that one answers",
-        "parameters": [_parameter("all", {"type": "string", "enum": ["true", "false"], "default": "false"}) |
-                       {"description": "Also those that have an answer."}, *_common()],
+        "parameters": [
+            _parameter("all", said) | {"description": "Also those that have an answer."},
+            _parameter("overdue", said) | {"description": "Only those without an answer at the end of the second "
+                                           "working day, and with `all` those that were answered after it."},
+            *_common(),
+        ],
         "responses": _answered("Requests", schema),
     }  # fmt: skip
 

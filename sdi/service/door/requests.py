@@ -27,6 +27,7 @@ from sdi.service import asked, links
 from sdi.service.door import form
 from sdi.service.door.form import Actor, Form, Task, is_text
 from sdi.service.pages import Pages
+from sdi.service.parameters import truth
 from sdi.service.publications import Snapshot
 from sdi.service.state import Service, service_of
 from sdi.store import engine
@@ -47,11 +48,12 @@ async def page(request: Request) -> Response:
     administers = service.agency.id in (await request.app.state.agencies.register()).administrators
     desk = _Desk(service.agency.id, service.registry.layers, administers)
     if request.method in ("GET", "HEAD"):
-        ask = asked.asked(request, ("json", "html"), ("all",))
-        found = await run_in_threadpool(_read, service, desk, ask.parameters.get("all") == "true")
+        ask = asked.asked(request, ("json", "html"), ("all", "overdue"))
+        listed = _Listed(truth(ask.parameters, "all"), truth(ask.parameters, "overdue"), datetime.now(UTC))
+        found = await run_in_threadpool(_read, service, desk, listed)
         if ask.format == "json":
-            return JSONResponse(_document(desk, found), headers=NO_STORE)
-        return _page(request, service, snapshot, proof, desk, found)
+            return JSONResponse(_document(desk, listed, found), headers=NO_STORE)
+        return _page(request, service, snapshot, proof, desk, listed, found)
     by_program = request.headers.get("content-type", "").partition(";")[0].strip() == JSON
     said = await (_of_json(request) if by_program else form.sent(request, service, proof))
     number = await run_in_threadpool(_done, service, snapshot, desk, said, Actor.of(request, service))
@@ -93,34 +95,49 @@ class _Desk:
         return self.own(wanted.layer) is not None or (self.administers and wanted.layer not in self.layers)
 
 
-def _read(service: Service, desk: _Desk, answered: bool) -> list[requests.Request]:
+@dataclass(frozen=True)
+class _Listed:
+    """Which requests are listed: also those that have an answer, and only those answered too late, or not yet `now`."""
+
+    answered: bool
+    overdue: bool
+    now: datetime
+
+    def has(self, wanted: requests.Request) -> bool:
+        return not self.overdue or wanted.overdue(self.now)
+
+
+def _read(service: Service, desk: _Desk, listed: _Listed) -> list[requests.Request]:
+    """Those of the desk, overdue or not."""
     with engine.connect(service.reader.url, engine.STEWARD, application="sdi-service-requests") as connection:
-        found = requests.requests(connection, answered=answered)
+        found = requests.requests(connection, answered=listed.answered)
     return [each for each in found if each.agency == service.agency.id or desk.answers(each)]
 
 
-def _document(desk: _Desk, found: list[requests.Request]) -> dict[str, Any]:
-    now = datetime.now(UTC)
+def _document(desk: _Desk, listed: _Listed, found: list[requests.Request]) -> dict[str, Any]:
     return {"requests": [
         {name: value for name, value in asdict(each).items() if name not in ("asked_by", "answered_by")}
-        | {"classes": sorted(each.classes), "actions": sorted(each.actions), "overdue": each.overdue(now),
+        | {"classes": sorted(each.classes), "actions": sorted(each.actions), "overdue": each.overdue(listed.now),
            "asked_at": each.asked_at.isoformat(), "due": each.due.isoformat(),
            "answered_at": each.answered_at and each.answered_at.isoformat(),
            "to_answer": each.answer is None and desk.answers(each)}
-        for each in found
+        for each in found if listed.has(each)
     ]}  # fmt: skip
 
 
 def _page(
-    request: Request, service: Service, snapshot: Snapshot, proof: str, desk: _Desk, found: list[requests.Request]
+    request: Request, service: Service, snapshot: Snapshot, proof: str, desk: _Desk, listed: _Listed,
+    found: list[requests.Request],
 ) -> HTMLResponse:  # fmt: skip
     pages: Pages = request.app.state.pages
     language, known = asked.language(request), _known(service, snapshot)
+    to_answer = [each for each in found if desk.answers(each)]
+    late = sum(each.answer is None and each.overdue(listed.now) for each in to_answer)
     text = pages.render(
-        "requests.html", language, request, proof=proof, now=datetime.now(UTC),
+        "requests.html", language, request, proof=proof, now=listed.now, listed=listed, late=late,
         titled=known | {name: layer for name, layer in desk.layers.items() if desk.own(name)}, own=desk.own,
-        mine=[each for each in found if each.agency == service.agency.id], classes=grants.SHARED, actions=ACTIONS,
-        to_answer=[each for each in found if desk.answers(each)],
+        mine=[each for each in found if each.agency == service.agency.id and listed.has(each)],
+        classes=grants.SHARED, actions=ACTIONS, to_answer=[each for each in to_answer if listed.has(each)],
         last_minute=requests.last_minute, layers=sorted(known.values(), key=lambda layer: layer.id),
     )  # fmt: skip
     headers = {"Content-Language": language, "Content-Security-Policy": pages.policy, **NO_STORE}

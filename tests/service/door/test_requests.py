@@ -170,6 +170,47 @@ def wait(question: Callable[[], bool]) -> None:
         time.sleep(0.1)
 
 
+def test_what_is_overdue_is_a_list_of_its_own(office: Desk) -> None:
+    late, early, answered = office.asked(), office.asked(), office.asked()
+    for number in (late, answered):
+        office.owner.execute(
+            "UPDATE sdi.request SET asked_at = asked_at - interval '10 days' WHERE request_id = %s", [number]
+        )
+    assert office.post(STEWARD, {"do": "refuse", "request": answered, "why": "quá muộn"}).status == 200
+    for who in (STEWARD, ASKER):
+        assert {late, early} <= office.listed(who).keys()
+        found = office.listed(who, "&overdue=true")
+        assert late in found
+        assert found.keys().isdisjoint({early, answered})
+        assert {each["overdue"] for each in found.values()} == {True}
+        both = office.listed(who, "&overdue=true&all=true")
+        assert {late, answered} <= both.keys()
+        assert early not in both
+    assert office.listed(OTHER, "&overdue=true") == {}
+    for query in ("overdue=maybe", "all=1"):
+        assert office.town.ask(f"/requests?{query}", X_API_Key=office.keys[STEWARD]).status == 400
+
+
+def test_the_page_tells_what_is_overdue_in_both_languages(office: Desk) -> None:
+    late, early = office.asked(), office.asked()
+    office.owner.execute(
+        "UPDATE sdi.request SET asked_at = asked_at - interval '10 days' WHERE request_id = %s", [late]
+    )
+    count = sum(each["to_answer"] and each["overdue"] for each in office.listed(STEWARD).values())
+    for lang, heading, told, only in (
+        ("vi", "Yêu cầu chia sẻ dữ liệu: quá hạn", "Quá hạn, chờ quý cơ quan trả lời: ", "Chỉ yêu cầu quá hạn"),
+        ("en", "Requests for layers: overdue", "Overdue, for you to answer: ", "Only the overdue ones"),
+    ):
+        whole = office.town.ask(f"/requests?f=html&lang={lang}", X_API_Key=office.keys[STEWARD]).text
+        assert f"{told}{count}<" in whole
+        assert only in whole
+        # Who asked answers nothing, and may look at what waits too long all the same.
+        assert told not in office.town.ask(f"/requests?f=html&lang={lang}", X_API_Key=office.keys[ASKER]).text
+        page = office.town.ask(f"/requests?f=html&lang={lang}&overdue=true", X_API_Key=office.keys[STEWARD]).text
+        assert heading in page
+        assert [f" {number} · " in page for number in (late, early)] == [True, False]
+
+
 @pytest.mark.parametrize(
     "body",
     [
