@@ -11,6 +11,7 @@ import json
 import math
 from collections.abc import Callable
 from decimal import Decimal
+from functools import reduce
 from itertools import pairwise
 from typing import Any
 
@@ -53,7 +54,11 @@ def _content(layer: Layer, rows: pa.RecordBatch) -> pa.Array:
             texts.append(pc.binary_join_element_wise(_large(f"{attribute.name}="), text, nothing))
     if not texts:
         return pa.array([b""] * len(rows), pa.large_binary())
-    return pc.binary_join_element_wise(*texts, _large(_SEPARATOR), null_handling="skip").cast(pa.large_binary())
+    joined = pc.binary_join_element_wise(*texts, _large(_SEPARATOR), null_handling="skip")
+    if len(joined) < len(rows):  # Arrow 26 leaves out a row in which everything is null
+        there = reduce(pc.or_, (text.is_valid() for text in texts))
+        joined = pc.replace_with_mask(pa.array([""] * len(rows), pa.large_string()), there, joined)
+    return joined.cast(pa.large_binary())
 
 
 def _large(text: str) -> pa.Scalar:

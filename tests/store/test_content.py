@@ -85,6 +85,13 @@ def test_any_values_have_one_hash(town: Town, drawn: list[dict[str, Any]]) -> No
     assert row_hashes(town.registry["plots"], batch).to_pylist() == in_sql(town, batch)
 
 
+def test_a_row_in_which_nothing_is_said_has_the_hash_of_its_shape_among_others(town: Town) -> None:
+    layer = town.registry["plots"]
+    rows = [plot(1), plot(2, **{attribute.name: None for attribute in layer.stored}), plot(3)]
+    batch = batch_of(town, rows)
+    assert row_hashes(layer, batch).to_pylist() == in_sql(town, batch)
+
+
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(drawn=st.lists(doubles | st.none(), min_size=1, max_size=60))
 def test_decimals_that_come_as_doubles_have_the_hash_of_the_number_they_become(
