@@ -6,6 +6,7 @@ The truth says which rule must name which feature. What a rule says of anything 
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -35,8 +36,8 @@ class Town:
     """What a defect calls a column -> what the file calls it."""
     truth: list[tuple[str, frozenset[int]]] = field(default_factory=list)
     """(rule, the rows from 0 of which the rule must name one)."""
-    beside: list[tuple[shapely.Geometry | None, dict[str, object]]] = field(default_factory=list)
-    """Features set beside the town, behind its own."""
+    beside: list[tuple[shapely.Geometry | bytes | None, dict[str, object]]] = field(default_factory=list)
+    """Features set beside the town, behind its own; bytes: WKB that is none."""
 
     @cached_property
     def tree(self) -> shapely.STRtree:
@@ -62,11 +63,11 @@ class Town:
         if shapely.is_valid(shape):
             self.put(row, area=round(float(shapely.area(shape)), 1))
 
-    def add(self, shape: shapely.Geometry | None, like: int, **values: object) -> int:
+    def add(self, shape: shapely.Geometry | bytes | None, like: int, **values: object) -> int:
         """Set a feature beside the town, with the attributes of a parcel; return its row."""
         attributes = {name: column[like] for name, column in self.columns.items()}
         attributes[self.names["number"]] = f"9{len(self.beside):06d}"
-        if shape is not None and shape.geom_type == "Polygon":
+        if isinstance(shape, shapely.Polygon):
             attributes[self.names["area"]] = round(float(shapely.area(shape)), 2)
             shape = shapely.multipolygons([shape])
         self.beside.append((shape, attributes | {self.names[name]: value for name, value in values.items()}))
@@ -77,11 +78,11 @@ class Town:
         return shapely.box(x, y, x + width, y + depth)
 
     def table(self) -> pa.Table:
-        shapes = [*self.shapes, *(shape for shape, _ in self.beside)]
+        more = (shape if isinstance(shape, bytes) else shapely.to_wkb(shape) for shape, _ in self.beside)
         columns = {
             name: _array([*column, *(row[name] for _, row in self.beside)]) for name, column in self.columns.items()
         }
-        return pa.table({**columns, "geom": pa.array(shapely.to_wkb(shapes), pa.binary())})
+        return pa.table({**columns, "geom": pa.array([*shapely.to_wkb(self.shapes), *more], pa.binary())})
 
 
 def _array(values: list[object]) -> pa.Array:
@@ -281,6 +282,30 @@ def nobodys_land(place: Town, row: int) -> None:
     place.expect("place.commune", lost)
 
 
+def a_point(place: Town, row: int) -> None:
+    place.expect("geometry.type", place.add(shapely.Point(next(place.free)), row))
+
+
+def no_geometry(place: Town, row: int) -> None:
+    """A ring whose last point is not its first."""
+    whole = shapely.to_wkb(place.lot(), byte_order=1)
+    place.expect("geometry.unreadable", place.add(whole[:-8] + struct.pack("<d", 1.0), row))
+
+
+def planned(place: Town) -> shapely.Geometry:
+    """Ground west of the town, in its commune, that is planned for dwelling."""
+    west, south, _, north = shapely.total_bounds(place.shapes)
+    return shapely.box(west - 0.95 * AWAY, south - FREE, west - 0.9 * AWAY, north + AWAY)
+
+
+def against_plan(place: Town, row: int) -> None:
+    """Two lots on that ground: one is used so, the other is not."""
+    west, south, _, _ = shapely.bounds(planned(place))
+    y = south + FREE * (1 + sum(rule == "layer.differs" for rule, _ in place.truth))
+    place.add(shapely.box(west + 20.4, y + 0.3, west + 28.4, y + 15.3), row, use="ODT")
+    place.expect("layer.differs", place.add(shapely.box(west + 60.4, y + 0.3, west + 68.4, y + 15.3), row, use="CLN"))
+
+
 # --- defects of attributes ------------------------------------------------------------------------------------------
 
 
@@ -316,7 +341,8 @@ IN_PLACE: dict[str, Defect] = {
 BESIDE: dict[str, Defect] = {
     "duplicate": duplicate, "sliver": sliver, "bow tie": bow_tie, "ear": ear, "spike": spike, "crumb": crumb,
     "no shape": missing_shape, "no ring": no_ring, "NaN": not_a_number, "stray": stray, "coarse": coarse,
-    "far corners": far_corners, "next commune": next_commune, "nobody's land": nobodys_land, "same key": same_key,
+    "far corners": far_corners, "a point": a_point, "no geometry": no_geometry, "against plan": against_plan,
+    "next commune": next_commune, "nobody's land": nobodys_land, "same key": same_key,
     "no commune": attribute("attribute.required", "identifier.missing", commune=None),
     "no number": attribute("attribute.required", "identifier.missing", number=None),
     "commune of letters": attribute("attribute.pattern", commune="0007X"),
@@ -324,6 +350,7 @@ BESIDE: dict[str, Defect] = {
     "negative area": attribute("attribute.range", "area.legal", area=-120.0),
     "long number": attribute("attribute.length", sheet="tờ bản đồ số hai mươi mốt"),
     "unknown code": attribute("code.unknown", use="XYZ"),
+    "code to review": attribute("code.review", use="SKX"),
     "old code": attribute("code.superseded", use="LUN"),
     "commune unknown": attribute("place.unknown", commune="99999"),
     "not yet": attribute("time.future", start="2199-01-01"),

@@ -113,6 +113,13 @@ def write(folder: Path, count: int, changed: float = 0.0, suffix: str = ".gpkg")
     return path
 
 
+def write_table(path: Path, name: str, table: pa.Table, grid: int = GRID, kind: str = "Unknown") -> None:
+    """A table with a WKB column `geom` as a GeoPackage, byte for byte, whatever is wrong with it."""
+    pyogrio.write_arrow(
+        table, path, layer=name, driver="GPKG", geometry_name="geom", geometry_type=kind, crs=f"EPSG:{grid}"
+    )
+
+
 @contextmanager
 def deployment(server: str | None) -> Iterator[tuple[Settings, Registry, Path]]:
     """Settings with a migrated database, the contracts, and a folder; `server`: None starts an embedded cluster."""

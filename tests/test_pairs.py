@@ -1,9 +1,10 @@
 """Every rule has a test that breaks it and one that keeps it.
 
 What bench/defects.py plants is judged by recall and precision in `tests/pipeline/test_planted_defects.py`: each of its
-rules is broken there, and not one of them speaks of what was not planted. The tests of all other rules are named here;
-where one test does both, it compares the whole list of findings. That a test named as the one that keeps a rule does so
-is for its reader to see; that it exists, comes to speak of the rule where it breaks it, and compares something is not.
+rules is broken there, and not one of them speaks of what was not planted. The tests of all other rules, and of some of
+those, are named here; where one test does both, it compares the whole list of findings. That a test named as the one
+that keeps a rule does so is for its reader to see; that it exists, comes to speak of the rule where it breaks it, and
+compares something is not.
 """
 
 from __future__ import annotations
@@ -197,7 +198,7 @@ def planted(rule: str) -> bool:
 
 
 def test_every_rule_is_planted_or_has_its_two_tests() -> None:
-    assert {rule for rule in RULES if not planted(rule)} == set(PAIRS)
+    assert {rule for rule in RULES if not planted(rule)} <= set(PAIRS) <= set(RULES)
 
 
 @pytest.mark.parametrize("rule", PAIRS)
