@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import binascii
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import numpy as np
@@ -77,6 +77,19 @@ def read(lines: bytes, wanted: pa.Schema) -> pa.Table:
 def reader(wanted: pa.Schema, tables: Iterable[pa.Table]) -> pa.RecordBatchReader:
     """Tables as they come, one after another."""
     return pa.RecordBatchReader.from_batches(wanted, (batch for table in tables for batch in table.to_batches()))
+
+
+def grouped(tables: Iterable[pa.Table], rows: int) -> Iterator[pa.Table]:
+    """The same rows in tables of so many, the last of fewer: the same ones however many parts they come in."""
+    held: list[pa.Table] = []
+    for table in tables:
+        held.append(table)
+        while sum(map(len, held)) > rows:
+            whole = pa.concat_tables(held)
+            yield whole[:rows].combine_chunks()
+            held = [whole[rows:]]
+    if held:
+        yield pa.concat_tables(held).combine_chunks()
 
 
 def _bytes(digits: pa.Array) -> pa.Array:
