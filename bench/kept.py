@@ -1,15 +1,22 @@
-"""The service, which also tells how full its memories are; nothing is loaded with it that it does not load itself."""
+"""The service as measurements want it: one that also tells how full its memories were, and one that keeps nothing.
+Nothing is loaded with it that it does not load itself."""
 
 from __future__ import annotations
 
+import inspect
 import os
+from collections.abc import Callable
+from functools import wraps
+from typing import Any
 
+from fastapi import FastAPI
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse
 from starlette.routing import Route
 
 from sdi.service.app import from_environment
+from sdi.service.tiles.cache import Tiles
 from sdi.settings import read_settings
 
 TILE = 16_000
@@ -17,23 +24,54 @@ TILE = 16_000
 
 
 def application() -> Starlette:
-    """The service, which also tells how full its memories are: bytes, and how many there may be."""
+    """The service, which also tells how full its memories have been: the most bytes, and how many there may be.
+
+    A memory that is full makes room in halves or piece by piece, so it is looked at whenever something came into it,
+    not when somebody asks.
+    """
     app, settings = from_environment(), read_settings()
+    texts, answers, tiles = app.state.service.reader.kept, app.state.answers, app.state.tiles
+    most = {
+        "texts": _most(texts, "keep", lambda: texts.taken), "answers": _most(answers, "keep", lambda: answers.size),
+        "tiles": _most(tiles, "of", lambda: tiles.taken),
+    }  # fmt: skip
+    rooms = {"texts": settings.kept_text * 2**20, "answers": settings.kept_answers * 2**20, "tiles": tiles.room}
 
     async def kept(request: Request) -> JSONResponse:
-        state = app.state
         if "tiles" in request.query_params:
-            for number in range(state.tiles.room // TILE):
-                await state.tiles.of(f"bench {number}", _some)
-        texts = state.service.reader.kept
-        return JSONResponse({
-            "texts": (texts.taken, settings.kept_text * 2**20),
-            "answers": (state.answers.size, settings.kept_answers * 2**20),
-            "tiles": (state.tiles.taken, state.tiles.room),
-        })  # fmt: skip
+            for number in range(tiles.room // TILE):
+                await tiles.of(f"bench {number}", _some)
+        return JSONResponse({name: (most[name](), room) for name, room in rooms.items()})
 
     app.router.routes.insert(0, Route("/kept", kept))
     return app
+
+
+def anew() -> FastAPI:
+    """The service that makes every tile anew; SDI_KEPT_ANSWERS=0 does the same for answers."""
+    app = from_environment()
+    app.state.tiles = Tiles(room=0)
+    return app
+
+
+def _most(memory: Any, name: str, taken: Callable[[], int]) -> Callable[[], int]:
+    """What tells the most bytes that a memory took after a call of its method `name`."""
+    method, most = getattr(memory, name), [0]
+
+    @wraps(method)
+    def noted(*args: Any) -> Any:
+        found = method(*args)
+        most[0] = max(most[0], taken())
+        return found
+
+    @wraps(method)
+    async def noted_later(*args: Any) -> Any:
+        found = await method(*args)
+        most[0] = max(most[0], taken())
+        return found
+
+    setattr(memory, name, noted_later if inspect.iscoroutinefunction(method) else noted)
+    return lambda: most[0]
 
 
 async def _some() -> bytes:

@@ -29,7 +29,7 @@ from sdi.store import engine
 from sdi.store.ledger import Publication
 
 FULL = 0.9
-"""Share of a memory from which on it is full."""
+"""Share of a memory from which on it is full; its fullest moment counts, whatever it let go of since."""
 CLIENTS = 8
 _SIZES = re.compile(r"^(Rss|Pss|Anonymous):\s+(\d+) kB", re.MULTILINE)
 
