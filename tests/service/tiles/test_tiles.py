@@ -10,6 +10,8 @@ import pytest
 import shapely
 
 from sdi.service.compression import zstd
+from sdi.service.tiles import tileset
+from sdi.service.tiles.tileset import DETAILED
 from sdi.store.tiles import UNITS, Tile
 from tests.service.conftest import Answer, Town
 from tests.service.tiles.conftest import QUAD, Decoded, address, tile_at
@@ -192,3 +194,20 @@ def test_a_far_zoom_draws_together_what_nobody_sees_alone(town: Town, decode: De
     assert set(far.fields) - {"mvt_id"} == {"use", "sdi_count"}
     assert sum(far.fields["sdi_count"]) == count, "what is withheld is not counted"
     assert len(decode(tiled(town, address(place, "works")).body, place)["works"].ids) == 5
+
+
+def test_where_a_tile_holds_many_features_have_what_the_map_shows_until_they_are_looked_at_closely(
+    town: Town, decode: Decode, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fields(zoom: int) -> set[str]:
+        place = tile_at(zoom, 10, 10)
+        return set(decode(tiled(town, address(place, "plots")).body, place)["plots"].fields) - {"mvt_id"}
+
+    everything = fields(DETAILED)
+    properties = set(town.get("/collections/plots/items?limit=1")["features"][0]["properties"])
+    assert {"id", "owner_kind", "legal_area", "uses"} < everything <= properties | {"id"}
+    assert fields(DETAILED - 1) == everything, "few are told in full at any zoom"
+    monkeypatch.setattr(tileset, "FEW", 0)
+    assert fields(DETAILED) == everything
+    style = town.registry["plots"].style
+    assert fields(DETAILED - 1) == {"id", style.classify, style.label}

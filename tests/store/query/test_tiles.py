@@ -14,7 +14,7 @@ import shapely
 
 from sdi.contract.query import Sight
 from sdi.store import tiles
-from sdi.store.tiles import CAP, CELL, CELLS, UNITS, Part, Tile
+from sdi.store.tiles import CAP, CELL, CELLS, SIMPLIFIED, UNITS, Part, Tile
 from tests.store.query.conftest import CROWDED, Store, make_layer
 
 HALF = 20037508.342789244
@@ -106,6 +106,49 @@ def test_the_largest_are_drawn_as_themselves_and_the_others_are_counted(district
     far = tile_in(district, over(11), tmp_path)
     assert far.own == set()
     assert far.counts.sum() == CROWDED, "the town lies in one tile"
+
+
+SMALL_AMONG = """
+INSERT INTO sites.places (id, name, geom, geom_wgs84, row_hash, load_id)
+SELECT to_char(i, 'FM000000'), 'Nhà ' || i, ST_SetSRID(geom, 5899), ST_SetSRID(geom, 4326), '', 1
+FROM generate_series(0, %s - 1) AS i,
+     LATERAL (SELECT %s + (i %% 150) * 0.0001 AS x, %s + (i / 150) * 0.0001 AS y,
+                     CASE WHEN i %% 21 = 0 THEN 0.00006 ELSE 0.00009 END AS size) AS place,
+     LATERAL (SELECT ST_Multi(ST_MakeEnvelope(x, y, x + size, y + size)) AS geom) AS square
+"""
+"""One of 21 is smaller than the others, and all are large enough to be seen at zoom 14."""
+
+
+def test_where_there_are_too_many_it_is_the_smallest_that_are_drawn_together(
+    district: Store, make_store: Any, tmp_path: Path
+) -> None:
+    store, many, tile = make_store(district.layer, []), CAP // 20 * 21, over(14)
+    west, south, _, _ = tile.box()
+    store.connection.execute(SMALL_AMONG, [many, west + 0.002, south + 0.002])
+    drawn = tile_in(store, tile, tmp_path)
+    assert drawn.own == {f"{number:06}" for number in range(many) if number % 21}
+    assert drawn.counts.sum() == many - CAP
+
+
+def test_what_no_step_of_a_far_tile_tells_apart_is_not_drawn(district: Store, make_store: Any, tmp_path: Path) -> None:
+    # Teeth of a ring, 0.8 steps high a zoom below SIMPLIFIED, that is 1.6 steps where shapes are drawn as they are.
+    far = over(SIMPLIFIED - 1, 108.01, 16.01)
+    west, _, east, _ = far.box()
+    step = (east - west) / UNITS
+    teeth = [(108.0 + i * 4 * step, 16.0 + (i % 2) * 0.8 * step) for i in range(400)]
+    ring = shapely.MultiPolygon([shapely.Polygon([*teeth, (teeth[-1][0], 16.01), (108.0, 16.01)])])
+    store = make_store(district.layer, [])
+    store.connection.execute(
+        "INSERT INTO sites.places (id, name, geom, geom_wgs84, row_hash, load_id)"
+        " SELECT 'a', 'a', ST_SetSRID(g, 5899), ST_SetSRID(g, 4326), '', 1 FROM ST_GeomFromText(%s) AS g",
+        [ring.wkt],
+    )
+    corners = {
+        tile.zoom: shapely.get_num_coordinates(tile_in(store, tile, tmp_path).shapes).sum()
+        for tile in (far, over(SIMPLIFIED, 108.001, 16.001))
+    }
+    assert corners[far.zoom] < 10
+    assert corners[SIMPLIFIED] > 100
 
 
 @pytest.mark.parametrize("zoom", [12, 13, 14])
