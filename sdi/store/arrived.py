@@ -52,6 +52,13 @@ class Arrived:
         """The columns that are sent as text and are JSON."""
         return [attribute.name for attribute in self.layer.stored if attribute.type == "list"]
 
+    def empty(self) -> list[str]:
+        """The attributes that the first features have no values of; later ones may have some."""
+        for first in self.features():
+            stored = (attribute.name for attribute in self.layer.stored)
+            return [name for name in stored if first[name].null_count == len(first)]
+        return []
+
     def heads(self, wanted: pa.Schema) -> Iterator[pa.RecordBatch]:
         """Some columns of all features, the hash among them."""
         few = self.features.heads(wanted.names) if self.told and isinstance(self.features, Sparing) else None

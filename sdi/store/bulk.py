@@ -6,7 +6,7 @@ meanwhile, so it is done only for a layer that nobody is served yet, and for eno
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 
 from sdi.contract.layer import Layer
@@ -18,8 +18,13 @@ _WORTH = 20_000
 
 
 @contextmanager
-def filling(connection: Connection, layer: Layer, expected: int) -> Iterator[bool]:
+def filling(
+    connection: Connection, layer: Layer, expected: int, empty: Collection[str] = ()
+) -> Iterator[bool]:  # fmt: skip
     """Take the indexes off an empty layer while the block fills it with about `expected` rows.
+
+    empty: attributes that will have no values, as far as is known; what leaves out NULL of those stays, for it costs
+    less to keep than to build: where values come after all, it grows with them.
 
     All of it is part of the caller's transaction: what fails leaves the indexes as they were. Where somebody reads the
     table just now, or it is served already, the indexes grow with the rows. Gives whether the table's file is a new
@@ -29,7 +34,7 @@ def filling(connection: Connection, layer: Layer, expected: int) -> Iterator[boo
     taken = False
     if expected >= _WORTH and not _is_known(connection, layer):
         connection.execute("SET LOCAL maintenance_work_mem = '256MB'")
-        row = connection.execute("SELECT sdi.unindex(%s::regclass)", [target]).fetchone()
+        row = connection.execute("SELECT sdi.unindex(%s::regclass, %s::name[])", [target, list(empty)]).fetchone()
         taken = bool(row and row[0])
     yield taken
     if taken:

@@ -48,7 +48,7 @@ def fill(
     """Send all features into an empty layer; return their count. sent: called when the database has them and goes on to
     build the indexes."""
     layer = arrived.layer
-    with bulk.filling(connection, layer, expected) as anew:
+    with bulk.filling(connection, layer, expected, arrived.empty()) as anew:
         if any(pa.types.is_floating(arrived.sent.field(a.name).type) for a in layer.stored if a.type == "decimal"):
             count = delta.insert(connection, layer, arrived.load_id, arrived.stage(connection))
         else:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from itertools import groupby
+from time import sleep
 from typing import Any
 
 import pyarrow as pa
@@ -20,6 +22,10 @@ CHUNK = 20_000
 """Rows encoded at a time."""
 _AHEAD = 2
 """Chunks that wait, encoded, for the server."""
+_AT_ONCE = 1_000
+"""Rows encoded without giving way: a millisecond."""
+_GIVE_WAY = 1e-5
+"""Seconds; as short as it can be, and unlike 0 it lets another thread go on that waits."""
 _ARROW: dict[str, Any] = {
     "text": pa.string(),
     "code": pa.string(),
@@ -90,29 +96,64 @@ def copy_arrow(
     table: sql.Composable,
     wanted: pa.Schema,
     batches: Iterable[pa.RecordBatch],
-    json: Iterable[str] = (),
+    json: Collection[str] = (),
     *,
     frozen: bool = False,
 ) -> int:
     """COPY batches of a schema into a table's columns of the same names; return the count of rows.
 
     json: text columns that are jsonb there. PostGIS takes EWKB as a geometry's binary form. The batches are made in a
-    thread of their own. frozen: the table's file was made in this transaction, so that its pages can be written as
-    visible to everybody at once, and need not be written again when it turns out that they are.
+    thread of their own. What is NULL throughout is not sent: where a column's first value comes, another COPY begins.
+    frozen: the table's file was made in this transaction, so that its pages can be written as visible to everybody at
+    once, and need not be written again when it turns out that they are.
     """
-    encoders = {field.name: ArrowToPostgresBinaryEncoder.infer_encoder(field) for field in wanted}
-    for name in json:
-        encoders[name] = StringEncoderBuilder.new_with_output(wanted.field(name), Jsonb())
-    encoder = ArrowToPostgresBinaryEncoder.new_with_encoders(wanted, encoders)
-    names = sql.SQL(", ").join(map(sql.Identifier, wanted.names))
-    cursor = connection.cursor()
-    options = sql.SQL("FORMAT binary, FREEZE" if frozen else "FORMAT binary")
-    with cursor.copy(sql.SQL("COPY {} ({}) FROM STDIN ({})").format(table, names, options)) as copy:
-        copy.write(encoder.write_header())
-        for part in _ahead(encoder.write_batch(batch) for batch in batches):
-            copy.write(part)
-        copy.write(encoder.finish())
-    return cursor.rowcount
+    count, options = 0, sql.SQL("FORMAT binary, FREEZE" if frozen else "FORMAT binary")
+    for names, part in groupby(batches, _valued(wanted)):
+        encoder = _encoder(wanted, names, json)
+        columns = sql.SQL(", ").join(map(sql.Identifier, names))
+        cursor = connection.cursor()
+        with cursor.copy(sql.SQL("COPY {} ({}) FROM STDIN ({})").format(table, columns, options)) as copy:
+            copy.write(encoder.write_header())
+            for encoded in _ahead(_encoded(encoder, names, part)):
+                copy.write(encoded)
+            copy.write(encoder.finish())
+        count += cursor.rowcount
+    return count
+
+
+def _valued(wanted: pa.Schema) -> Callable[[pa.RecordBatch], tuple[str, ...]]:
+    """Which columns had a value in a batch or in any before; the first one always, for a row is sent by something."""
+    known = {wanted.names[0]}
+
+    def valued(batch: pa.RecordBatch) -> tuple[str, ...]:
+        columns = zip(wanted.names, batch.columns, strict=True)
+        known.update(name for name, column in columns if column.null_count < len(column))
+        return tuple(name for name in wanted.names if name in known)
+
+    return valued
+
+
+def _encoder(wanted: pa.Schema, names: Iterable[str], json: Collection[str]) -> ArrowToPostgresBinaryEncoder:
+    encoders = {
+        name: StringEncoderBuilder.new_with_output(wanted.field(name), Jsonb())
+        if name in json else ArrowToPostgresBinaryEncoder.infer_encoder(wanted.field(name))
+        for name in names
+    }  # fmt: skip
+    return ArrowToPostgresBinaryEncoder.new_with_encoders(pa.schema([wanted.field(name) for name in names]), encoders)
+
+
+def _encoded(
+    encoder: ArrowToPostgresBinaryEncoder, names: tuple[str, ...], batches: Iterable[pa.RecordBatch]
+) -> Iterator[bytes]:
+    """Batches as the bytes of a COPY, a few rows at a time: who encodes holds the interpreter meanwhile, and who sends
+    must have it again before the server has emptied the socket (200 KB, some 400 parcels)."""
+    for batch in batches:
+        rows = batch.select(list(names))
+        parts = []
+        for start in range(0, len(rows), _AT_ONCE):
+            parts.append(encoder.write_batch(rows.slice(start, _AT_ONCE)))
+            sleep(_GIVE_WAY)
+        yield b"".join(parts)
 
 
 def _ahead(made: Iterator[bytes]) -> Iterator[bytes]:

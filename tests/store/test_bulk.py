@@ -8,7 +8,7 @@ import pytest
 
 from sdi.contract.report import Report
 from sdi.errors import StoreError
-from sdi.store import bulk, engine, loader
+from sdi.store import bulk, engine, loader, sending
 from tests.store.town import Town, delivery, features, plot
 
 
@@ -92,6 +92,28 @@ def test_the_loader_may_take_indexes_only_off_empty_layers(town: Town) -> None:
         with pytest.raises(psycopg.errors.InsufficientPrivilege):
             connection.execute("INSERT INTO sdi.unindexed VALUES ('town.plots', 1, 'SELECT 1')")
     assert indexes(town) == before
+
+
+def test_only_the_index_of_what_has_no_values_stays_while_rows_come(town: Town) -> None:
+    held = "SELECT indexrelid::regclass::text FROM pg_index WHERE indrelid = 'town.plots'::regclass"
+    with town.connection.transaction(force_rollback=True):
+        assert town.one("SELECT sdi.unindex('town.plots', '{use, area, nothing}')") is True
+        assert town.rows(held) == [("town.plots__use__known__ix",)]
+
+
+@pytest.mark.parametrize("chunk", [3, 20, 40])
+def test_what_only_later_features_have_comes_with_them(town: Town, monkeypatch: pytest.MonkeyPatch, chunk: int) -> None:
+    """Their columns are not sent before, and an index that was left for empty holds them."""
+    monkeypatch.setattr(sending, "CHUNK", chunk)
+    rows = [plot(n, use="ODT" if n > 30 else None, remark="cuối" if n == 39 else None) for n in range(40)]
+    assert load(town, features(town.registry["plots"], rows)).inserted == 40
+    told = [(row[0], row[1]) for row in town.rows("SELECT use, remark FROM town.plots ORDER BY source_row")]
+    assert told == [(row["use"], row["remark"]) for row in rows]
+    with town.connection.transaction():
+        town.connection.execute("SET LOCAL enable_seqscan = off")
+        plan = town.one("EXPLAIN (ANALYZE, FORMAT JSON) SELECT id FROM town.plots WHERE use = 'ODT'")[0]["Plan"]
+    assert "plots__use__known__ix" in str(plan)
+    assert plan["Actual Rows"] == 9
 
 
 def test_a_large_first_load_writes_pages_that_are_visible_to_everybody(town: Town) -> None:
