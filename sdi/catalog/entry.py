@@ -16,6 +16,7 @@ from sdi.contract.layer import Layer, Text
 CATALOGUE = "data-catalogue"
 """The id of the collection of records. A layer's id has no hyphen, so no contract can take it."""
 JSONLD = "application/ld+json"
+OGC_CATALOG = "application/ogc-catalog+json"
 ISO19139 = "application/vnd.iso.19139+xml"
 DOWNLOADS = ("enclosure", "http://www.opengis.net/def/rel/ogc/1.0/coverage")
 """Relations of links to a whole layer as a file."""

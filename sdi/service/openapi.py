@@ -10,6 +10,7 @@ from pygeoapi.openapi import get_oas
 
 from sdi import __version__
 from sdi.access import Agency
+from sdi.catalog.entry import JSONLD
 from sdi.contract.layer import Layer
 from sdi.service import formats
 from sdi.service.door import openapi as door
@@ -42,11 +43,13 @@ def document(
     known = oas["components"]["securitySchemes"] = door.schemes(settings)
     oas["security"] = door.security(known)
     paths |= door.paths(known, agency, collects=collects)
+    linked = ["/", "/collections", *(f"/collections/{name}" for name in layers)]
+    answers = {"/openapi": "OpenAPI", **dict.fromkeys(linked, "Linked")}
     for path, operation in ((path, each) for path, about in paths.items() for each in about.values()):
         if path.endswith("/coverage"):
             operation["responses"] = {"200": {"$ref": "#/components/responses/Coverage"}}
-        if path == "/openapi":
-            operation["responses"] = {"200": {"$ref": "#/components/responses/OpenAPI"}}
+        if path in answers:
+            operation["responses"] = {"200": {"$ref": f"#/components/responses/{answers[path]}"}}
         if path.endswith(("/queryables", "/openapi")):
             operation["parameters"] = _refs("f", "lang")  # pygeoapi's own takes more
         operation["responses"] = _responses(operation["responses"])
@@ -182,11 +185,13 @@ def _local(node: Any) -> Any:
     return {key: _local(value) for key, value in node.items()}
 
 
-def _answer(media_type: str, schema: dict[str, Any], description: str) -> dict[str, Any]:
+def _answer(media_type: str, schema: dict[str, Any], description: str, *alike: str) -> dict[str, Any]:
+    """`alike`: other media types of the same schema."""
     return {
         "description": description,
-        "content": {media_type: {"schema": schema}, "text/html": {"schema": {"type": "string"}}},
-    }
+        "content": {**{each: {"schema": schema} for each in (media_type, *alike)},
+                    "text/html": {"schema": {"type": "string"}}},
+    }  # fmt: skip
 
 
 _KIN: dict[str, Any] = {
@@ -305,6 +310,7 @@ _COMMON: dict[str, Any] = {
     },
     "OpenAPI": _answer("application/vnd.oai.openapi+json;version=3.0", {"type": "object"}, "This document"),
     "Document": _answer("application/json", {"type": "object"}, "A document"),
+    "Linked": _answer("application/json", {"type": "object"}, "A document", JSONLD),
     "Tile": tiles.tile_response(),
     "Tileset": tiles.tileset_response(),
     **feed.responses(),

@@ -12,7 +12,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime
 from email.message import Message
 from http.client import HTTPConnection
@@ -144,9 +144,9 @@ def works() -> tuple[pa.Table, list[shapely.Geometry]]:
 
 def deliver(
     database: str, registry: Registry, layer: Layer, table: pa.Table, shapes: list[Any], grids: list[int],
-    findings: Iterable[Finding] = (),
+    findings: Iterable[Finding] = (), *, held: pa.Table | None = None, file_name: str | None = None,
 ) -> None:  # fmt: skip
-    """Load features as the pipeline does, derived layers included."""
+    """Load features as the pipeline does, derived layers included. `held`: rows for the quarantine."""
     wgs84, native = [], []
     for shape, grid in zip(shapes, grids, strict=True):
         native.append(shapely.to_wkb(shapely.set_srid(shape, grid), include_srid=True))
@@ -155,9 +155,13 @@ def deliver(
     table = table.append_column("geom", pa.array(native, pa.binary()))
     table = table.append_column("geom_wgs84", pa.array(wgs84, pa.binary()))
     table = table.append_column("source_row", pa.array(range(1, len(table) + 1), pa.int32()))
-    report = Report(layer.id, layer.version, read=len(table), kept=len(table), findings=Found(findings))
+    count = len(table), 0 if held is None else len(held)
+    report = Report(layer.id, layer.version, sum(count), *count, findings=Found(findings))
+    handed_in = delivery(layer, grids[0])
+    if file_name is not None:
+        handed_in = replace(handed_in, file_name=file_name)
     with engine.connect(database) as connection, connection.transaction():
-        loader.load(connection, layer, registry, table, None, delivery(layer, grids[0]), report)
+        loader.load(connection, layer, registry, table, held, handed_in, report)
         derived.refresh(connection, registry)
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from sdi.access import announced
 from sdi.catalog import record
-from sdi.catalog.entry import CATALOGUE, JSONLD, Entry, licence_at, stamp
+from sdi.catalog.entry import CATALOGUE, JSONLD, OGC_CATALOG, Entry, licence_at, stamp
 from sdi.catalog.record import GEOJSON, SORTABLES, TITLE
 from sdi.contract.layer import Layer
 from sdi.service import links, words
@@ -18,7 +18,6 @@ from sdi.service.records.question import Answer
 from sdi.service.state import Service
 from sdi.store.events import Event
 
-OGC_CATALOG = "application/ogc-catalog+json"
 REL = "http://www.opengis.net/def/rel/ogc/1.0"
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from sdi.catalog.entry import CATALOGUE, ISO19139, JSONLD
+from sdi.catalog.entry import CATALOGUE, ISO19139, JSONLD, OGC_CATALOG
 from sdi.catalog.record import GEOJSON, SORTABLES
 
 _TEXTS = {"type": "array", "items": {"type": "string"}}
@@ -67,6 +67,8 @@ def responses() -> dict[str, Any]:
     anything = {"schema": {"type": "object"}}
     return {
         "Catalogue": {"description": "The catalogue in DCAT-AP", "content": {JSONLD: anything, "text/html": page}},
+        "Catalog": {"description": "The collection of records", "content": {
+            "application/json": anything, OGC_CATALOG: anything, "text/html": page}},
         "Records": {"description": "Records", "content": {
             GEOJSON: {"schema": {"$ref": "#/components/schemas/recordCollectionGeoJSON"}}, "text/html": page}},
         "Record": {"description": "A record", "content": {
@@ -84,7 +86,7 @@ def paths() -> dict[str, Any]:
         "/catalogue/changes": _get("getRegisterChanges", "What changed in the register, the latest first", "Document",
                                    "records-f", "collection", "datetime", "limit", "offset"),
         "/open-data": _get("getOpenData", "The open layers, and those announced", "Document", "records-f"),
-        at: _get("describeCatalogue", "The collection of records", "Document", "catalog-f"),
+        at: _get("describeCatalogue", "The collection of records", "Catalog", "catalog-f"),
         f"{at}/sortables": _get("getCatalogueSortables", "What records are sorted by", "Schema", "json-f"),
         f"{at}/items": _get("getRecords", "Records", "Records", "records-f", *searching),
         f"{at}/items/{{recordId}}": _get("getRecord", "A record", "Record", "record-f", "recordId"),

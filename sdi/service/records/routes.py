@@ -10,7 +10,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from sdi.catalog import dcat, iso19139, record
-from sdi.catalog.entry import CATALOGUE, ISO19139, JSONLD
+from sdi.catalog.entry import CATALOGUE, ISO19139, JSONLD, OGC_CATALOG
 from sdi.catalog.record import GEOJSON
 from sdi.contract.elements import element
 from sdi.contract.query import Interval
@@ -23,7 +23,6 @@ from sdi.service.pages import answered
 from sdi.service.parameters import limited, whole_number
 from sdi.service.publications import Snapshot
 from sdi.service.records import documents, question
-from sdi.service.records.documents import OGC_CATALOG
 from sdi.service.records.entries import Entries, entries, publisher, with_files
 from sdi.service.state import Service, service_of
 

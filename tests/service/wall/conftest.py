@@ -7,14 +7,18 @@ import re
 import shutil
 import socket
 import threading
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import pyarrow as pa
 import pytest
 
+from sdi.access import Grant
 from sdi.contract.registry import Registry, read_registry
+from sdi.contract.report import Finding
 from sdi.store import engine, migrate
+from sdi.store.sharing import agencies, grants, keys, requests
 from tests.service.conftest import TOWN, Town, deliver, plots, served_apart, works
 
 NASTY = (
@@ -40,6 +44,8 @@ NASTY = (
 )
 CALCULATED = "9359"
 """What a template that ran would have made of one of them."""
+TOGETHER = "".join(NASTY)
+OFFICE = "so_thu"
 TITLE = {"Thửa đất thử": NASTY[0], "Test plots": NASTY[1], "Thửa đất của thị trấn thử nghiệm.": NASTY[2],
          "Plots of the test town.": NASTY[3], "Loại chủ": NASTY[4], "Kind of holder": NASTY[9],
          "Cá nhân hay tổ chức.": NASTY[10], "Phiếu thửa đất": NASTY[7], "Giấy phép": NASTY[8],
@@ -63,7 +69,15 @@ def nasty(new_database: Callable[[], str], tmp_path_factory: pytest.TempPathFact
     with engine.connect(database) as connection:
         migrate.apply(connection, registry)
     load(database, registry)
-    settings = {"SDI_LAYERS": str(folder), "SDI_TITLE_VI": NASTY[3], "SDI_TITLE_EN": NASTY[1], "SDI_CONTACT": NASTY[6]}
+    with engine.connect(database, engine.OWNER) as owner:
+        peopled(owner, registry)
+    settings = {
+        "SDI_LAYERS": str(folder),
+        "SDI_DATA": str(folder.parent / "data"),
+        "SDI_TITLE_VI": NASTY[3],
+        "SDI_TITLE_EN": NASTY[1],
+        "SDI_CONTACT": NASTY[6],
+    }
     town = Town("", database, registry, None)  # type: ignore[arg-type]
     with served_apart(town, **settings) as found:
         yield found
@@ -87,7 +101,62 @@ def load(database: str, registry: Registry) -> None:
     table = table.drop_columns(["id", "key", "owner_kind"])
     for name, values in (("owner_kind", kinds), ("key", ids), ("id", ids)):
         table = table.add_column(0, name, pa.array(values))
-    deliver(database, registry, registry["plots"], table, shapes, [5897] * len(shapes))
+    told = [finding(number, each) for number, each in enumerate(NASTY, start=1)]
+    deliver(database, registry, registry["plots"], table, shapes, [5897] * len(shapes), told, held=held(told),
+            file_name=TOGETHER)  # fmt: skip
+
+
+def finding(number: int, text: str) -> Finding:
+    """Every other one is waived, and its feature not held."""
+    waived = {"action": "waived", "waived": text} if number % 2 else {"action": "quarantine"}
+    told = {"feature": text, "row": number, "attribute": text, "value": text, "limit": text, "other": text}
+    return Finding("code.unknown", "error", **waived, **told, place=(105.848, 21.03))  # type: ignore[arg-type]
+
+
+def held(told: list[Finding]) -> pa.Table:
+    rows = [each for each in told if each.action == "quarantine"]
+    words = ("key", "owner_kind", "use", "legal_area", "height")
+    return pa.table(
+        {
+            "source_row": pa.array([each.row for each in rows], pa.int32()),
+            "id": [each.feature for each in rows],
+            "findings": [json.dumps([each.to_json()]) for each in rows],
+            "attributes": [json.dumps(dict.fromkeys(words, each.feature)) for each in rows],
+            "geom": pa.nulls(len(rows), pa.binary()), "geom_wgs84": pa.nulls(len(rows), pa.binary()),
+        }
+    )  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def key(nasty: Town) -> str:
+    """A key of the agency that administers, and that collects all layers."""
+    with engine.connect(nasty.database, engine.OWNER) as owner:
+        made = keys.make_key(owner, OFFICE, NASTY[12], name=TOGETHER, by=NASTY[14])
+    ends = time.monotonic() + 60
+    while nasty.ask("/admin/agencies", X_API_Key=made).status != 200:
+        assert time.monotonic() < ends, "the key is not heard of"
+        time.sleep(0.05)
+    return made
+
+
+def peopled(owner: engine.Connection, registry: Registry) -> None:
+    """Agencies, keys, grants and requests whose every word is nasty."""
+    plots, asked = registry["plots"], []
+    agencies.add(owner, OFFICE, "department", NASTY[0], NASTY[1], by=NASTY[2])
+    agencies.set_administrator(owner, OFFICE, True)
+    for number, text in enumerate(NASTY):
+        name = f"xa_{number}"
+        agencies.add(owner, name, "ward", text, text, by=text)
+        keys.make_key(owner, name, text, name=text, by=text)
+        rows = f"owner_kind = '{text.replace(chr(39), chr(39) * 2)}'"
+        grant = Grant(0, name, "plots", classes=frozenset({"agency"}), rows=rows, legal_basis=text, purpose=text)
+        grants.give(owner, plots, grant, by=text)
+        asked.append(requests.ask(owner, plots, name, ["agency"], text, text, communes=(text,), by=text))
+    agencies.add(owner, "xa_cu", "ward", NASTY[3], NASTY[4])
+    agencies.merge(owner, "xa_cu", OFFICE, TOGETHER)
+    for number, text in list(zip(asked, NASTY, strict=True))[::2]:
+        requests.refuse(owner, requests.waiting(owner, number), text, by=text)
+    requests.ask(owner, plots, OFFICE, ["agency"], TOGETHER, TOGETHER, by=TOGETHER)
 
 
 @dataclass
