@@ -78,7 +78,7 @@ class Answers:
 def _size(key: Any, answer: Answer) -> int:
     # What was accepted may be as long as all headers: it is the client's to say, and is kept with the key.
     pairs = (*key[3], *answer.headers)
-    told = sum(len(name) + len(value) for name, value in pairs) + sum(len(read.text) for read in answer.reads)
+    told = sum(len(name) + len(value) for name, value in pairs) + sum(read.size for read in answer.reads)
     return len(answer.body) + len(key[1]) + len(key[2]) + told + ENTRY
 
 

@@ -135,7 +135,7 @@ class Reader:
         returned = min(number, query.limit)
         if len(asked) != returned or not all(version in found for version in asked):
             return None
-        reads.told_versions(layer.id, query.attributes, asked, lines if texts.plain else None)
+        reads.told_versions(layer.id, query.attributes, len(asked), lines or b"", plain=texts.plain)
         text = between.encode().join([found[version] for version in asked])
         return Page(text, returned, number > query.limit, _place(first), _place(last), matched)
 

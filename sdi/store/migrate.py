@@ -91,8 +91,9 @@ def prepare_audit(connection: Connection) -> None:
     """Make the audit trail where there is none yet: it is no part of a backup. The roles are there."""
     if connection.execute("SELECT to_regrole('sdi_steward') IS NULL").fetchone() == (True,):
         return  # the backup is older than the trail, and so is what it brings
-    text = (PACKAGE / "0015_audit.sql").read_text(encoding="utf-8")
-    connection.execute(text.partition("-- sdi --")[0].encode())
+    for name in ("0015_audit.sql", "0024_appended.sql"):
+        text = (PACKAGE / name).read_text(encoding="utf-8")
+        connection.execute(text.partition("-- sdi --")[0].encode())
 
 
 def _work(connection: Connection, registry: Registry) -> list[Change]:

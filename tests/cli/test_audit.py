@@ -68,7 +68,7 @@ def test_it_is_verified_against_a_kept_anchor_and_fails_with_1(run: Run, folder:
 def test_what_a_dead_process_left_is_brought_in(run: Run, folder: Path) -> None:
     place = spool.folder_of(folder, run.url)  # type: ignore[attr-defined]
     left = Spool(place, 10**6)
-    left.add(b'{"at":"2026-01-01T00:00:00Z","kind":"read","action":"item","agency":"left_over","layers":[]}')
+    left.write([b'{"at":"2026-01-01T00:00:00Z","kind":"read","action":"item","agency":"left_over","layers":[]}'])
     left.close()
     assert len(json.loads(run("audit", "status", "--json").output)["files"]) == 1
     assert run("audit", "collect").exit_code == 0

@@ -1,8 +1,9 @@
-"""ASGI middleware, innermost: records an answer before its first byte is sent, and each part before it is."""
+"""ASGI middleware, innermost: hands an answer to the recorder before its first byte is sent, each part before it."""
 
 from __future__ import annotations
 
 import uuid
+from time import time
 from typing import Any
 
 from starlette.requests import ClientDisconnect, Request
@@ -11,7 +12,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from sdi.errors import StoreError
 from sdi.service import problems
 from sdi.service.audit.reads import OPENED, Read
-from sdi.service.audit.record import entry, is_recorded
+from sdi.service.audit.record import Answered, is_recorded
 from sdi.service.audit.recorder import Recorder
 from sdi.service.state import Service
 
@@ -96,10 +97,10 @@ class _Answer:
         reads = [*self._opened]
         self._opened.clear()
         agency, registry = self._service.agency, self._service.registry
-        line = entry(self._scope, agency, registry, self._request, self._status, reads, self._part, ended)
-        self._part += 1
-        if line is not None:
-            self._recorder.add(line)
+        part, self._part = self._part, self._part + 1
+        self._recorder.add(
+            Answered(time(), self._scope, agency, registry, self._request, self._status, reads, part, ended)
+        )
 
 
 def _is_quiet(path: str) -> bool:

@@ -5,11 +5,13 @@ from __future__ import annotations
 import csv
 import io
 import json
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from contextvars import ContextVar
 from functools import lru_cache
 from json.encoder import encode_basestring
-from typing import NamedTuple
+from typing import Any
+
+from sdi.store.versions import BETWEEN
 
 FEW = 20
 """Ids that are found by an index; more stand in the entry as the versions of a page."""
@@ -17,64 +19,90 @@ FEW = 20
 OPENED: ContextVar[list[Read] | None] = ContextVar("OPENED", default=None)
 """What the request that runs has read and what is not recorded yet; None: it is not recorded."""
 
+csv.field_size_limit(2**31 - 1)  # a boundary of 5,000 vertices is longer than what csv takes by itself
 _FEATURE = b'{"type":"Feature","id":"'
 quoted = encode_basestring
 """A text as JSON; `write` does it too, and everything else, and takes longer."""
 write = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 
 
-class Read(NamedTuple):
-    """Features of one layer. `text`: what the entry says of them, JSON: the layer, the attributes that were answered,
-    how many features (`count`), and which: `ids`, or `versions` (a line each: load, blank, id), where they are told."""
+class Read:
+    """Features of one layer. Whoever asks does not wait for what the entry says of them: it is written by `text`, from
+    what the answer was made of, which is let go then."""
 
-    layer: str
-    text: bytes
+    __slots__ = ("_about", "_of", "_text", "_write", "layer", "size")
+
+    def __init__(
+        self, layer: str, about: tuple[tuple[str, ...], int | None], of: Any, size: int, write: _Write
+    ) -> None:
+        """about: the attributes that were answered, and how many features. of: which, as `write` reads it."""
+        self.layer, self._about, self._of, self._write = layer, about, of, write
+        self.size = size
+        """Bytes that it takes, about; they stay the same."""
+        self._text: bytes | None = None
+
+    @property
+    def text(self) -> bytes:
+        """What the entry says, JSON: the layer, the attributes that were answered, how many features (`count`), and
+        which: `ids`, or `versions` (a line each: load, blank, id), where they are told. For one thread at a time."""
+        if self._text is None:
+            which = self._write(self._of)
+            fields, count = self._about
+            about = (
+                _about(self.layer, fields) if count is None else b'%b,"count":%d' % (_about(self.layer, fields), count)
+            )
+            self._text, self._of = b"{%b,%b}" % (about, which) if which else b"{%b}" % about, None
+        return self._text
+
+
+_Write = Callable[[Any], bytes]
 
 
 def told(layer: str, fields: tuple[str, ...], count: int | None = None, ids: Iterable[str] = ()) -> None:
     """Of features whose ids are known, or of which no ids are told."""
     opened = OPENED.get()
     if opened is not None:
-        opened.append(_of_ids(layer, fields, count, list(ids)))
+        known = tuple(ids)
+        opened.append(Read(layer, (fields, count), known, 80 * len(known), _of_ids))
 
 
-def told_versions(layer: str, fields: tuple[str, ...], versions: list[bytes], text: bytes | None) -> None:
-    """Of a page by the versions of its features (load, blank, id). `text`: as JSON writes them, where that is known."""
+def told_versions(layer: str, fields: tuple[str, ...], count: int, lines: bytes, *, plain: bool) -> None:
+    """Of a page by the versions of its features (load, blank, id), joined as PostgreSQL does it. plain: JSON writes
+    them as they are."""
     opened = OPENED.get()
-    if opened is None:
-        return
-    count = len(versions)
-    if count <= FEW:
-        ids = [version.partition(b" ")[2].decode() for version in versions]
-        opened.append(_of_ids(layer, fields, count, ids))
-        return
-    written = quoted(b"\n".join(versions).decode()).encode() if text is None else b'"%b"' % text
-    opened.append(_read(layer, fields, count, b"versions", written))
+    if opened is not None:
+        write = _of_plain if plain and count > FEW else _of_versions
+        opened.append(Read(layer, (fields, count), lines, len(lines), write))
 
 
 def told_text(layer: str, fields: tuple[str, ...], text: bytes, count: int) -> None:
     """Of features as they were written: GeoJSON or JSON-FG, a line each, or CSV with the id first."""
     opened = OPENED.get()
-    if opened is None:
-        return
+    if opened is not None:
+        opened.append(Read(layer, (fields, count), text, len(text), _of_text))
+
+
+def _of_ids(ids: tuple[str, ...]) -> bytes:
+    if len(ids) > FEW:
+        # Which load a feature is of is not known here.
+        return b'"versions":' + quoted("\n".join(f"? {name}" for name in ids)).encode("utf-8", "replace")
+    return f'"ids":[{",".join(map(quoted, ids))}]'.encode("utf-8", "replace") if ids else b""
+
+
+def _of_plain(lines: bytes) -> bytes:
+    return b'"versions":"%b"' % lines
+
+
+def _of_versions(lines: bytes) -> bytes:
+    versions = lines.decode().split(BETWEEN.decode()) if lines else []
+    if len(versions) > FEW:
+        return b'"versions":' + quoted("\n".join(versions)).encode()
+    return _of_ids(tuple([version.partition(" ")[2] for version in versions]))
+
+
+def _of_text(text: bytes) -> bytes:
     written = text.removeprefix(b"\x1e").startswith(_FEATURE)
-    opened.append(_of_ids(layer, fields, count, _of_features(text) if written else _of_lines(text)))
-
-
-def _of_ids(layer: str, fields: tuple[str, ...], count: int | None, ids: list[str]) -> Read:
-    if not ids:
-        return _read(layer, fields, count)
-    if len(ids) <= FEW:
-        return _read(layer, fields, count, b"ids", f"[{','.join(map(quoted, ids))}]".encode())
-    # Which load a feature is of is not known here.
-    return _read(layer, fields, count, b"versions", quoted("\n".join(f"? {name}" for name in ids)).encode())
-
-
-def _read(layer: str, fields: tuple[str, ...], count: int | None, name: bytes = b"", which: bytes = b"") -> Read:
-    about = _about(layer, fields)
-    if count is not None:
-        about += b',"count":%d' % count
-    return Read(layer, b'{%b,"%b":%b}' % (about, name, which) if which else b"{%b}" % about)
+    return _of_ids(tuple(_of_features(text) if written else _of_lines(text)))
 
 
 @lru_cache(maxsize=1000)

@@ -56,35 +56,65 @@ def action_of(route: str) -> str:
     return next((_ACTIONS[step] for step in reversed(steps) if step in _ACTIONS), last if last.isalpha() else "read")
 
 
-def entry(
-    scope: Scope, agency: Agency, registry: Registry, request_id: str, status: int, reads: list[Read], part: int,
-    ended: str | None = None,
-) -> bytes | None:  # fmt: skip
-    """The entry as a line of JSON; None: nothing that is not open to everybody was answered.
+class Answered(NamedTuple):
+    """An answer, or a part of one, as it leaves: what its entry is made of, later and by another thread."""
 
-    part: 0 as an answer begins, then those that follow it. ended: how one ended that had begun.
-    """
-    # Whoever asks waits for this: it is written down as it comes, and what stays the same is looked up.
-    state, found = scope["state"], scope.get("path_params") or {}
-    name, layers = found.get("collection"), tuple([read.layer for read in reads])
-    if layers != (name,):
-        layers = tuple(dict.fromkeys(layers + ((name,) if name in registry.layers else ())))
-    if agency.public and not exceeds(agency, registry, layers):
+    at: float
+    """Seconds since 1970."""
+    scope: Scope
+    agency: Agency
+    registry: Registry
+    request: str
+    status: int
+    reads: list[Read]
+    part: int
+    """0 as an answer begins, then those that follow it."""
+    ended: str | None
+    """How one ended that had begun."""
+
+
+def entry(answered: Answered) -> bytes | None:
+    """The entry as a line of JSON; None: nothing that is not open to everybody was answered."""
+    if is_open(answered):
         return None
+    scope, agency, reads, layers = answered.scope, answered.agency, answered.reads, _layers(answered)
+    state, found = scope["state"], scope.get("path_params") or {}
     client = state.get("address") or (scope.get("client") or (None,))[0]
     who = agency.id, state.get("member"), state.get("key_id"), client
     about = _about(agency, who, getattr(scope.get("route"), "path", "none"), layers)
-    told = [f'{{"at":"{datetime.now(UTC).isoformat(timespec="microseconds")}",{about.all}'
-            f',"request":"{request_id}","status":{status}']  # fmt: skip
-    told.append(f'"part":{part}' if part else _asked(scope, about))
+    at = datetime.fromtimestamp(answered.at, UTC).isoformat(timespec="microseconds")
+    told = [f'{{"at":"{at}",{about.all},"request":"{answered.request}","status":{answered.status}']
+    told.append(f'"part":{answered.part}' if answered.part else _asked(scope, about))
     if "feature" in found:
         told.append(f'"asked":[{_text(found["feature"], LONGEST_ID)}]')
-    if ended:
-        told.append(f'"ended":"{ended}"')
+    if answered.ended:
+        told.append(f'"ended":"{answered.ended}"')
     text = ",".join(told).encode("utf-8", "replace")
     if not reads:
         return text + b"}"
     return b"".join((text, b',"reads":[', b",".join([read.text for read in reads]), b"]}"))
+
+
+def is_open(answered: Answered) -> bool:
+    """Whether nothing that is not open to everybody was answered."""
+    agency, registry = answered.agency, answered.registry
+    return agency.public and not exceeds(agency, registry, _layers(answered))
+
+
+def damaged(answered: Answered) -> bytes:
+    """What is told in place of an entry that could not be made."""
+    at = datetime.fromtimestamp(answered.at, UTC).isoformat(timespec="microseconds")
+    told = {"at": at, "kind": "damaged", "action": "damaged", "agency": answered.agency.id, "layers": [],
+            "request": answered.request, "status": answered.status}  # fmt: skip
+    return write(told).encode("utf-8", "replace")
+
+
+def _layers(answered: Answered) -> tuple[str, ...]:
+    name = (answered.scope.get("path_params") or {}).get("collection")
+    layers = tuple([read.layer for read in answered.reads])
+    if layers == (name,):
+        return layers
+    return tuple(dict.fromkeys(layers + ((name,) if name in answered.registry.layers else ())))
 
 
 class _About(NamedTuple):

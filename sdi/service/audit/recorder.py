@@ -1,19 +1,32 @@
-"""From the answer to the file, and from the file to the chain: two threads beside the event loop of a worker."""
+"""From the answer to the file, and from the file to the chain: two threads beside the event loop of a worker.
+
+Whoever asks waits for nothing of it: what was answered is held in memory as it is, and one thread makes entries of it,
+writes them to a file and brings that to the disk, many at once. So a worker that is killed, and a machine that loses
+its power, lose the last of what was answered. How much is bounded by who answers: see BOUND.
+"""
 
 from __future__ import annotations
 
 import threading
+from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
+from time import monotonic
 
 import structlog
 
 from sdi.errors import SdiError, StoreError
+from sdi.service.audit.record import Answered, damaged, entry, is_open
 from sdi.settings import Settings
 from sdi.store import engine
 from sdi.store.audit import chain
-from sdi.store.audit.spool import SYNC, Spool, folder_of, left
+from sdi.store.audit.spool import Spool, folder_of, left
 
+TURN = 0.05
+"""Seconds between two times that what was answered is written to the file, and the file brought to the disk."""
+BOUND = 0.1
+"""Seconds: nothing is answered while what was answered longer ago is not in the file. Whoever answers writes it then,
+where the thread did not come to it. So a worker that is killed loses at most what it answered in so many seconds."""
 EVERY = 0.5
 """Seconds between two batches that are brought into the database."""
 LOOK = 10.0
@@ -28,59 +41,91 @@ class Recorder:
     """Keeps the entries of one worker, and brings them into the database."""
 
     def __init__(self, settings: Settings, url: str) -> None:
-        self._settings, self._url = settings, url
+        self.on = settings.audit != "off"
+        self._strict, self._url = settings.audit == "strict", url
         self._spool = Spool(folder_of(settings.data, url), settings.audit_spool * 2**20)
-        self._written, self._ended = threading.Event(), threading.Event()
+        self._answered: deque[tuple[float, Answered | bytes]] = deque()
+        self._writing = threading.Lock()
+        self._refused: StoreError | None = None
+        self._awake, self._ended = threading.Event(), threading.Event()
         self._threads: list[threading.Thread] = []
         self._connection: engine.Connection | None = None
         self._away = False
         self.every = EVERY
 
-    @property
-    def on(self) -> bool:
-        return self._settings.audit != "off"
-
-    @property
-    def waiting(self) -> int:
-        """Bytes that are not in the database yet."""
-        return self._spool.waiting
-
     def start(self) -> None:
-        """Begin to bring in what is recorded, and what others have left."""
+        """Begin to write and to bring in what is recorded, and what others have left."""
         if not self.on:
             return
         self._ended.clear()
-        for run in (self._sync, self._carry):
+        self.write()  # a folder that cannot be written to is known before the first answer
+        for run in (self._keep, self._carry):
             self._threads.append(threading.Thread(target=run, name=f"sdi-audit{run.__name__}", daemon=True))
             self._threads[-1].start()
 
-    def add(self, line: bytes) -> None:
-        """Record an entry. Raises StoreError where it cannot be, unless the deployment prefers to answer."""
+    def add(self, answered: Answered | bytes) -> None:
+        """Record what is answered now, or an entry that is made. Raises StoreError where it cannot be, unless the
+        deployment prefers to answer."""
+        now = monotonic()
         try:
-            self._spool.add(line)
-        except StoreError as error:
-            log.error("not recorded", error=error.message)
-            if self._settings.audit == "strict":
-                raise
+            first = self._answered[0][0]
+        except IndexError:
+            first = now
+        if now - first > BOUND:
+            self.write()
+        if self._refused is not None or self._spool.full:
+            self._refuse(answered)
             return
-        if not self._written.is_set():  # to set it takes a lock and wakes a thread
-            self._written.set()
+        self._answered.append((now, answered))
+        if not self._awake.is_set():  # to set it takes a lock and wakes a thread
+            self._awake.set()
+
+    def _refuse(self, answered: Answered | bytes) -> None:
+        if isinstance(answered, Answered) and is_open(answered):
+            return
+        error = self._refused or StoreError(
+            "What was asked cannot be recorded: too much waits for the database.", hint="Run 'sdi audit status'."
+        )
+        log.error("not recorded", error=error.message)
+        if self._strict:
+            raise error
+
+    def write(self) -> None:
+        """Write what was answered to the file. What cannot be written waits, and whoever asks is refused meanwhile."""
+        with self._writing:
+            # They leave the queue once they are written: who answers sees how long the first of them waits.
+            waiting = [self._answered[number][1] for number in range(len(self._answered))]
+            lines = [line for line in map(_line, waiting) if line is not None]
+            try:
+                self._spool.write(lines)
+            except StoreError as error:
+                self._refused = error
+                return
+            for _ in waiting:
+                self._answered.popleft()
+            self._refused = None
 
     def close(self) -> None:
         """Bring in what is left, as far as that takes LAST seconds at most."""
+        if self.on:
+            self.write()
         self._ended.set()
-        self._written.set()
+        self._awake.set()
         for thread in self._threads:
             thread.join(LAST)
         self._threads.clear()
         self._spool.close()
 
-    def _sync(self) -> None:
-        while not self._ended.is_set():
-            self._written.wait()
-            self._ended.wait(SYNC)
-            self._written.clear()  # before: what is added from here on sets it again, or is seen below
-            self._spool.sync()
+    def _keep(self) -> None:
+        while not self._ended.wait(TURN):
+            if self._answered or self._refused is not None:
+                self.write()
+                self._spool.sync()
+                continue
+            # It sleeps when nothing was asked for a whole turn: to be woken costs who answers more than the rest.
+            self._awake.clear()
+            if not self._answered:
+                self._awake.wait()
 
     def _carry(self) -> None:
         looked = LOOK
@@ -121,3 +166,13 @@ class Recorder:
         if self._connection is None or self._connection.closed:
             self._connection = engine.connect(self._url, engine.RECORDER, application="sdi-audit")
         return self._connection
+
+
+def _line(answered: Answered | bytes) -> bytes | None:
+    if isinstance(answered, bytes):
+        return answered
+    try:
+        return entry(answered)
+    except Exception:  # one that cannot be made must not keep the others from the trail
+        log.exception("not told in full", request=answered.request)
+        return damaged(answered)

@@ -1,7 +1,8 @@
 """Who was sent away: wrong keys (401) and what the limits refuse (429), one entry for each caller and minute.
 
 Whoever tries keys, or asks too much, must not fill the trail: what comes in a minute is counted, and told at its end. A
-process that is killed loses what it refused in the last minute, and nothing that it answered.
+process that is killed loses what it refused in the last minute, and of what it answered what the
+recorder tells of.
 """
 
 from __future__ import annotations

@@ -64,7 +64,7 @@ def bring(connection: Connection, lines: Lines) -> int:
     try:
         return _append(connection, lines.text, lines.spool, lines.first)
     except StoreError as error:
-        if str(getattr(error.__cause__, "sqlstate", None) or "")[:2] not in ("22", "54"):
+        if str(getattr(error.__cause__, "sqlstate", None) or "")[:2] not in ("22", "23", "54"):
             raise
     mended = map(_mended, lines.text.decode("utf-8", "replace").split("\n"))
     return _append(connection, "\n".join(mended).encode(), lines.spool, lines.first)

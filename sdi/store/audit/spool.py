@@ -1,9 +1,7 @@
 """What a process has answered and the database does not have yet: a file of lines, each an entry.
 
-A line is written to the file before its answer is sent, so a process that is killed has lost nothing that somebody
-received. It is brought to the disk within SYNC seconds: a machine that loses its power loses the entries of that long,
-and of as long as the disk took. A file is locked by the process that writes it; one that is not locked has lost its
-process, and whoever finds it brings it in.
+What is written to a file outlives the process, and what was brought to the disk the machine's power. A file is locked
+by the process that writes it; one that is not locked has lost its process, and whoever finds it brings it in.
 """
 
 from __future__ import annotations
@@ -12,7 +10,7 @@ import fcntl
 import hashlib
 import os
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,8 +20,6 @@ from psycopg.conninfo import conninfo_to_dict
 
 from sdi.errors import StoreError
 
-SYNC = 0.05
-"""Seconds between two times that what was written is brought to the disk."""
 TURN = 4 * 2**20
 """Bytes from which on a file whose lines are all in the database gives way to a new one."""
 BYTES = 2**18
@@ -50,10 +46,10 @@ def folder_of(data: Path, url: str) -> Path:
 
 
 class Spool:
-    """The files of one process; `add` is for one thread, `next`, `done` and `sync` for others."""
+    """The files of one process; `write` is for one thread at a time, `next`, `done` and `sync` for others."""
 
     def __init__(self, folder: Path, most: int) -> None:
-        """`most`: bytes that may wait for the database."""
+        """`most`: bytes that wait for the database when no more should be written."""
         self.folder, self._most = folder, most
         self._lock = threading.Lock()
         self._file: int | None = None
@@ -66,29 +62,34 @@ class Spool:
         """Bytes that are not in the database yet."""
         return self._size - self._taken
 
-    def add(self, line: bytes) -> None:
-        """Write an entry, JSON without line feeds. Raises StoreError where it cannot be kept."""
-        size = len(line) + 1
+    @property
+    def full(self) -> bool:
+        """Whether as much waits as may."""
+        return self._size - self._taken >= self._most
+
+    def write(self, lines: Sequence[bytes]) -> None:
+        """Write entries, each JSON without line feeds: all or none. Raises StoreError where they cannot be kept."""
+        text = b"".join([part for line in lines for part in (line, b"\n")])
         with self._lock:
-            if self._size - self._taken + size > self._most:
-                raise StoreError("What was asked cannot be recorded: too much waits for the database.",
-                                 hint="Run 'sdi audit status'.")  # fmt: skip
             try:
                 if self._file is None or self._broken:
                     self._open()
                 assert self._file is not None
-                if os.writev(self._file, (line, b"\n")) != size:
+                if os.write(self._file, text) != len(text):
+                    self._broken = True  # unless what was written can be taken back
                     os.ftruncate(self._file, self._size)
+                    self._broken = False
                     raise OSError("written in part")
             except OSError as error:
                 raise StoreError("What was asked cannot be recorded: its file cannot be written.",
                                  hint="Free space in the data folder.") from error  # fmt: skip
-            self._size += size
+            self._size += len(text)
             self._dirty = True
 
     def _open(self) -> None:
         if self._file is not None:
-            os.close(self._file)  # what it holds is brought in as that of a dead process
+            file, self._file = self._file, None
+            os.close(file)  # what it holds is brought in as that of a dead process
         self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         self._name = uuid4()
         path = self.folder / f"{self._name}{_SUFFIX}"
@@ -101,7 +102,7 @@ class Spool:
         self._broken = False
 
     def sync(self) -> None:
-        """Bring what was written to the disk. A disk that refuses it is told of at the next `add`, by a new file."""
+        """Bring what was written to the disk. A disk that refuses it gets a new file with the next lines."""
         if not self._dirty or self._file is None:
             return
         self._dirty = False

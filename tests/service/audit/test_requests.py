@@ -214,6 +214,7 @@ def test_whoever_has_many_addresses_fills_no_trail(watched: Watched, tmp_path: P
             kept.tell(Request(scope), 401)
     kept.record()
     kept.record()
+    recorder.write()
     (file,) = tmp_path.rglob("*.spool")
     told = [json.loads(line) for line in file.read_text().splitlines()]
     assert len(told) == refusals.MOST + 1
@@ -286,7 +287,7 @@ def test_versions_and_ids_are_written_exactly(odd: str) -> None:
         encoded, kept = [each.encode() for each in versions[: len(few)]], Texts(10**6)
         kept.keep("GeoJSON", [(each, b"") for each in encoded])
         assert kept.plain == (odd in ("", "ỷ"))
-        reads.told_versions("plots", ("a", odd), encoded, BETWEEN.join(encoded) if kept.plain else None)
+        reads.told_versions("plots", ("a", odd), len(few), BETWEEN.join(encoded), plain=kept.plain)
     reads.told("plots", ())
     reads.OPENED.reset(before)
     assert {read.layer for read in opened} == {"plots"}
@@ -298,6 +299,15 @@ def test_versions_and_ids_are_written_exactly(odd: str) -> None:
         about | {"count": 3, "ids": names[:3]},
         {"layer": "plots", "fields": []},
     ]
+
+
+def test_ids_are_read_before_places_of_any_length() -> None:
+    opened: list[reads.Read] = []
+    before = reads.OPENED.set(opened)
+    long = "0" * 300_000
+    reads.told_text("plots", (), f'"a ""1""",{long}\nb,"{long}"\n'.encode(), 2)
+    reads.OPENED.reset(before)
+    assert [json.loads(read.text)["ids"] for read in opened] == [['a "1"', "b"]]
 
 
 def test_an_answer_that_was_kept_is_recorded_like_the_first(watched: Watched) -> None:

@@ -223,6 +223,8 @@ def test_lines_of_a_file_come_in_once(owner: Connection) -> None:
 
 def test_what_is_no_entry_is_told_of_and_stops_nothing(owner: Connection) -> None:
     odd = ["{", '{"at": "no time"}', '{"at":"2026-01-01T00:00:00Z","x":"\\u0000"}', "[]"]
+    for each in odd:
+        assert chain.bring(owner, lines(uuid4(), 0, [each])) == 1
     assert chain.bring(owner, lines(uuid4(), 0, [*odd, body(1)])) == 5
     found = search.find(owner, search.Wanted(limit=5))
     assert [entry.body["kind"] for entry in found] == ["read", *["damaged"] * 4]
