@@ -56,8 +56,11 @@ class Contender:
     tags: dict[str, str] = field(default_factory=dict)
 
 
-def cases(publication: Publication, ids: list[str], deep: list[tuple[int, str]]) -> Iterator[Case]:
-    """ids: some features'. deep: some offsets far behind, with the id of the feature before each."""
+def cases(
+    publication: Publication, ids: list[str], deep: list[tuple[int, str]], begins: int = 0
+) -> Iterator[Case]:  # fmt: skip
+    """ids: some features'. deep: some offsets far behind, with the id of the feature before each. begins: the zoom from
+    which on our tiles show the layer."""
     box_100, box_1000, box_2000 = (boxes(publication, count) for count in (100, 1000, 2000))
     yield Case("bbox, 100 features", "box", [{**box, "limit": 1000} for box in box_100])
     yield Case("bbox, 1,000 features", "box", [{**box, "limit": 2000} for box in box_1000])
@@ -71,7 +74,7 @@ def cases(publication: Publication, ids: list[str], deep: list[tuple[int, str]])
     pages = [{"limit": 1000, "offset": offset, "after": after} for offset, after in deep]
     yield Case(f"1,000 behind {deep[0][0]:,}", "deep", pages, alike=False)
     yield Case("page of 10,000", "page", [{"limit": 10_000}], alike=False)
-    for zoom in ZOOMS:
+    for zoom in range(max(ZOOMS[0], begins), ZOOMS[-1] + 1):
         yield Case(f"tile, z{zoom}", "tile", tiles(publication, zoom), alike=False, counted=zoom == 16)
 
 

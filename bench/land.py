@@ -7,7 +7,7 @@ import os
 import tempfile
 import uuid
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from datetime import date
 from itertools import chain
 from pathlib import Path
@@ -121,26 +121,29 @@ def write_table(path: Path, name: str, table: pa.Table, grid: int = GRID, kind: 
 
 
 @contextmanager
-def deployment(server: str | None) -> Iterator[tuple[Settings, Registry, Path]]:
-    """Settings with a migrated database, the contracts, and a folder; `server`: None starts an embedded cluster."""
-    with tempfile.TemporaryDirectory(prefix="sdi-bench-") as name:
-        folder = Path(name)
+def deployment(server: str | None, keep: Path | None = None) -> Iterator[tuple[Settings, Registry, Path]]:
+    """Settings with a migrated database, the contracts, and a folder; `server`: None starts an embedded cluster.
+    `keep`: a folder that stays, with the cluster and the database, for the next run; None: all is gone afterwards."""
+    with ExitStack() as stack:
+        folder = keep or Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="sdi-bench-")))
         root = server or cluster.start(folder / "cluster")
-        database = f"bench_{uuid.uuid4().hex[:8]}"
+        database = "bench_kept" if keep else f"bench_{uuid.uuid4().hex[:8]}"
         url = urlunsplit(urlsplit(root)._replace(path=f"/{database}"))
         registry = read_registry(ROOT / "layers")
         try:
             with psycopg.connect(root, autocommit=True) as connection:
-                connection.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(database)))
+                if not connection.execute("SELECT 1 FROM pg_database WHERE datname = %s", [database]).fetchone():
+                    connection.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(database)))
             with engine.connect(url) as connection:
                 migrate.apply(connection, registry)
             yield Settings(database_url=url, data=folder / "data"), registry, folder
         finally:
-            with psycopg.connect(root, autocommit=True) as connection:
-                drop = sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)")
-                connection.execute(drop.format(sql.Identifier(database)))
+            if keep is None:
+                with psycopg.connect(root, autocommit=True) as connection:
+                    drop = sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)")
+                    connection.execute(drop.format(sql.Identifier(database)))
             if server is None:
-                cluster.remove(folder / "cluster")
+                (cluster.stop if keep else cluster.remove)(folder / "cluster")
 
 
 def arguments(description: str | None, most: int, usual: int = 200_000) -> argparse.ArgumentParser:

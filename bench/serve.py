@@ -25,16 +25,17 @@ import servers
 from alone import pgbench
 from asking import Asked, ask, request
 from bare import statements
-from cases import PLACES, Case, Contender, cases, differences, following, get
+from cases import PLACES, ZOOMS, Case, Contender, cases, differences, following, get
 from land import LAYER, arguments, deployment, write
 from process import cpu, watched
 from psycopg import sql
-from shown import Results, tables
+from shown import Results, heading, tables
 
 from sdi.contract.delivery import Request
 from sdi.contract.layer import Layer
 from sdi.contract.registry import Registry
 from sdi.ingest.deliver import receive
+from sdi.service.tiles.tileset import Shown
 from sdi.settings import Settings
 from sdi.store import cluster, engine, ledger, loader
 from sdi.store.ledger import Publication
@@ -72,24 +73,33 @@ def main() -> None:
     asked = _arguments()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit("ended"))  # servers and databases end with us
     begun = perf_counter()
-    with deployment(asked.server) as (settings, registry, folder):
-        publication = load(settings, registry, write(folder, asked.parcels))
+    with deployment(asked.server, asked.keep) as (settings, registry, folder):
+        publication = stands(settings) or load(settings, registry, write(folder, asked.parcels))
+        if publication.count != asked.parcels:
+            sys.exit(f"{folder} holds {publication.count:,} parcels, not {asked.parcels:,}")
         layer = registry[LAYER]
         ids, deep = known(settings, layer, publication)
-        chosen = [case for case in cases(publication, ids, deep) if _wanted(asked, case.name)]
+        begins = Shown(layer, publication).first
+        chosen = [case for case in cases(publication, ids, deep, begins) if _wanted(asked, case.name)]
         postmaster = None if asked.server else cluster.status(folder / "cluster").pid
         with contenders(asked, settings, layer, folder, [at for at, _ in deep]) as (found, absent):
             results = Results(asked.parcels, asked.workers, publication.count, absent)
+            results.differences.update({
+                f"tile, z{zoom}": f"not asked, our layer begins at z{begins}" for zoom in ZOOMS
+                if zoom < begins and _wanted(asked, f"tile, z{zoom}")
+            })  # fmt: skip
             with watched({each.name: each.pids for each in found}) as results.memory:
                 for case in chosen:
                     compared(found, case, results)
+                    let_go(settings)
                     for clients in map(int, asked.clients.split(",")):
-                        several = rounds(found, case, clients, asked, results, postmaster)
+                        several = rounds(found, case, clients, asked, results, postmaster, settings)
                         results.rows += [asdict(row) for row in several]
                         alone(settings, layer, case, clients, asked.seconds, folder, results)
                         print(f"{perf_counter() - begun:6.0f} s  {case.name}, {clients}", file=sys.stderr)
                 if _wanted(asked, PROGRAMS):
                     programs(found, asked, folder, results)
+    results.told.append(heading(publication.count, asked.workers))
     text = tables(results)
     if asked.markdown:
         asked.markdown.write_text(text, encoding="utf-8")
@@ -110,6 +120,9 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--only", action="append", help=f"cases whose name has this in it; there is also '{PROGRAMS}'")
     parser.add_argument("--without", default="", help="servers that are left out, comma between")
     parser.add_argument("--tipg", help="a Python that has tipg; left out: one is made for the run, by pip")
+    parser.add_argument("--keep", type=Path, metavar="FOLDER",
+                        help="where the loaded database stays for the next run, so that a long measurement can be made"
+                        " in pieces; the figures of all are put together by shown.py")  # fmt: skip
     parser.add_argument("--markdown", type=Path, help="file for the tables; they are printed too")
     parser.add_argument("--json", type=Path, help="file for all figures")
     return parser.parse_args()
@@ -117,6 +130,12 @@ def _arguments() -> argparse.Namespace:
 
 def _wanted(asked: argparse.Namespace, name: str) -> bool:
     return not asked.only or any(part in name for part in asked.only)
+
+
+def stands(settings: Settings) -> Publication | None:
+    """The parcels that a run before this one has kept."""
+    with engine.connect(engine.database_url(settings), engine.LOADER) as connection:
+        return ledger.published(connection).get(LAYER)
 
 
 def load(settings: Settings, registry: Registry, path: Path) -> Publication:
@@ -186,11 +205,25 @@ def paged(plain: Callable[..., str], cursors: Mapping[int, str]) -> Callable[...
 def compared(found: list[Contender], case: Case, results: Results) -> None:
     """What everybody answers, held against the bare route. Ends the measurement where ours is not equal."""
     for question in (case.questions[0], case.questions[-1]):
-        wrong = differences((each for each in found if not each.held), case, question)
+        # Who did not answer the first is not waited for once more.
+        answering = [
+            each for each in found
+            if not each.held and not results.differences.get(f"{case.name}, {each.name}", "").startswith("answers ")
+        ]  # fmt: skip
+        wrong = differences(answering, case, question)
         # A tile may leave out what is too small to be seen; how much, stands below the table.
         if any(name.startswith("sdi") for name in wrong) and case.kind != "tile":
             sys.exit(f"'{case.name}': {wrong}; asked {question}")
         results.differences.update({f"{case.name}, {name}": told for name, told in wrong.items()})
+
+
+def let_go(settings: Settings) -> None:
+    """End the queries that nobody waits for any more: they would take the processor from who is measured next."""
+    with engine.connect(engine.database_url(settings), engine.OWNER) as connection:
+        connection.execute(
+            "SELECT pg_cancel_backend(pid) FROM pg_stat_activity"
+            " WHERE datname = current_database() AND state = 'active' AND pid <> pg_backend_pid()"
+        )
 
 
 def alone(
@@ -219,7 +252,7 @@ def programs(found: list[Contender], asked: argparse.Namespace, folder: Path, re
 
 def rounds(
     found: list[Contender], case: Case, clients: int, asked: argparse.Namespace, results: Results,
-    postmaster: int | None,
+    postmaster: int | None, settings: Settings,
 ) -> Iterator[Row]:  # fmt: skip
     """Everybody in turn, as often as there are rounds; who takes too long once is not asked again."""
     seen: dict[str, list[tuple[Asked, float, float]]] = {}
@@ -231,6 +264,8 @@ def rounds(
             requests = list(asked_of(each, case, results))
             if requests:
                 runs.append(measured(each, requests, clients, asked, postmaster))
+            if not requests or runs[-1][0].abandoned:
+                let_go(settings)
     for name, runs in seen.items():
         if runs:
             yield row(case, name, clients, runs, postmaster is not None)

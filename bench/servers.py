@@ -36,10 +36,12 @@ _CRS84 = "http://www.opengis.net/def/crs/OGC/1.3/CRS84"
 
 @contextmanager
 def ours(settings: Settings, workers: int, *, anew: bool = False) -> Iterator[Contender]:
-    """The service as `sdi serve` runs it. `anew`: it keeps no answer as it was given."""
+    """The service as `sdi serve` runs it. `anew`: it keeps no answer as it was given, and no tile."""
     environment = {"SDI_DATABASE_URL": engine.database_url(settings), "SDI_DATA": str(settings.data)}
     environment |= {"SDI_KEPT_ANSWERS": "0"} if anew else {}
-    with uvicorn("sdi.service.app:from_environment", environment, workers, "--factory") as (port, process):
+    application = "kept:anew" if anew else "sdi.service.app:from_environment"
+    more = ("--factory", "--app-dir", str(Path(__file__).parent))
+    with uvicorn(application, environment, workers, *more) as (port, process):
         native = f"/items?crs={quote(NATIVE, safe='')}"
         address = ogc(f"/collections/{LAYER}", filters=FILTER, native=native, tile=TILE)
         name = "sdi anew" if anew else "sdi"

@@ -1,7 +1,14 @@
-"""The figures of bench/serve.py as Markdown tables."""
+"""The figures of bench/serve.py as Markdown tables.
+
+    python shown.py FILE…
+
+puts what `--json` kept of several runs over the same parcels into one table: cases in the order of the files, and of
+what was measured twice the later.
+"""
 
 from __future__ import annotations
 
+import json
 import os
 import sys
 from collections.abc import Iterator, Sequence
@@ -10,7 +17,7 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
-_CEILING, _OURS = "bare", "sdi"
+_CEILING, _OURS, _ANEW = "bare", "sdi", "sdi anew"
 
 
 @dataclass
@@ -30,17 +37,39 @@ class Results:
     rows: list[dict[str, Any]] = field(default_factory=list)
     more: list[tuple[str, list[str], list[list[str]]]] = field(default_factory=list)
     """Further tables: title, headings, rows."""
+    told: list[str] = field(default_factory=list)
+    """Of each run when, on what, and by which command."""
+
+
+def merged(runs: Sequence[Results]) -> Results:
+    """Several runs as one. Raises ValueError where they are not of the same parcels and workers."""
+    about = {(each.parcels, each.workers, each.served) for each in runs}
+    if len(about) != 1:
+        raise ValueError(f"not of the same parcels and workers: {about}")
+    rows = {(row["case"], row["contender"], row["clients"]): row for each in runs for row in each.rows}
+    return Results(
+        *about.pop(), [name for name in runs[0].absent if all(name in each.absent for each in runs)],
+        {name: max(each.memory.get(name, 0.0) for each in runs) for name in dict.fromkeys(
+            name for each in runs for name in each.memory)},
+        {what: wrong for each in runs for what, wrong in each.differences.items()},
+        {what: once for each in runs for what, once in each.once.items()},
+        {what: rate for each in runs for what, rate in each.alone.items()}, list(rows.values()),
+        list({title: (title, headings, lines) for each in runs for title, headings, lines in each.more}.values()),
+        [told for each in runs for told in each.told],
+    )  # fmt: skip
+
+
+def heading(served: int, workers: int) -> str:
+    """What stands above a run's tables."""
+    load = ", ".join(f"{each:.1f}" for each in os.getloadavg())
+    told = f"`{' '.join([Path(sys.argv[0]).name, *sys.argv[1:]])}`"
+    return f"{date.today()}, {served:,} parcels, {workers} workers each, {_machine()}, load {load} at the end; {told}"
 
 
 def tables(results: Results) -> str:
     """Requests/s by number of clients, what lies behind them, memory, and what is not equal."""
-    load = ", ".join(f"{each:.1f}" for each in os.getloadavg())
-    told = f"`{' '.join([Path(sys.argv[0]).name, *sys.argv[1:]])}`"
-    parts = [
-        f"{date.today()}, {results.served:,} parcels, {results.workers} workers each, {_machine()}, load {load} at the"
-        f" end; {told}\n"
-    ]
-    for clients in dict.fromkeys(row["clients"] for row in results.rows):
+    parts = [f"{told}\n" for told in results.told]
+    for clients in sorted({row["clients"] for row in results.rows}):
         rows = [row for row in results.rows if row["clients"] == clients]
         parts += [f"**Requests/s, {clients} client{'s' if clients > 1 else ''}**\n", *_rates(rows, results)]
     parts += ["**Behind them**: milliseconds; CPU of the server's processes and of PostgreSQL for each request\n"]
@@ -72,7 +101,7 @@ def _rates(rows: Sequence[dict[str, Any]], results: Results) -> Iterator[str]:
     for case, rates in by_case.items():
         others = [rate for name, rate in rates.items() if not name.startswith((_CEILING, _OURS))]
         ours, ceiling = rates.get(_OURS), rates.get(_CEILING)
-        against = f"{ours / ceiling:.2f}" if ours and ceiling else "–"
+        against = [f"{rates[name] / ceiling:.2f}" if rates.get(name) and ceiling else "–" for name in (_OURS, _ANEW)]
         best = f"{ours / max(others):.1f}" if ours and others else "–"
         clients = rows[0]["clients"]
         lines.append(
@@ -80,11 +109,11 @@ def _rates(rows: Sequence[dict[str, Any]], results: Results) -> Iterator[str]:
                 case,
                 _number(results.alone.get(f"{case}, {clients}")),
                 *(_number(rates.get(name)) for name in names),
-                against,
+                *against,
                 best,
             ]
         )
-    return table(["", "pgbench", *names, "sdi / bare", "sdi / best other"], lines)
+    return table(["", "pgbench", *names, "sdi / bare", "sdi anew / bare", "sdi / best other"], lines)
 
 
 def _details(rows: Sequence[dict[str, Any]]) -> Iterator[str]:
@@ -109,3 +138,7 @@ def _machine() -> str:
     lines = Path("/proc/cpuinfo").read_text().splitlines() if Path("/proc/cpuinfo").exists() else []
     model = next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), "")
     return f"{os.cpu_count()} cores ({model})"
+
+
+if __name__ == "__main__":
+    print(tables(merged([Results(**json.loads(Path(name).read_text(encoding="utf-8"))) for name in sys.argv[1:]])))
