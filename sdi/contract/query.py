@@ -26,7 +26,7 @@ class Area:
         """The rectangle of a bbox in CRS84; west > east: across the antimeridian (RFC 7946 5.2)."""
         return cls(((west, south), (east, south), (east, north), (west, north), (west, south)), rectangle=True)
 
-    @property
+    @cached_property
     def boxes(self) -> tuple[tuple[float, float, float, float], ...]:
         """West, south, east, north of a rectangle, degrees; two boxes where it crosses the antimeridian."""
         (west, south), (east, north) = self.ring[0], self.ring[2]

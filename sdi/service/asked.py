@@ -16,6 +16,8 @@ from sdi.service import formats
 
 LANGUAGES = ("vi", "en")
 """The first is the default."""
+USUAL = 300
+"""Characters of a header up to which what was made of it is remembered."""
 
 MEDIA_TYPES = {
     **{each.name: (each.media_type,) for each in formats.ITEMS.values()},
@@ -102,7 +104,13 @@ def spoken_or_asked(request: Request) -> str:
 
 def spoken(request: Request) -> str:
     """The language by Accept-Language alone; `vi;q=0` refuses Vietnamese."""
-    tags = weights(request.headers.get("accept-language", ""))
+    header = request.headers.get("accept-language", "")
+    return _spoken(header) if len(header) <= USUAL else _spoken.__wrapped__(header)
+
+
+@lru_cache(maxsize=500)
+def _spoken(header: str) -> str:
+    tags = weights(header)
     scores = {offered: max((weight for tag, weight in tags.items() if tag.split("-")[0] == offered), default=None)
               for offered in LANGUAGES}  # fmt: skip
     rest = tags.get("*", 0.0)
@@ -119,11 +127,17 @@ def format_(request: Request, parameters: Mapping[str, str], formats: list[str])
         if found is None:
             raise BadRequest(f"f: '{wanted}' is not offered here.", hint=f"One of: {', '.join(formats)}")
         return found
+    header, offered = request.headers.get("accept", ""), tuple(formats)
+    return _accepted(header, offered) if len(header) <= USUAL else _accepted.__wrapped__(header, offered)
+
+
+@lru_cache(maxsize=500)
+def _accepted(header: str, formats: tuple[str, ...]) -> str:
     best, best_weight = formats[0], 0.0
-    for media_type, weight in weights(request.headers.get("accept", "")).items():
-        for offered in formats:
-            if weight > best_weight and media_type in MEDIA_TYPES[offered]:
-                best, best_weight = offered, weight
+    for media_type, weight in weights(header).items():
+        for each in formats:
+            if weight > best_weight and media_type in MEDIA_TYPES[each]:
+                best, best_weight = each, weight
     return best
 
 

@@ -14,9 +14,10 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Iterator
-from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from enum import Enum
+from typing import Any
 
 from sdi.contract.query import FeatureQuery
 from sdi.errors import Overloaded
@@ -67,29 +68,20 @@ class Lanes:
         self.waiting: Counter[Lane] = Counter()
         self.most: Counter[Lane] = Counter()
 
-    @asynccontextmanager
-    async def turn(self, lane: Lane) -> AsyncIterator[None]:
+    def turn(self, lane: Lane) -> AbstractAsyncContextManager[None]:
         """Wait for a place on a lane, and hold it. Raises Overloaded after PATIENCE."""
         caller = CALLER.get()
         self.shares.seen(caller)
-        if lane is Lane.QUICK:
-            with self._counted(lane):
-                yield
-            return
+        counted = _Counted(self, lane)
+        return counted if lane is Lane.QUICK else self._slow(lane, caller, counted)
+
+    @asynccontextmanager
+    async def _slow(self, lane: Lane, caller: str, counted: _Counted) -> AsyncIterator[None]:
         async with AsyncExitStack() as held:
             await self._entered(lane, caller, held)
             held.callback(self._spend, caller, time.monotonic())
-            with self._counted(lane):
+            async with counted:
                 yield
-
-    @contextmanager
-    def _counted(self, lane: Lane) -> Iterator[None]:
-        self.running[lane] += 1
-        self.most[lane] = max(self.most[lane], self.running[lane])
-        try:
-            yield
-        finally:
-            self.running[lane] -= 1
 
     def _spend(self, caller: str, since: float) -> None:
         self.shares.spend(caller, time.monotonic() - since)
@@ -105,3 +97,21 @@ class Lanes:
             raise Overloaded("Too many slow requests are under way.", hint="Try again in a moment.") from None
         finally:
             self.waiting[lane] -= 1
+
+
+class _Counted(AbstractAsyncContextManager[None]):
+    """Counts a query while it runs."""
+
+    __slots__ = ("_lane", "_lanes")
+
+    def __init__(self, lanes: Lanes, lane: Lane) -> None:
+        self._lanes, self._lane = lanes, lane
+
+    async def __aenter__(self) -> None:
+        running, most, lane = self._lanes.running, self._lanes.most, self._lane
+        running[lane] += 1
+        if running[lane] > most[lane]:
+            most[lane] = running[lane]
+
+    async def __aexit__(self, *raised: Any) -> None:
+        self._lanes.running[self._lane] -= 1

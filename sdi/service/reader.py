@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Mapping
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Hashable, Mapping
+from contextlib import asynccontextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
@@ -17,7 +17,7 @@ from starlette.concurrency import run_in_threadpool
 from sdi.contract.layer import Layer
 from sdi.contract.query import FeatureQuery, Interval, Position, Sight
 from sdi.contract.registry import Registry
-from sdi.errors import BadRequest, Overloaded, SdiError, StoreError
+from sdi.errors import BadRequest, Overloaded, StoreError
 from sdi.service.audit import reads
 from sdi.service.cursors import Cursors
 from sdi.service.lanes import Lane, Lanes, seconds
@@ -55,6 +55,8 @@ PATIENCE = 2.0
 """Seconds that a look at the ledger waits for its connection, of which there is one."""
 FIRST, PART = 100, 1000
 """Features of the first part of a stream, which is to come soon, and of each that follows."""
+AT_ONCE = 0.4
+"""Share of the features that were asked for lately and were kept, below which a page is rendered as it is found."""
 
 
 log = structlog.get_logger("sdi.service")
@@ -105,7 +107,8 @@ class Reader:
         `count`: if more lie beyond, the matches are counted with it, up to so many. `between`: what joins features.
         """
         if self.kept is not None and form is forms.geojson and _has_versions(layer, query):
-            page = await self._put_together(self.kept, layer, query, lane, count, between)
+            of_kept = self._put_together if self.kept.share >= AT_ONCE else self._rendered
+            page = await of_kept(self.kept, layer, query, lane, count, between)
             if page is not None:
                 return page
         select = partial(features.select_block, count=count, form=form, between=between)
@@ -115,6 +118,22 @@ class Reader:
         reads.told_text(layer.id, query.attributes, text or b"", min(number, query.limit))
         return Page(text or b"", min(number, query.limit), more, _place(first), _place(last), matched)
 
+    async def _rendered(
+        self, texts: Texts, layer: Layer, query: FeatureQuery, lane: Lane, count: int | None, between: str
+    ) -> Page:  # fmt: skip
+        """A page of GeoJSON that is rendered as it is found; its texts are kept."""
+        select = partial(versions.select_both, between=between, count=count)
+        ((text, lines, number, first, last, matched, table),) = await self._rows_of(select, layer, query, lane)
+        assert query.limit is not None
+        returned = min(number, query.limit)
+        asked, written = (lines.split(versions.BETWEEN), text.split(between.encode())) if lines else ([], [])
+        if len(asked) == len(written) == returned:
+            texts.see(_kind(layer, query, table), asked, written)
+            reads.told_versions(layer.id, query.attributes, len(asked), lines or b"", plain=texts.plain)
+        else:  # ids cannot be told apart
+            reads.told_text(layer.id, query.attributes, text or b"", returned)
+        return Page(text or b"", returned, number > query.limit, _place(first), _place(last), matched)
+
     async def _put_together(
         self, texts: Texts, layer: Layer, query: FeatureQuery, lane: Lane, count: int | None, between: str
     ) -> Page | None:  # fmt: skip
@@ -123,20 +142,21 @@ class Reader:
         ((lines, number, first, last, matched, table),) = await self._rows_of(select, layer, query, lane)
         assert query.limit is not None
         asked = lines.split(versions.BETWEEN) if lines else []
-        kind = (layer.table, table, forms.written(layer, query), query.sight and query.sight.key)
+        kind = _kind(layer, query, table)
         found = texts.found(kind, asked)
-        missing = tuple(version.partition(b" ")[2].decode() for version in asked if version not in found)
-        if missing:
+        if None in found:
+            missing = [version for version, text in zip(asked, found, strict=True) if text is None]
             # Whose versions were found exists for who asks.
-            of_these = _by_ids(query, missing)
-            rendered = await self._rows_of(versions.select_rendered, layer, of_these, lane)
-            texts.keep(kind, rendered)
-            found.update(rendered)
+            of_these = _by_ids(query, tuple(version.partition(b" ")[2].decode() for version in missing))
+            rendered = dict(await self._rows_of(versions.select_rendered, layer, of_these, lane))
+            texts.keep(kind, list(rendered), list(rendered.values()))
+            found = [rendered.get(version) if text is None else text
+                     for version, text in zip(asked, found, strict=True)]  # fmt: skip
         returned = min(number, query.limit)
-        if len(asked) != returned or not all(version in found for version in asked):
+        if len(asked) != returned or None in found:
             return None
         reads.told_versions(layer.id, query.attributes, len(asked), lines or b"", plain=texts.plain)
-        text = between.encode().join([found[version] for version in asked])
+        text = between.encode().join(cast("list[bytes]", found))
         return Page(text, returned, number > query.limit, _place(first), _place(last), matched)
 
     async def walk(
@@ -242,7 +262,7 @@ class Reader:
 
     @asynccontextmanager
     async def _connection(self, lane: Lane = Lane.QUICK) -> AsyncIterator[Any]:
-        with _told():
+        with _TOLD:
             async with self.lanes.turn(lane):
                 # Not as `connection()`, which ends a transaction that was never begun: each begins and ends its own.
                 connection = await self._rows.getconn()
@@ -364,7 +384,7 @@ class Reader:
 
     def _ask(self, question: Callable[[Any], Any]) -> Any:
         try:
-            with _told(), self._ledger.connection(timeout=PATIENCE) as connection:
+            with _TOLD, self._ledger.connection(timeout=PATIENCE) as connection:
                 return question(connection)
         except Overloaded as error:
             raise StoreError("The database cannot be reached.", hint="Run 'sdi doctor'.") from error
@@ -387,6 +407,11 @@ async def _taken(
             size = PART
 
 
+def _kind(layer: Layer, query: FeatureQuery, table: bytes) -> Hashable:
+    """What texts of the same version have in common."""
+    return layer.table, table, forms.written(layer, query), query.sight and query.sight.key
+
+
 def _by_ids(query: FeatureQuery, ids: tuple[str, ...]) -> FeatureQuery:
     """These features as the query answers them, however it chose and sorted them."""
     whole = replace(query, area=None, equals=(), filters=(), search=(), sort=(), place=None)
@@ -404,13 +429,19 @@ def _place(text: bytes | None) -> Position | None:
     return None if text is None else Position(tuple(json.loads(text)))
 
 
-@contextmanager
-def _told() -> Iterator[None]:
+class _Told:
     """The store's errors; a value that a client's filter cannot be computed with (division by 0) is the client's."""
-    try:
-        with engine.translated():
-            yield
-    except SdiError as error:
-        if str(getattr(error.__cause__, "sqlstate", None) or "").startswith("22"):
-            raise BadRequest("The filter cannot be computed with the values of this collection.") from error
-        raise
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, kind: Any, raised: BaseException | None, trace: Any) -> None:
+        if not isinstance(raised, engine.FAULTS):
+            return
+        error = engine.translate(raised)
+        if str(getattr(raised, "sqlstate", None) or "").startswith("22"):
+            raise BadRequest("The filter cannot be computed with the values of this collection.") from raised
+        raise error from raised
+
+
+_TOLD = _Told()

@@ -156,6 +156,10 @@ async def _give_bytes(connection: psycopg.AsyncConnection[tuple[Any, ...]]) -> N
     as_bytes(connection)
 
 
+FAULTS = (psycopg.Error, psycopg_pool.PoolTimeout, psycopg_pool.PoolClosed, psycopg_pool.TooManyRequests)
+"""What psycopg and its pool raise."""
+
+
 def _spoke(socket: int) -> bool:
     waiting = select.poll()
     waiting.register(socket, select.POLLIN)
@@ -167,7 +171,7 @@ def translated() -> Iterator[None]:
     """Turn what psycopg and its pool raise inside into the house's errors."""
     try:
         yield
-    except (psycopg.Error, psycopg_pool.PoolTimeout, psycopg_pool.PoolClosed, psycopg_pool.TooManyRequests) as error:
+    except FAULTS as error:
         raise translate(error) from error
 
 

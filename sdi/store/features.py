@@ -23,7 +23,7 @@ from sdi.store import area, former, order, search, shapes, sight, tables, walks
 from sdi.store.cql_check import KINDS, Checker, column_kind
 from sdi.store.cql_place import FilterCrs
 from sdi.store.cql_sql import GEOMETRY, condition, has_place, names_value
-from sdi.store.forms import Form, finite, geojson, geometry_text
+from sdi.store.forms import Form, Joined, finite, geojson, geometry_text
 from sdi.store.statement import Parameters, Source, Statement
 
 __all__ = [
@@ -65,19 +65,30 @@ def select_block(
     beyond; the places of the first and of the last one in the direction that is asked for, for `Position.keys`; where
     more lie beyond, how many match in all, if they are to be counted up to `count`, and one more for still more.
     """
-    return shapes.filled(_block, layer, query, count, form, between)
+    return select_blocks(layer, query, count, ((form, between),))
 
 
-def _block(layer: Layer, query: FeatureQuery, count: int | None, form: Form, between: str) -> Statement:
+def select_blocks(layer: Layer, query: FeatureQuery, count: int | None, joined: Joined) -> Statement:
+    """With a text for each form."""
+    return shapes.filled(_blocks, layer, query, count, joined)
+
+
+def _blocks(layer: Layer, query: FeatureQuery, count: int | None, joined: Joined) -> Statement:
     parameters = Parameters()
-    numbered, limit = _numbered(layer, query, parameters, form)
-    last = sql.SQL(" ORDER BY number DESC") if query.place is not None and query.place.backward else sql.SQL("")
+    last = sql.SQL(" ORDER BY number DESC" if query.place is not None and query.place.backward else "")
+    limit, columns, texts = parameters.draw(_most(0), query, "bigint"), [], []
+    for name, (form, between) in zip(map(sql.Identifier, ("T0", "T1")), joined, strict=False):
+        columns.append(sql.SQL("{} AS {}").format(form(layer, query), name))
+        text = sql.SQL("string_agg({}, {}{}) FILTER (WHERE number <= {})")
+        texts.append(text.format(name, sql.Literal(between), last, limit))
+    page = _page(layer, query, sql.SQL(", ").join([*columns, order.kept(query)]), parameters, beyond=1)
     statement = sql.SQL(
-        "SELECT string_agg(feature, {between}{last}) FILTER (WHERE number <= {limit}), count(*),"
+        "SELECT {texts}, count(*),"
         " min({place}) FILTER (WHERE number = 1), min({place}) FILTER (WHERE number = {limit})"
-        ", CASE WHEN count(*) > {limit} THEN ({matched}) END FROM ({numbered}) AS page"
+        ", CASE WHEN count(*) > {limit} THEN ({matched}) END"
+        " FROM (SELECT page.*, row_number() OVER () AS number FROM ({page}) AS page) AS page"
     ).format(
-        between=sql.Literal(between), last=last, limit=limit, numbered=numbered, place=order.place(query),
+        texts=sql.SQL(", ").join(texts), limit=limit, page=page.sql, place=order.place(query),
         matched=sql.SQL("NULL::bigint") if count is None else _matched(layer, query, parameters, count),
     )  # fmt: skip
     return parameters.statement(statement)
@@ -141,17 +152,6 @@ def _named_page(layer: Layer, query: FeatureQuery, form: Form) -> Statement:
     way = sql.SQL(" DESC" if query.place is not None and query.place.backward else "")
     about = {"ids": parameters.bind("", "text"), "answer": form(layer, query), "rows": _rows(layer, query, parameters)}
     return parameters.statement(walks.NAMED.format(**about, way=way, name=_ROWS))
-
-
-def _numbered(
-    layer: Layer, query: FeatureQuery, parameters: Parameters, form: Form
-) -> tuple[sql.Composed, sql.Composed]:  # fmt: skip
-    """The page and one feature beyond it: feature, what its place is told by, and its number in the direction asked;
-    and the limit."""
-    columns = sql.SQL("{} AS feature, {}").format(form(layer, query), order.kept(query))
-    page = _page(layer, query, columns, parameters, beyond=1)
-    numbered = sql.SQL("SELECT page.*, row_number() OVER () AS number FROM ({}) AS page").format(page.sql)
-    return numbered, parameters.draw(_most(0), query, "bigint")
 
 
 def select_rows(layer: Layer, query: FeatureQuery) -> Statement:

@@ -19,6 +19,8 @@ from sdi.store.cql_sql import GEOMETRY
 
 Form = Callable[[Layer, FeatureQuery], sql.Composable]
 """What a feature is written as: an expression of type text over the layer's rows."""
+Joined = tuple[tuple[Form, str], ...]
+"""Forms, and what joins features in each."""
 
 DECIMALS_DEGREE = 8
 """1.1 mm."""

@@ -21,11 +21,16 @@ come; to write them anew is the greater part of what an entry of a thousand cost
 def select_versions(layer: Layer, query: FeatureQuery, count: int | None = None) -> Statement:
     """As `features.select_block`, but in place of its text the versions of its features, and one column more: which
     table it is that these are the versions of."""
-    return shapes.filled(_versions, layer, query, count)
+    return shapes.filled(_versions, layer, query, count, _VERSIONS)
 
 
-def _versions(layer: Layer, query: FeatureQuery, count: int | None) -> Statement:
-    block = features.select_block(layer, query, count, _version, BETWEEN.decode())
+def select_both(layer: Layer, query: FeatureQuery, between: str, count: int | None = None) -> Statement:
+    """The same behind the page's text in GeoJSON, its features joined by `between`."""
+    return shapes.filled(_versions, layer, query, count, ((forms.geojson, between), *_VERSIONS))
+
+
+def _versions(layer: Layer, query: FeatureQuery, count: int | None, joined: forms.Joined) -> Statement:
+    block = features.select_blocks(layer, query, count, joined)
     statement = sql.SQL("SELECT page.*, {} FROM ({}) AS page").format(_table(layer), block.sql)
     return Statement(statement, block.params, block.drawn)
 
@@ -41,6 +46,9 @@ def _rendered(layer: Layer, query: FeatureQuery) -> sql.Composable:
 
 def _version(layer: Layer, query: FeatureQuery) -> sql.Composable:
     return sql.SQL("concat(load_id, ' ', id)")
+
+
+_VERSIONS = ((_version, BETWEEN.decode()),)
 
 
 def _table(layer: Layer) -> sql.Composable:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 from collections.abc import Awaitable, Callable
 from datetime import date
 from decimal import Decimal
+from pathlib import Path
 from typing import Any
 
 import psycopg
@@ -118,6 +120,58 @@ def test_who_waits_no_longer_cancels_the_query(server_url: str, times: int) -> N
         return await fetched(connection, selected_sql("SELECT {}", 1))
 
     assert asked(server_url, ask) == [(1,)]
+
+
+def test_psycopg_may_read_in_between_and_a_long_answer_comes_in_parts(server_url: str) -> None:
+    async def ask(connection: AsyncConnection[Any]) -> None:
+        for size in (1, 5_000_000, 1):
+            assert await fetched(connection, selected_sql("SELECT length(repeat('x', {}::int))", size)) == [(size,)]
+            ((text,),) = await fetched(connection, selected_sql("SELECT repeat('x', {}::int)", size), binary=True)
+            assert text == b"x" * size
+            await connection.execute("SELECT pg_sleep(0.001)")
+            async with connection.transaction():
+                await connection.execute("SELECT 1")
+
+    asked(server_url, ask)
+
+
+def test_a_connection_that_ends_leaves_nothing_behind(server_url: str) -> None:
+    async def ask(connection: AsyncConnection[Any]) -> tuple[int, int, int]:
+        await fetched(connection, selected_sql("SELECT {}", 1))
+        before = len([*Path("/proc/self/fd").iterdir()])
+        for _ in range(3):
+            async with await AsyncConnection.connect(server_url, autocommit=True) as other:
+                await fetched(other, selected_sql("SELECT {}", 1))
+            del other
+        gc.collect()
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        return before, len([*Path("/proc/self/fd").iterdir()]), len(wire._KNOWN)
+
+    before, after, known = asked(server_url, ask)
+    assert before == after
+    assert known == 1
+
+
+def test_a_connection_that_the_server_closes_is_told_once_and_its_next_statement_fails(server_url: str) -> None:
+    async def ask(connection: AsyncConnection[Any]) -> int:
+        async with await AsyncConnection.connect(server_url, autocommit=True) as other:
+            await fetched(other, selected_sql("SELECT {}", 1))
+            heard, ear = [], wire._KNOWN[other].ear
+            ear._heard = lambda hear=ear._heard: heard.append(hear())  # type: ignore[method-assign, misc]
+            await fetched(other, selected_sql("SELECT {}", 1))
+            ear._listens = False  # listens anew, by what notes it
+            await fetched(other, selected_sql("SELECT {}", 1))
+            before = len(heard)
+            await connection.execute("SELECT pg_terminate_backend(%s)", [other.info.backend_pid])
+            while len(heard) == before:
+                await asyncio.sleep(0.01)
+            await asyncio.sleep(0.1)
+            with pytest.raises(psycopg.OperationalError):
+                await fetched(other, selected_sql("SELECT {}", 1))
+            return len(heard) - before
+
+    assert asked(server_url, ask) <= 3
 
 
 async def active(connection: AsyncConnection[Any], pid: int) -> bool:

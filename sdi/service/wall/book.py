@@ -104,10 +104,12 @@ class Book:
 
     def _place(self, sign: int) -> int:
         """Where a caller stands, or would."""
-        places = [_SEEN.size + (sign + step) % PLACES * _LEFT.size for step in range(_NEAR)]
-        since = {}
-        for place in places:
-            found, _, since[place] = _LEFT.unpack_from(self._map, place)
+        longest, silent = 0, float("inf")
+        for step in range(_NEAR):
+            place = _SEEN.size + (sign + step) % PLACES * _LEFT.size
+            found, _, since = _LEFT.unpack_from(self._map, place)
             if found == sign:
                 return place
-        return min(places, key=lambda place: since[place])
+            if since < silent:
+                longest, silent = place, since
+        return longest

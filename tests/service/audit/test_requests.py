@@ -285,7 +285,7 @@ def test_versions_and_ids_are_written_exactly(odd: str) -> None:
     for few in (names, names[:3]):
         reads.told("plots", ("a", odd), 9, few)
         encoded, kept = [each.encode() for each in versions[: len(few)]], Texts(10**6)
-        kept.keep("GeoJSON", [(each, b"") for each in encoded])
+        kept.keep("GeoJSON", encoded, [b""] * len(encoded))
         assert kept.plain == (odd in ("", "ỷ"))
         reads.told_versions("plots", ("a", odd), len(few), BETWEEN.join(encoded), plain=kept.plain)
     reads.told("plots", ())

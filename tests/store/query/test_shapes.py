@@ -55,10 +55,11 @@ def queries(draw: st.DrawFn) -> FeatureQuery:
 def test_a_statement_that_is_filled_is_the_one_that_is_put_together_anew(
     query: FeatureQuery, count: int | None
 ) -> None:
+    text, both = ((forms.geojson, ",\n"),), ((forms.geojson, ",\n"), *versions._VERSIONS)
     for select, how in (
-        (features._block, (count, forms.geojson, ",\n")), (features._stream, (forms.geojson,)), (features._edges, ()),
-        (features._text, (forms.geojson,)), (versions._versions, (count,)),
-        (features._count, (count,)),
+        (features._blocks, (count, text)), (features._stream, (forms.geojson,)), (features._edges, ()),
+        (features._text, (forms.geojson,)), (versions._versions, (count, versions._VERSIONS)),
+        (versions._versions, (count, both)), (features._count, (count,)),
     ):  # fmt: skip
         kept, anew = shapes.filled(select, LAYER, query, *how), select(LAYER, query, *how)
         assert kept.sql.as_string() == anew.sql.as_string()
