@@ -1,7 +1,7 @@
 # Everything needs only git, make, bash and a Python 3.12 or newer; .ci/setup.sh installs the rest.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test conformance openapi audit lint format lock secrets clean
+.PHONY: help setup demo test conformance openapi fuzz audit lint format lock secrets clean
 
 # Fast ones first, so that a mistake shows early.
 FIRST := tests/test_architecture.py tests/contract tests/national tests/catalog tests/setup tests/ingest tests/store
@@ -30,6 +30,12 @@ conformance: ## the standards' abstract tests, with a report in build/conformanc
 openapi: ## many requests made from the OpenAPI document (EXAMPLES=200 for each operation)
 	@.ci/setup.sh dev
 	@SDI_TEST_OPENAPI=$(or $(EXAMPLES),200) .venv/bin/python -m pytest tests/service/wall/test_openapi.py
+
+# A seed that found something finds it again: it is printed, and stands in the name of the file that failed.
+fuzz: ## spoiled files and requests for SECONDS=600 each, with bytes that differ each time (SEED=1)
+	@.ci/setup.sh dev
+	@seed=$(or $(SEED),$$(date +%s)); echo "SEED=$$seed"; \
+	SDI_TEST_FUZZ=$(or $(SECONDS),600) SDI_TEST_FUZZ_SEED=$$seed .venv/bin/python -m pytest --hypothesis-seed=$$seed tests/hostile/test_fuzz.py tests/service/test_fuzz.py
 
 # Which versions are known to be vulnerable is told by a database on the network alone; without it nothing is said.
 audit: ## the locked dependencies against the database of known vulnerabilities (needs the network)

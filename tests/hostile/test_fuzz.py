@@ -1,6 +1,7 @@
 """Random bytes: every parser of our own, and good files of every format with a few bytes changed.
 
-What is tried is the same each time. SDI_TEST_FUZZ=600 goes on for so many seconds with new bytes.
+What is tried is the same each time. SDI_TEST_FUZZ=600 goes on for so many seconds with new bytes, vector files and
+rasters each, and SDI_TEST_FUZZ_SEED=7 begins elsewhere; `make fuzz` does both.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -21,16 +23,20 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from sdi.errors import SdiError
-from sdi.ingest import completeness, geometry, guard, shapefile
+from sdi.contract.delivery import Request
+from sdi.errors import SdiError, SourceError, UsageError
+from sdi.ingest import completeness, geometry, guard, raster, shapefile
 from sdi.ingest.cast import cast, clean
 from sdi.ingest.findings import Findings
+from sdi.ingest.source import Limits
 from sdi.ingest.stage import ArchiveLimits, staged
 from sdi.national import text
 from tests.hostile import samples
-from tests.hostile.conduct import registry, together
+from tests.hostile.conduct import registry, spoken, together
+from tests.ingest.test_raster import coverage, ramp, write
 
 SECONDS = float(os.environ.get("SDI_TEST_FUZZ", "0"))
+SEED = int(os.environ.get("SDI_TEST_FUZZ_SEED", "0"))
 KINDS = [*samples.DRIVERS, "xlsx", "zip", "kmz", "topojson", "gdb.zip"]
 ROUNDS = 1
 """Spoiled files of each kind that are always handed in; each costs the start of two or three processes."""
@@ -81,13 +87,35 @@ def spoiled(good: dict[str, Path], folder: Path, seed: int) -> Iterator[Path]:
 def test_a_good_file_with_a_few_bytes_changed_ends_in_a_report_or_in_a_sentence(
     good: dict[str, Path], tmp_path: Path
 ) -> None:
-    end, seed = time.monotonic() + SECONDS, 0
-    while seed < ROUNDS or time.monotonic() < end:
+    end, seed = time.monotonic() + SECONDS, SEED
+    while seed < SEED + ROUNDS or time.monotonic() < end:
         paths = list(spoiled(good, tmp_path, seed))
         for path, ends in zip(paths, together(paths, crs="EPSG:9210"), strict=True):
             assert ends, path
             assert all(end.report is not None or (end.sentence and end.exit_code in (1, 2)) for end in ends), path
             shutil.rmtree(path.parent)
+        seed += 1
+
+
+RASTERS: dict[str, dict[str, Any]] = {
+    "plain": {}, "tiled": {"tiled": True, "blockxsize": 16, "blockysize": 16, "compress": "deflate"},
+    "strips": {"compress": "lzw", "predictor": 3},
+}  # fmt: skip
+
+
+def test_a_good_raster_with_a_few_bytes_changed_ends_in_a_coverage_or_in_a_sentence(tmp_path: Path) -> None:
+    layer, limits = coverage(), Limits(timeout=20.0, memory=2 * 1024**3)
+    good = {kind: write(tmp_path / f"{kind}.tif", ramp(), **more).read_bytes() for kind, more in RASTERS.items()}
+    end, seed = time.monotonic() + SECONDS, SEED
+    while seed < SEED + ROUNDS or time.monotonic() < end:
+        for kind, raw in good.items():
+            path = tmp_path / f"{kind}-{seed}.tif"
+            path.write_bytes(spoil(raw, random.Random(f"{kind} {seed}")))
+            with suppress(SourceError, UsageError):
+                received = raster.receive(Request(path), layer, grid=9210, out=tmp_path / "cog.tif", limits=limits)
+                assert received.report.refused == (received.cog is None), path
+                spoken(received.report)
+            path.unlink()
         seed += 1
 
 
@@ -100,7 +128,7 @@ def test_a_spoiled_archive_is_unpacked_or_refused(good: dict[str, Path], tmp_pat
             for part in sorted(good["shp"].parent.iterdir()):
                 out.add(part, part.name)
         raw = (tmp_path / f"good.{suffix}").read_bytes()
-    chance = random.Random(suffix)
+    chance = random.Random(f"{suffix} {SEED}")
     path = tmp_path / f"spoiled.{suffix}"
     for _ in range(5000 if SECONDS else 60):
         path.write_bytes(spoil(raw, chance))
@@ -110,7 +138,7 @@ def test_a_spoiled_archive_is_unpacked_or_refused(good: dict[str, Path], tmp_pat
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_our_own_look_at_a_spoiled_file_answers_or_refuses(good: dict[str, Path], tmp_path: Path, kind: str) -> None:
-    chance = random.Random(kind)
+    chance = random.Random(f"{kind} {SEED}")
     for _ in range(3000 if SECONDS else 60):
         for part in sorted(part for part in good[kind].parent.iterdir() if part.is_file()):
             (tmp_path / part.name).write_bytes(spoil(part.read_bytes(), chance))
