@@ -256,39 +256,57 @@ def work(index: int, chance: random.Random) -> Row:
     )  # fmt: skip
 
 
-def happen(city: City, chance: random.Random, layer: str | None = None) -> tuple[str, Row | None, Row | None]:
-    """Something that happens to one feature, of that layer or of any, not loaded yet: its layer, what it was, what it
-    is."""
-    layer = layer or chance.choice(["plots", "works"])
-    rows = city.rows[layer]
-    name = chance.choice(sorted(rows))
-    before: Row | None = rows[name]
-    kind = chance.choice(["value", "value", "value", "place", "end", "begin"])
-    assert before is not None
+@dataclass(frozen=True)
+class Event:
+    """Something that happens to one feature: what it was, and what it is; None: it was not there, or is no more."""
+
+    layer: str
+    name: str
+    before: Row | None
     after: Row | None
+
+    def upon(self, rows: Rows) -> Rows:
+        """The rows once it has happened."""
+        kept = {**rows[self.layer]}
+        if self.after is None:
+            del kept[self.name]
+        else:
+            kept[self.name] = self.after
+        return {**rows, self.layer: kept}
+
+
+def happen(city: City, chance: random.Random, layer: str | None = None) -> Event:
+    """Something that happens to one feature, of that layer or of any, not loaded yet."""
+    event = conceived(city.rows, chance, layer)
+    city.rows = event.upon(city.rows)
+    return event
+
+
+def conceived(rows: Rows, chance: random.Random, layer: str | None = None) -> Event:
+    """Something that might happen."""
+    layer = layer or chance.choice(["plots", "works"])
+    name = chance.choice(sorted(rows[layer]))
+    before = rows[layer][name]
+    kind = chance.choice(["value", "value", "value", "place", "end", "begin"])
     if kind == "end":
-        after = None
-    elif kind == "begin":
-        before, number = None, len(rows) + 100
+        return Event(layer, name, before, None)
+    if kind == "begin":
+        number = len(rows[layer]) + 100
         after = plot(number % 40, chance) | {"key": f"P{number}"} if layer == "plots" else work(number % 16, chance) | {
             "permit": f"W{number}"}  # fmt: skip
-        name = after[COLUMNS[layer][0]]
-    elif kind == "place":
+        return Event(layer, after[COLUMNS[layer][0]], None, after)
+    if kind == "place":
         # By no sum of these does a point come to lie on a boundary.
-        after = placed(before, shapely.transform(before["shape"], lambda xy: xy + np.array([2.7, 3.9])))
-    else:
-        column = chance.choice(COLUMNS[layer][1:])
-        choices = {
-            "number": [7, 33], "use": ["ODT", "CLN", "CQP"], "legal_area": [405.5, 500.25], "note": ["mới", None],
-            "mark": ["a9", "c3"], "valid_from": [date(2019, 5, 1)], "floors": [2, 5], "cost": [12.5, 77.0],
-            "plot": [*sorted(city.rows["plots"])[:3], "P901", None],
-        }  # fmt: skip
-        after = {**before, column: chance.choice([value for value in choices[column] if value != before[column]])}
-    if after is None:
-        del rows[name]
-    else:
-        rows[name] = after
-    return layer, before, after
+        moved = shapely.transform(before["shape"], lambda xy: xy + np.array([2.7, 3.9]))
+        return Event(layer, name, before, placed(before, moved))
+    column = chance.choice(COLUMNS[layer][1:])
+    choices = {
+        "number": [7, 33], "use": ["ODT", "CLN", "CQP"], "legal_area": [405.5, 500.25], "note": ["mới", None],
+        "mark": ["a9", "c3"], "valid_from": [date(2019, 5, 1)], "floors": [2, 5], "cost": [12.5, 77.0],
+        "plot": [*sorted(rows["plots"])[:3], "P901", None],
+    }  # fmt: skip
+    value = chance.choice([value for value in choices[column] if value != before[column]])
+    return Event(layer, name, before, {**before, column: value})
 
 
 def addresses(layer: str, names: list[str], then: str) -> Iterator[str]:

@@ -65,7 +65,7 @@ def _happened(
     """A layer, its rows with something changed and with more changed, and agencies that see only the first."""
     for _ in range(300):
         city.rows = _copied(was)
-        layer = happen(city, chance)[0]
+        layer = happen(city, chance).layer
         alone = _copied(city.rows)
         for _ in range(HIDDEN):
             happen(city, chance, layer)
