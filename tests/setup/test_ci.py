@@ -1,7 +1,9 @@
-"""`.ci/run`: green when all tests pass, red when one fails twice, and never silent about one that fails once."""
+"""`.ci/run`: green when all tests pass, red when one fails twice, and never silent about one that fails once, nor about
+an audit of the dependencies that was none."""
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 import sys
@@ -35,15 +37,24 @@ def checkout(tmp_path: Path) -> Path:
     program.chmod(0o755)
     (tmp_path / "Makefile").write_text(MAKEFILE)
     (tmp_path / "pytest.ini").write_text("[pytest]\ntestpaths = tests\n")
+    audited(tmp_path, 0)
     (tmp_path / "tests").mkdir()
     (tmp_path / "tests" / "test_good.py").write_text(GOOD)
     return tmp_path
 
 
+def audited(checkout: Path, code: int) -> None:
+    """What the audit of this checkout ends with."""
+    (checkout / ".ci" / "audit.py").write_text(f"raise SystemExit({code})\n")
+
+
 def run(checkout: Path) -> subprocess.CompletedProcess[str]:
+    # The plugins of this environment take longer to load than those tests to run.
+    plain = {**os.environ, "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
     return subprocess.run(
-        ["bash", ".ci/run"], cwd=checkout, capture_output=True, text=True, stdin=subprocess.DEVNULL, check=False
-    )
+        ["bash", ".ci/run"], cwd=checkout, capture_output=True, text=True, stdin=subprocess.DEVNULL, check=False,
+        env=plain,
+    )  # fmt: skip
 
 
 def test_tests_that_pass_are_run_once(checkout: Path) -> None:
@@ -88,3 +99,21 @@ def test_a_run_that_broke_off_is_red(checkout: Path, broken: str) -> None:
 def test_a_set_up_that_fails_is_red(checkout: Path) -> None:
     (checkout / "Makefile").write_text("test:\n\t@exit 4\n")
     assert run(checkout).returncode != 0
+
+
+def test_an_audit_that_asked_nobody_is_no_audit_and_the_last_line_says_so(checkout: Path) -> None:
+    audited(checkout, 4)
+    (checkout / "tests" / "test_unsteady.py").write_text(UNSTEADY)
+    answer = run(checkout)
+    assert answer.returncode == 0, answer.stdout + answer.stderr
+    assert "UNSTABLE" in answer.stdout
+    assert answer.stdout.splitlines()[-1].startswith("NOT AUDITED: ")
+
+
+@pytest.mark.parametrize("code", [1, 2])
+def test_a_vulnerable_dependency_is_red_and_so_is_an_audit_that_broke_off(checkout: Path, code: int) -> None:
+    audited(checkout, code)
+    answer = run(checkout)
+    assert answer.returncode == code
+    assert " passed" in answer.stdout
+    assert "NOT AUDITED" not in answer.stdout
