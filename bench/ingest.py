@@ -2,9 +2,9 @@
 
 In each round everybody takes the same file into a fresh database of one server, in turn; shown are medians. Ours is
 `deliver()`: read, conformed, held against every check of the contract, loaded with history, indexed, what is derived of
-it made, published. Then the same file with another address in every hundredth row, delivered whole. Loading alone is
-what brings features that were read and held against each other into the database, with nothing beside it. Memory is
-that of the client's processes.
+it made, published. Then the same file with another address in every hundredth row, delivered whole, and the rollback
+of that. Loading alone is what brings features that were read and held against each other into the database, with
+nothing beside it. Memory is that of the client's processes.
 """
 
 from __future__ import annotations
@@ -94,9 +94,11 @@ class Part:
 
 
 WHOLE = "sdi, whole, GeoPackage"
+CHANGED = f"sdi, {DELTA:.0%} changed"
 PARTS = (
     Part(WHOLE, "whole", ".gpkg"),
-    Part(f"sdi, {DELTA:.0%} changed", "whole", ".gpkg", DELTA, follows=WHOLE),
+    Part(CHANGED, "whole", ".gpkg", DELTA, follows=WHOLE),
+    Part(f"sdi, {DELTA:.0%} taken back", "back", ".gpkg", DELTA, follows=CHANGED),
     Part("sdi, loading alone, GeoPackage", "alone", ".gpkg"),
     Part("ogr2ogr, GeoPackage", "ogr2ogr", ".gpkg"),
     Part("geopandas, GeoPackage", "geopandas", ".gpkg"),
@@ -112,8 +114,15 @@ def chosen(only: Sequence[str] | None) -> list[Part]:
     asked = [part for part in PARTS if not only or any(text in part.name for text in only)]
     if not asked:
         sys.exit(f"No part is named so; there are: {'; '.join(part.name for part in PARTS)}")
-    before = {part.follows for part in asked}
-    return [part for part in PARTS if part in asked or part.name in before]
+    for part in reversed(PARTS):
+        if part not in asked and part.name in {each.follows for each in asked}:
+            asked.append(part)
+    return [part for part in PARTS if part in asked]
+
+
+def following(parts: Sequence[Part], part: Part) -> list[Part]:
+    """A part and those that follow it, one after the other."""
+    return [part, *(each for other in parts if other.follows == part.name for each in following(parts, other))]
 
 
 def measure(asked: argparse.Namespace, folder: Path, url: str, postmaster: int | None) -> None:
@@ -156,7 +165,7 @@ def each_round(
 ) -> None:  # fmt: skip
     """A part takes its file once, into a fresh database, and then those that follow it."""
     with database(url, TEMPLATE if part.how in ("whole", "alone") else None) as scratch:
-        for each in (part, *(other for other in parts if other.follows == part.name)):
+        for each in following(parts, part):
             one(each.name, ran, command(each, scratch, written(files, count, each), folder), postmaster)
             if each.how == "alone":
                 last = ran[each.name][-1]
@@ -169,7 +178,7 @@ def command(part: Part, url: str, file: Path, folder: Path) -> list[str]:
     if part.how == "geopandas":
         return [sys.executable, __file__, "--geopandas", url, str(file)]
     ours = [sys.executable, str(Path(__file__).with_name("ours.py")), url, str(file), str(folder / "data")]
-    return [*ours, "alone"] if part.how == "alone" else ours
+    return [*ours, part.how] if part.how in ("alone", "back") else ours
 
 
 def one(what: str, ran: dict[str, list[Ran]], command: list[str], postmaster: int | None) -> None:

@@ -1,6 +1,7 @@
 """One delivery by `deliver()`, in a process of its own that loads what `sdi load` loads and nothing else: `ours.py URL
 FILE FOLDER` prints how long each stage took. `ours.py URL FILE FOLDER alone` has the features read, conformed and held
-against each other first, and times what brings them into the database while nothing else runs."""
+against each other first, and times what brings them into the database while nothing else runs; with `back` the last
+load is rolled back."""
 
 from __future__ import annotations
 
@@ -29,8 +30,8 @@ class Absent:
 
 def main(url: str, file: str, folder: str, how: str = "") -> None:
     sys.meta_path.insert(0, Absent())  # type: ignore[arg-type]
-    told = loading_alone(url, Path(file)) if how == "alone" else delivery(url, Path(file), Path(folder))
-    print(json.dumps(told))
+    ways = {"alone": loading_alone, "back": taking_back}
+    print(json.dumps(ways.get(how, delivery)(url, Path(file), Path(folder))))
 
 
 def delivery(url: str, file: Path, folder: Path) -> dict[str, Any]:
@@ -56,7 +57,27 @@ def delivery(url: str, file: Path, folder: Path) -> dict[str, Any]:
     return {"written": outcome.load.written, "stages": spent, "whole": perf_counter() - begun}
 
 
-def loading_alone(url: str, file: Path) -> dict[str, Any]:
+def taking_back(url: str, file: Path, folder: Path) -> dict[str, Any]:
+    """What `sdi rollback` does with the layer's last load: back to the one before it, the layers made of it too."""
+    from sdi.contract.registry import read_registry
+    from sdi.settings import ROOT, Settings
+    from sdi.store import derived, engine, restore
+
+    history, spent = import_module("sdi.pipeline.history"), dict[str, float]()
+    for module, function, stage in ((restore, "restore", 1), (derived, "refresh", 2)):
+        setattr(module, function, clocked(getattr(module, function), STAGES[stage], spent))
+    registry, settings = read_registry(ROOT / "layers"), Settings(database_url=url, data=folder)
+    begun = perf_counter()
+    with engine.connect(url, engine.LOADER) as connection:
+        loads = connection.execute(
+            "SELECT load_id FROM sdi.load WHERE layer = %s ORDER BY load_id DESC LIMIT 2", [LAYER]
+        ).fetchall()
+        done = history.rollback(connection, settings, registry, LAYER, loads[1][0], steward="bench")
+    spent[STAGES[3]] = perf_counter() - begun - sum(spent.values())
+    return {"written": done.load.written, "stages": spent, "whole": perf_counter() - begun}
+
+
+def loading_alone(url: str, file: Path, folder: Path) -> dict[str, Any]:
     """From features received to the commit, with nothing beside it; of that, until the table has them and all its
     indexes."""
     from sdi.contract.delivery import Request

@@ -1,4 +1,5 @@
-"""How any file ends that is handed in: the way of `sdi check`, with contracts that take every geometry there is."""
+"""How any file ends that is handed in: the way of `sdi check`, with contracts that take every geometry there is, and if
+SDI_TEST_TORTURE=contracts with each of the shipped ones that take its kind."""
 
 from __future__ import annotations
 
@@ -9,7 +10,8 @@ import time
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import cache
 from io import StringIO
 from pathlib import Path
 from typing import Any
@@ -18,13 +20,14 @@ from rich.console import Console
 
 from sdi.cli import show
 from sdi.contract.delivery import Request
-from sdi.contract.registry import Registry
+from sdi.contract.registry import Registry, read_registry
 from sdi.contract.report import Report
 from sdi.errors import SdiError, UsageError
 from sdi.ingest.crs import recognise
 from sdi.ingest.deliver import Received, receive
 from sdi.ingest.source import Inspection, Limits, SourceLayer, inspect
 from sdi.national import vn2000
+from sdi.settings import ROOT
 from tests.ingest.plots import contract
 
 WORLD = (-180.0, -90.0, 180.0, 90.0)
@@ -33,6 +36,7 @@ SECONDS = 20.0
 MEMORY = 2 * 1024**3
 LAYERS_A_FILE = 10_000 if os.environ.get("SDI_TEST_TORTURE") == "all" else 1
 """How many of a file's layers are handed in: the first one, or all there are (an inspection names 500 at most)."""
+SHIPPED = os.environ.get("SDI_TEST_TORTURE") == "contracts"
 ONE_AT_A_TIME = threading.Lock()
 NOTHING = SourceLayer("", None, 0, (), None, None)
 FAMILIES = {"point": "MultiPoint", "line": "MultiLineString", "polygon": "MultiPolygon"}
@@ -57,6 +61,7 @@ class End:
     report: Report | None = field(default=None, repr=False)
     promised: int | None = None
     """Features that the inspection promised."""
+    contract: str | None = None
 
     @property
     def kind(self) -> str:
@@ -65,9 +70,16 @@ class End:
         return "refused" if self.report.refused else "report"
 
 
+@cache
 def registry() -> Registry:
-    layers = [contract(ANY.format(family=family, type=kind)) for family, kind in FAMILIES.items()]
-    return Registry(Path(), {layer.id: layer for layer in layers})
+    """Contracts that take everything; the shipped ones too where they are asked for."""
+    layers = {
+        layer.id: layer for layer in (contract(ANY.format(family=each, type=kind)) for each, kind in FAMILIES.items())
+    }
+    if not SHIPPED:
+        return Registry(Path(), layers)
+    shipped = read_registry(ROOT / "layers")
+    return replace(shipped, layers=shipped.layers | layers)
 
 
 def hand_in(path: Path, *, seconds: float = SECONDS, memory: int = MEMORY, crs: str | None = None) -> list[End]:
@@ -114,11 +126,23 @@ def _dataset(path: Path, name: str, limits: Limits) -> list[End]:
 
 def _layers(path: Path, found: Inspection, limits: Limits, dataset: str | None = None) -> list[End]:
     layers = found.layers[:LAYERS_A_FILE] or (NOTHING,)
-    return [_check(path, layer, dataset, limits, _systems(layer)) for layer in layers]
+    return [
+        _check(path, layer, dataset, limits, _systems(layer), name)
+        for layer in layers
+        for name in (f"any_{_family(layer)}", *(takers(layer) if SHIPPED else ()))
+    ]
 
 
-def _told(layer: str | None, error: SdiError) -> End:
-    return End(layer, str(error), error.exit_code)
+def takers(layer: SourceLayer) -> list[str]:
+    """The shipped contracts that take features of a layer's kind; all, where it does not tell its kind."""
+    family = FAMILIES[_family(layer)].removeprefix("Multi")
+    told = layer.geometry_type not in (None, "Unknown", "GeometryCollection")
+    made = [each for each in registry().layers.values() if each.kind == "features" and not each.id.startswith("any_")]
+    return [each.id for each in made if each.geometry and (family in each.geometry.type or not told)]
+
+
+def _told(layer: str | None, error: SdiError, contract: str | None = None) -> End:
+    return End(layer, str(error), error.exit_code, contract=contract)
 
 
 def _family(layer: SourceLayer) -> str:
@@ -135,26 +159,26 @@ def _systems(layer: SourceLayer) -> tuple[str | None, ...]:
 
 
 def _check(
-    path: Path, layer: SourceLayer, dataset: str | None, limits: Limits, systems: tuple[str | None, ...] = (None,)
-) -> End:
+    path: Path, layer: SourceLayer, dataset: str | None, limits: Limits, systems: tuple[str | None, ...] = (None,),
+    contract: str | None = None,
+) -> End:  # fmt: skip
     known = registry()
+    taking = known[contract or f"any_{_family(layer)}"]
     wish: dict[str, Any] = {"path": path, "layer_in_file": dataset or layer.name or None}
     for crs in systems:
         try:
-            checked = receive(
-                Request(**wish, crs=crs), known[f"any_{_family(layer)}"], known, grid=9210, extent=WORLD, limits=limits
-            )
+            checked = receive(Request(**wish, crs=crs), taking, known, grid=9210, extent=WORLD, limits=limits)
         except SdiError as error:
-            told = _told(layer.name, error)
+            told = _told(layer.name, error, taking.id)
             if crs is None and ("--crs" in str(error) or "is not a known grid" in str(error)):
                 continue
             return told
         with checked:
-            return _balanced(checked, layer)
+            return _balanced(checked, layer, taking.id)
     return told
 
 
-def _balanced(received: Received, layer: SourceLayer) -> End:
+def _balanced(received: Received, layer: SourceLayer, contract: str) -> End:
     """Nothing is lost between the file and the tables, and the report can be said in both languages."""
     report = received.report
     assert report.read == report.kept + report.quarantined + report.dropped
@@ -163,7 +187,7 @@ def _balanced(received: Received, layer: SourceLayer) -> End:
     rows = [*features["source_row"].to_pylist(), *quarantined["source_row"].to_pylist()]
     assert len(set(rows)) == len(rows)
     spoken(report)
-    return End(layer.name, report=report, promised=layer.feature_count)
+    return End(layer.name, report=report, promised=layer.feature_count, contract=contract)
 
 
 def spoken(report: Report) -> str:
