@@ -1,9 +1,11 @@
 """What the audit trail costs: the same service twice over one database, with it and without it, asked in turn.
 
-CPU seconds of the thread that answers, which is the hot path; of the service's whole process, with the threads that
-bring entries into the database; and of PostgreSQL, for each request of an agency that shows its key. A round ends when
-everything it left is in the database. Each answer is made anew, but for the cases that say that it was kept: those cost
-so little without the trail that the same entry is more of them.
+CPU seconds for each request of an agency that shows its key: of the thread that answers, which is the hot path; of the
+service's whole process, with the threads that write entries and bring them into the database, until all are there; and
+of PostgreSQL. Rounds are short, some dozen requests with the trail and some dozen without, so that both halves of one
+find the machine as busy, and what is told is the median of their differences; of the process it is the sum, for its
+threads work on while the other is asked. Each answer is made anew, but for the cases that say that it was kept: those
+cost so little without the trail that the same entry is more of them.
 """
 
 from __future__ import annotations
@@ -15,8 +17,9 @@ import time
 from base64 import b64encode
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from statistics import median
+from statistics import median, quantiles
 
 from asking import ask
 from cases import boxes
@@ -31,8 +34,8 @@ from sdi.store.audit import chain
 from sdi.store.sharing import agencies, keys
 
 AGENCY = "bench_agency"
-TIMES = {"item": 1500, "bbox 100": 800, "bbox 1000": 300, "item, kept": 3000, "bbox 100, kept": 1500}
-"""Requests of a measurement."""
+TIMES = {"item": 60, "bbox 100": 32, "bbox 1000": 16, "item, kept": 120, "bbox 100, kept": 80}
+"""Requests of half a round."""
 KEPT = 64
 """Megabytes of answers that a worker keeps where they are kept: more than all of them have."""
 
@@ -55,23 +58,25 @@ def main() -> None:
         for kept in (0, KEPT):
             served = [_served(settings, folder, audit, kept) for audit in ("off", "strict")]
             with served[0] as without, served[1] as recorded:
-                found |= {name: _rounds(asked, url, key, paths[name], TIMES[name], without, recorded, postmaster)
-                          for name in paths if name.endswith("kept") == bool(kept)}  # fmt: skip
+                for name in paths:
+                    if name.endswith("kept") == bool(kept):
+                        case = Case(_requests(key, paths[name]), TIMES[name], without, recorded)
+                        found[name] = _measured(asked, url, case, postmaster)
         bytes_ = _stored(url)
     show(
-        f"CPU ms a request, median of {asked.rounds} rounds in turn; {publication.count:,} parcels, one worker",
-        ["", "answering", "with", "µs", "more", "process", "with", "µs", "more", "PostgreSQL", "with"],
-        [_row(name, rounds) for name, rounds in found.items()],
+        f"CPU µs a request, {asked.rounds} rounds in turn; {publication.count:,} parcels, one worker",
+        ["", "answering", "more", "", "half of rounds", "process", "more", "", "PostgreSQL", "more"],
+        [_row(name, case) for name, case in found.items()],
     )  # fmt: skip
     for name, size in bytes_:
         print(f"{name}: {size:,.0f} bytes an entry")
     if asked.json:
-        asked.json.write_text(json.dumps(found), encoding="utf-8")
+        asked.json.write_text(json.dumps({name: asdict(each) for name, each in found.items()}), encoding="utf-8")
 
 
 def _arguments() -> argparse.Namespace:
     parser = arguments(__doc__, 1_000_000, 50_000)
-    parser.add_argument("--rounds", type=int, default=7, help="of each case, with and without in turn")
+    parser.add_argument("--rounds", type=int, default=80, help="of each case, with and without in turn")
     parser.add_argument("--clients", type=int, default=4, help="that ask at a time")
     parser.add_argument("--json", type=Path, help="file for all figures")
     return parser.parse_args()
@@ -91,48 +96,83 @@ def _served(settings: Settings, folder: Path, audit: str, kept: int) -> Iterator
         yield port, process.pid
 
 
-def _rounds(
-    asked: argparse.Namespace, url: str, key: str, paths: list[str], times: int, without: tuple[int, int],
-    recorded: tuple[int, int], postmaster: int | None,
-) -> list[list[float]]:  # fmt: skip
-    """Of each round: CPU seconds a request of the thread that answers, of the service and of PostgreSQL, without and
-    with."""
+@dataclass(frozen=True)
+class Case:
+    """What is asked, how often in half a round, and of whom: port and process."""
+
+    requests: list[bytes]
+    times: int
+    without: tuple[int, int]
+    recorded: tuple[int, int]
+
+
+@dataclass(frozen=True)
+class Measured:
+    """CPU seconds a request. answering: of each round without and with. process: without and with. postgres: of both
+    together, without the trail, and what brings the trail in; None: another machine's."""
+
+    answering: list[tuple[float, float]]
+    process: tuple[float, float]
+    postgres: tuple[float, float] | None
+
+
+def _requests(key: str, paths: list[str]) -> list[bytes]:
     shown = b64encode(f"{AGENCY}:{key}".encode()).decode()
-    requests = [f"GET {path} HTTP/1.1\r\nHost: x\r\nAuthorization: Basic {shown}\r\n\r\n".encode() for path in paths]
-    found = []
-    for number in range(asked.rounds + 1):
-        row: list[float] = []
-        for port, pid in (without, recorded) if number % 2 else (recorded, without):
-            with engine.connect(url, engine.OWNER) as owner:
-                before = chain.head(owner).seq
-            begun = _clocks(pid, postmaster)
-            if ask(port, requests, asked.clients, 0, times=times).errors:
-                sys.exit("an answer was not a 200")
-            if pid == recorded[1]:
-                _settled(url, before + times)
-            row += [(now - then) / times for now, then in zip(_clocks(pid, postmaster), begun, strict=True)]
-        found.append(row if number % 2 else [*row[3:], *row[:3]])
-    return found[1:]  # the first fills what is kept
+    return [f"GET {path} HTTP/1.1\r\nHost: x\r\nAuthorization: Basic {shown}\r\n\r\n".encode() for path in paths]
 
 
-def _clocks(pid: int, postmaster: int | None) -> tuple[float, float, float]:
-    return loop_cpu(pid), cpu([pid]), server_cpu(postmaster) or 0.0
-
-
-def _settled(url: str, head: int) -> None:
+def _measured(asked: argparse.Namespace, url: str, case: Case, postmaster: int | None) -> Measured:
+    for served in (case.without, case.recorded):
+        _asked(asked, case, served, len(case.requests))  # fills what is kept
     with engine.connect(url, engine.OWNER) as owner:
-        while chain.head(owner).seq < head:
-            time.sleep(0.1)
+        _settled(owner, 0)
+        head, answering = chain.head(owner).seq, []
+        begun = _clocks(owner, case, postmaster)
+        for number in range(asked.rounds):
+            turn = slice(None, None, 1 if number % 2 else -1)
+            row = [_asked(asked, case, each, case.times) for each in (case.without, case.recorded)[turn]][turn]
+            answering.append((row[0], row[1]))
+        _settled(owner, head + asked.rounds * case.times)
+        spent = [now - then for now, then in zip(_clocks(owner, case, postmaster), begun, strict=True)]
+    each = [seconds / case.times / asked.rounds for seconds in spent]
+    postgres = None if postmaster is None else ((each[2] - each[3]) / 2, each[3])
+    return Measured(answering, (each[0], each[1]), postgres)
 
 
-def _row(name: str, rounds: list[list[float]]) -> list[str]:
-    columns = [median(column) for column in zip(*rounds, strict=True)]
-    told = [name]
-    for at in (0, 1):
-        more = median(each[at + 3] - each[at] for each in rounds)
-        told += [f"{columns[at] * 1e3:.3f}", f"{columns[at + 3] * 1e3:.3f}", f"{more * 1e6:.0f}",
-                 f"{more / columns[at]:+.1%}"]  # fmt: skip
-    return [*told, f"{columns[2] * 1e3:.3f}", f"{columns[5] * 1e3:.3f}"]
+def _asked(asked: argparse.Namespace, case: Case, served: tuple[int, int], times: int) -> float:
+    """CPU seconds a request of the thread that answers."""
+    port, pid = served
+    before = loop_cpu(pid)
+    if ask(port, case.requests, asked.clients, 0, times=times).errors:
+        sys.exit("an answer was not a 200")
+    return (loop_cpu(pid) - before) / times
+
+
+def _clocks(owner: engine.Connection, case: Case, postmaster: int | None) -> list[float]:
+    """CPU seconds of both processes, of the server, and of those of its processes that bring the trail in."""
+    bring = [row[0] for row in owner.execute("SELECT pid FROM pg_stat_activity WHERE application_name = 'sdi-audit'")]
+    server = [0.0, 0.0] if postmaster is None else [server_cpu(postmaster) or 0.0, cpu(bring)]
+    return [cpu([case.without[1]]), cpu([case.recorded[1]]), *server]
+
+
+def _settled(owner: engine.Connection, head: int) -> None:
+    """Wait until the trail is so long, and longer no more."""
+    last = -1
+    while (now := chain.head(owner).seq) < head or now != last:
+        last = now
+        time.sleep(1.0)
+
+
+def _row(name: str, case: Measured) -> list[str]:
+    without = median(each[0] for each in case.answering)
+    low, more, high = quantiles((each[1] - each[0] for each in case.answering), n=4)
+    process, postgres = case.process, case.postgres or (0.0, 0.0)
+    return [
+        name, f"{without * 1e6:.0f}", f"{more * 1e6:+.0f}", f"{more / without:+.1%}",
+        f"{low / without:+.0%} to {high / without:+.0%}", f"{process[0] * 1e6:.0f}",
+        f"{(process[1] - process[0]) * 1e6:+.0f}", f"{process[1] / process[0] - 1:+.1%}", f"{postgres[0] * 1e6:.0f}",
+        f"{postgres[1] * 1e6:+.0f}",
+    ]  # fmt: skip
 
 
 def _stored(url: str) -> list[tuple[str, float]]:

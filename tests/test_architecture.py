@@ -357,6 +357,11 @@ def test_no_page_or_script_of_the_service_names_a_layer() -> None:
     )
 
 
+def test_no_two_migrations_have_one_number() -> None:
+    numbers = [path.name.partition("_")[0] for path in (ROOT / "sdi" / "store" / "sql").glob("*.sql")]
+    assert sorted(numbers) == [f"{number:04}" for number in range(1, len(numbers) + 1)]
+
+
 def test_no_datum_is_crossed_by_the_database() -> None:
     """PROJ's own choice of operation is off by metres in the south; only sdi.national crosses the datum."""
 

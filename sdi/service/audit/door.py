@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import uuid
+from collections.abc import Awaitable
 from time import time
-from typing import Any
 
 from starlette.requests import ClientDisconnect, Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -31,7 +31,7 @@ class Audited:
         self._app, self._recorder = app, recorder
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        service = _service(scope) if scope["type"] == "http" and self._recorder.on else None
+        service = scope["state"].get("service") if self._recorder.on and scope["type"] == "http" else None
         if service is None or not is_recorded(service.agency) or _is_quiet(scope["path"]):
             await self._app(scope, receive, send)
             return
@@ -54,7 +54,8 @@ class Audited:
         if answer.refused is not None:
             await problems.of_error(Request(scope, receive), answer.refused)(scope, receive, send)
             return
-        answer.end("whole")
+        if answer.is_in_parts:
+            answer.end("whole")
 
 
 class _Answer:
@@ -68,7 +69,7 @@ class _Answer:
         self._status = self._part = 0
         self.refused: StoreError | None = None
 
-    async def send(self, message: Message) -> None:
+    def send(self, message: Message) -> Awaitable[None]:
         if self.refused is not None:
             raise _Unrecorded
         if message["type"] == "http.response.start":
@@ -83,11 +84,16 @@ class _Answer:
                 self._record()
             except StoreError:
                 raise _Unrecorded from None
-        await self._send(message)
+        return self._send(message)
+
+    @property
+    def is_in_parts(self) -> bool:
+        """Whether more than its beginning is to be told of; one of a single part was recorded whole."""
+        return self._part > 1 or bool(self._opened)
 
     def end(self, how: str) -> None:
-        """Tell how an answer in several parts ended; one of a single part was recorded whole."""
-        if self._status and (self._part > 1 or self._opened or how != "whole"):
+        """Tell how an answer that had begun ended."""
+        if self._status:
             try:
                 self._record(how)
             except StoreError:
@@ -105,12 +111,6 @@ class _Answer:
 
 def _is_quiet(path: str) -> bool:
     return path in QUIET or path.startswith("/static/")
-
-
-def _service(scope: Scope) -> Service | None:
-    state: dict[str, Any] = scope.get("state") or {}
-    found: Service | None = state.get("service")
-    return found
 
 
 def _is_ours(error: BaseException) -> bool:

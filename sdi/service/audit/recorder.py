@@ -73,19 +73,16 @@ class Recorder:
             first = now
         if now - first > BOUND:
             self.write()
-        if self._refused is not None or self._spool.full:
-            self._refuse(answered)
+        if self._refused is not None:
+            self._refuse(answered, self._refused)
             return
         self._answered.append((now, answered))
         if not self._awake.is_set():  # to set it takes a lock and wakes a thread
             self._awake.set()
 
-    def _refuse(self, answered: Answered | bytes) -> None:
+    def _refuse(self, answered: Answered | bytes, error: StoreError) -> None:
         if isinstance(answered, Answered) and is_open(answered):
             return
-        error = self._refused or StoreError(
-            "What was asked cannot be recorded: too much waits for the database.", hint="Run 'sdi audit status'."
-        )
         log.error("not recorded", error=error.message)
         if self._strict:
             raise error
@@ -103,7 +100,7 @@ class Recorder:
                 return
             for _ in waiting:
                 self._answered.popleft()
-            self._refused = None
+            self._refused = _too_much() if self._spool.full else None
 
     def close(self) -> None:
         """Bring in what is left, as far as that takes LAST seconds at most."""
@@ -166,6 +163,12 @@ class Recorder:
         if self._connection is None or self._connection.closed:
             self._connection = engine.connect(self._url, engine.RECORDER, application="sdi-audit")
         return self._connection
+
+
+def _too_much() -> StoreError:
+    return StoreError(
+        "What was asked cannot be recorded: too much waits for the database.", hint="Run 'sdi audit status'."
+    )
 
 
 def _line(answered: Answered | bytes) -> bytes | None:
