@@ -147,8 +147,7 @@ def _layer(
     return _TILE.format(
         found=_found(tile, part, box, read, parameters), cap=sql.Literal(CAP), across=_ACROSS.format(**edges),
         down=_DOWN.format(**edges), kept=kept, name=parameters.bind(layer.id, "text"),
-        numbered=sql.SQL(", 'fid'") if numbered else sql.SQL(""),
-        least=parameters.bind(_least(tile, layer), "double precision"),
+        numbered=sql.SQL(", 'fid'") if numbered else sql.SQL(""), **_chosen(tile, layer, parameters),
         drawn=beyond.format(
             own=own, columns=sql.SQL(", ").join([key, *shown]), read=read, cells=sql.Literal(CELLS),
             square=_made(_SQUARE.format(**edges), envelope), unit=edges["unit"],
@@ -174,8 +173,25 @@ def _found(
 
 
 def _least(tile: Tile, layer: Layer) -> float:
-    """Degrees that a shape must reach across to be drawn as itself."""
-    return 0.0 if tile.zoom >= COARSE or _is_of_points(layer) else _TURN / (1 << tile.zoom) * SEEN / UNITS
+    """Degrees that a shape must reach across to be drawn as itself, before COARSE."""
+    return 0.0 if _is_of_points(layer) else _TURN / (1 << tile.zoom) * SEEN / UNITS
+
+
+def _chosen(tile: Tile, layer: Layer, parameters: Parameters) -> dict[str, sql.Composable]:
+    """What is drawn as itself, as far as there is room, and what is the rest; and whether all is held at hand for both.
+
+    Where everything is large enough there is a rest in a crowd only: it is not looked for elsewhere.
+    """
+    beyond = sql.SQL('((SELECT count(*) FROM "Own") >= {} AND id NOT IN (SELECT id FROM "Own"))').format(
+        sql.Literal(CAP)
+    )  # fmt: skip
+    if tile.zoom >= COARSE:
+        return {"held": sql.SQL("NOT MATERIALIZED"), "large": sql.SQL("true"), "left": beyond}
+    least = parameters.bind(_least(tile, layer), "double precision")
+    return {
+        "held": sql.SQL("MATERIALIZED"), "large": sql.SQL('"Reach" >= {}').format(least),
+        "left": sql.SQL('"Reach" < {} OR {}').format(least, beyond),
+    }  # fmt: skip
 
 
 def _place(tile: Tile, layer: Layer, parameters: Parameters) -> sql.Composable:
@@ -218,12 +234,10 @@ _ACROSS = sql.SQL(
 _DOWN = sql.SQL(f"floor(({{north}} - ln(tan(pi() / 4 + {_MIDDLE} / 2)) * {_RADIUS}) / ({{unit}} * {CELL}))::integer")
 """The cell of the tile in which the middle of a shape's box lies."""
 _TILE = sql.SQL(
-    """(WITH "Found" AS MATERIALIZED ({found}), "Own" AS MATERIALIZED (
-    SELECT * FROM "Found" WHERE "Reach" >= {least} ORDER BY "Reach" DESC, id COLLATE "C" LIMIT {cap}
+    """(WITH "Found" AS {held} ({found}), "Own" AS MATERIALIZED (
+    SELECT * FROM "Found" WHERE {large} ORDER BY "Reach" DESC, id COLLATE "C" LIMIT {cap}
 ), "Rest" AS (
-    SELECT {kept}, "Reach", {across} AS "Across", {down} AS "Down" FROM "Found"
-    WHERE "Reach" < {least} OR ((SELECT count(*) FROM "Own") >= {cap} AND id NOT IN (SELECT id FROM "Own"))
-    OFFSET 0
+    SELECT {kept}, "Reach", {across} AS "Across", {down} AS "Down" FROM "Found" WHERE {left} OFFSET 0
 )
 SELECT coalesce(ST_AsMVT("T", {name}, {units}, 'sdi_shape'{numbered}), ''::bytea)
 FROM ({drawn} OFFSET 0) AS "T" WHERE sdi_shape IS NOT NULL)""".replace("{units}", str(UNITS))

@@ -14,7 +14,7 @@ import shapely
 
 from sdi.contract.query import Sight
 from sdi.store import tiles
-from sdi.store.tiles import CAP, CELL, CELLS, SIMPLIFIED, UNITS, Part, Tile
+from sdi.store.tiles import CAP, CELL, CELLS, COARSE, SIMPLIFIED, UNITS, Part, Tile
 from tests.store.query.conftest import CROWDED, Store, make_layer
 
 HALF = 20037508.342789244
@@ -112,19 +112,23 @@ SMALL_AMONG = """
 INSERT INTO sites.places (id, name, geom, geom_wgs84, row_hash, load_id)
 SELECT to_char(i, 'FM000000'), 'Nhà ' || i, ST_SetSRID(geom, 5899), ST_SetSRID(geom, 4326), '', 1
 FROM generate_series(0, %s - 1) AS i,
-     LATERAL (SELECT %s + (i %% 150) * 0.0001 AS x, %s + (i / 150) * 0.0001 AS y,
-                     CASE WHEN i %% 21 = 0 THEN 0.00006 ELSE 0.00009 END AS size) AS place,
+     LATERAL (SELECT 150 * %s AS width, %s AS west, %s AS south) AS part,
+     LATERAL (SELECT west + (i %% 150) * width / 150 AS x, south + (i / 150) * width / 150 AS y,
+                     width / 150 * CASE WHEN i %% 21 = 0 THEN 0.6 ELSE 0.9 END AS size) AS place,
      LATERAL (SELECT ST_Multi(ST_MakeEnvelope(x, y, x + size, y + size)) AS geom) AS square
 """
-"""One of 21 is smaller than the others, and all are large enough to be seen at zoom 14."""
+"""One of 21 is smaller than the others."""
 
 
+@pytest.mark.parametrize("zoom", [COARSE - 1, COARSE])
 def test_where_there_are_too_many_it_is_the_smallest_that_are_drawn_together(
-    district: Store, make_store: Any, tmp_path: Path
+    district: Store, make_store: Any, tmp_path: Path, zoom: int
 ) -> None:
-    store, many, tile = make_store(district.layer, []), CAP // 20 * 21, over(14)
-    west, south, _, _ = tile.box()
-    store.connection.execute(SMALL_AMONG, [many, west + 0.002, south + 0.002])
+    store, many, tile = make_store(district.layer, []), CAP // 20 * 21, over(zoom)
+    west, south, east, north = tile.box()
+    apart = 0.9 * (north - south) / 150  # all are large enough to be seen by themselves
+    at = [west + 0.04 * (east - west), south + 0.04 * (north - south)]
+    store.connection.execute(SMALL_AMONG, [many, apart, *at])
     drawn = tile_in(store, tile, tmp_path)
     assert drawn.own == {f"{number:06}" for number in range(many) if number % 21}
     assert drawn.counts.sum() == many - CAP
@@ -149,6 +153,14 @@ def test_what_no_step_of_a_far_tile_tells_apart_is_not_drawn(district: Store, ma
     }
     assert corners[far.zoom] < 10
     assert corners[SIMPLIFIED] > 100
+
+
+def test_where_nobody_crowds_a_near_tile_its_place_is_searched_once(district: Store) -> None:
+    part = Part(district.layer, ("name", "floors"))
+    plan = district.explain(tiles.select_tile(over(COARSE), [part]))
+    looked_for = [line for line in plan.splitlines() if ' on places "' in line]
+    assert ["never executed" in line for line in looked_for].count(False) == 1, plan
+    assert "One-Time Filter" in plan
 
 
 @pytest.mark.parametrize("zoom", [12, 13, 14])
