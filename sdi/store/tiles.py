@@ -28,7 +28,11 @@ BUFFER = 64
 CAP = 20_000
 """Features of a layer that are drawn as themselves in one tile, the largest."""
 SEEN = 8
-"""Steps that an area or a line must reach across to be seen: a pixel of a tile that is drawn 512 pixels wide."""
+"""Steps across of the least square: a pixel of a tile that is drawn 512 pixels wide."""
+ALONE = 40
+"""Steps that an area or a line must reach across to be drawn as itself, five pixels. Of parcels that are smaller a map
+shows nothing but their outlines; and a tile hardly holds more than CAP that are larger, so that neighbouring tiles look
+alike, and do not end at an edge where the one draws outlines and the other has no room for them."""
 COARSE = 15
 """Zoom from which on everything is drawn as itself, however small."""
 CELL = 32
@@ -174,7 +178,7 @@ def _found(
 
 def _least(tile: Tile, layer: Layer) -> float:
     """Degrees that a shape must reach across to be drawn as itself, before COARSE."""
-    return 0.0 if _is_of_points(layer) else _TURN / (1 << tile.zoom) * SEEN / UNITS
+    return 0.0 if _is_of_points(layer) else _TURN / (1 << tile.zoom) * ALONE / UNITS
 
 
 def _chosen(tile: Tile, layer: Layer, parameters: Parameters) -> dict[str, sql.Composable]:
