@@ -12,6 +12,7 @@ from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
+from starlette.middleware.exceptions import ExceptionMiddleware
 from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp, Receive, Scope, Send
 
@@ -110,10 +111,14 @@ def create_app(settings: Settings, registry: Registry, *, url: str | None = None
 
 
 class _Application(FastAPI):
-    """Without FastAPI's layers for what no address here has: dependencies, files that are sent in, its telemetry."""
+    """Without FastAPI's layers for what no address here has: dependencies, files that are sent in, its telemetry; and
+    without Starlette's outermost, which answers bugs: `Observe` does."""
 
     def build_middleware_stack(self) -> ASGIApp:
-        return Starlette.build_middleware_stack(self)
+        app: ASGIApp = ExceptionMiddleware(self.router, self.exception_handlers)
+        for layer, given, options in reversed(self.user_middleware):
+            app = layer(app, *given, **options)
+        return app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         await Starlette.__call__(self, scope, receive, send)

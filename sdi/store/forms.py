@@ -12,6 +12,7 @@ from functools import lru_cache
 
 from psycopg import sql
 
+from sdi.access import Itself
 from sdi.contract.layer import Layer
 from sdi.contract.query import FeatureQuery
 from sdi.national.vn2000 import grid
@@ -53,9 +54,14 @@ _PLAIN = sql.SQL(r"""'^[^\s",=+@''-][^",\r\n]*$'""")
 
 def geojson(layer: Layer, query: FeatureQuery) -> sql.Composable:
     """A GeoJSON Feature (RFC 7946) with its id."""
-    types = tuple((name, layer[name].type) for name in query.attributes)
     shaped = query.geometry and layer.geometry is not None
-    return _feature_text(types, query.crs if shaped else None, query.north_first)
+    return _of_layer(Itself(layer), query.attributes, query.crs if shaped else None, query.north_first)
+
+
+@lru_cache(maxsize=1000)
+def _of_layer(of: Itself, attributes: tuple[str, ...], crs: int | None, north_first: bool) -> sql.SQL:
+    """`geojson` by its layer: every page that is put together asks for it."""
+    return _feature_text(tuple((name, of.layer[name].type) for name in attributes), crs, north_first)
 
 
 def written(layer: Layer, query: FeatureQuery) -> str:
