@@ -58,6 +58,11 @@ def responses() -> dict[str, Any]:
     content: dict[str, Any] = {
         each.media_type: {"schema": {"type": "string"}} for each in FORMATS.values() if each.name != "json"
     }
+    # Of a stream of events a schema tells one event.
+    content["text/event-stream"] = {"schema": {
+        "type": "object", "description": "An event: its id is a cursor, its data a page of changes as JSON.",
+        "properties": {"id": {"type": "string"}, "event": {"type": "string"}, "data": {"type": "string"}},
+    }}  # fmt: skip
     page = {"schema": {"$ref": "#/components/schemas/changes"}}
     return {"Changes": {"description": "A page of changes", "content": {"application/json": page} | content}}
 

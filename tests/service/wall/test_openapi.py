@@ -14,6 +14,7 @@ from base64 import b64encode
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from http.client import HTTPConnection
 from typing import Any
 
 import pytest
@@ -21,6 +22,7 @@ import schemathesis
 import shapely
 from hypothesis import HealthCheck, given, settings
 from hypothesis.errors import Unsatisfiable
+from jsonschema import validate
 from openapi_spec_validator import OpenAPIV30SpecValidator
 from schemathesis import GenerationMode
 from schemathesis.specs.openapi.checks import (
@@ -173,6 +175,21 @@ def test_every_answer_is_one_that_the_document_tells_of(
 ) -> None:
     faults = faults_of(town, callers[who].document(town), callers[who], mode)
     assert not faults, "\n\n".join(f"{name}: {told}" for name, told in faults.items())
+
+
+def test_an_event_of_a_stream_is_as_the_document_tells(town: Town, callers: dict[str, Caller]) -> None:
+    """Few requests are made for a stream by chance."""
+    content = callers["nobody"].document(town)["components"]["responses"]["Changes"]["content"]
+    connection = HTTPConnection(town.url.removeprefix("http://"), timeout=60)
+    connection.request("GET", "/collections/plots/changes?f=events&limit=2")
+    answer = connection.getresponse()
+    lines: list[str] = []
+    while not any(line.startswith("data: ") for line in lines):
+        lines.append(answer.readline().decode())
+    connection.close()
+    event = dict(line.rstrip("\n").split(": ", 1) for line in lines if line.startswith(("id: ", "event: ", "data: ")))
+    assert event.keys() == {"id", "event", "data"}
+    validate(event, content["text/event-stream"]["schema"])
 
 
 @pytest.mark.parametrize("who", REFUSED)
