@@ -61,11 +61,12 @@ def seen_whole(xy: Coordinates, begin: Numbers) -> Mask:
 
     Several rings one after the other are no way round once, so they need not be told apart.
     """
-    first, last = begin[:-1], begin[1:] - 1
-    some = last > first
+    first, last, count = begin[:-1], begin[1:] - 1, np.diff(begin)
+    some = count > 1
     if not some.all():
         found: Mask = np.zeros(len(first), dtype=bool)
-        found[some] = seen_whole(xy, np.append(first[some], begin[-1:]))
+        if some.any():
+            found[some] = seen_whole(xy[np.repeat(some, count)], np.append(0, np.cumsum(count[some])))
         return found
     if not len(first):
         return np.zeros(0, dtype=bool)

@@ -126,3 +126,12 @@ def test_what_is_shown_is_what_each_geometry_would_be_brought_to() -> None:
         assert np.array_equal(made.middles, geometry.middles(each), equal_nan=True)
         assert (shapely.to_wkb(made.shapes(np.arange(len(some)))) == shapely.to_wkb(each)).all()
     assert not len(findings.blocks())
+
+
+@pytest.mark.parametrize("place", [0, 1, 2])
+def test_a_shape_of_one_vertex_takes_nothing_from_those_beside_it(place: int) -> None:
+    """A file of points in which one has several parts, or a point among polygons."""
+    shapes = np.array([shapely.MultiPoint([(0, 0), (1, 1)]), shapely.Polygon(SQUARE)], dtype=object)
+    with_point = np.insert(shapes, place, shapely.Point(3, 3))
+    assert vertices_of(with_point).lone.tolist() == [isinstance(each, shapely.Polygon) for each in with_point]
+    assert valid(with_point).all()
