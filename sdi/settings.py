@@ -41,7 +41,7 @@ class Settings(BaseSettings):
     extent: tuple[float, float, float, float] | None = None
     """`[west, south, east, north]` in degrees, where every delivery must lie; None: see the layer with `frame`."""
     url: str = "http://127.0.0.1:8000"
-    """The public address; every link begins with it."""
+    """The public address; every link begins with it. Not set: where `sdi serve` listens."""
     title_vi: str = "Hạ tầng dữ liệu không gian đô thị"
     title_en: str = "Urban spatial data infrastructure"
     contact: str = ""

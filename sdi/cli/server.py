@@ -29,11 +29,19 @@ def serve(
     """Phục vụ các lớp đã công bố · Serve the published layers."""
     at = desk(context)
     at.registry  # noqa: B018  a wrong contract is told here, once, and not by every worker
+    _tell_address(at, host, port)
     # In the place of this process, whose commands and libraries take 60 MB of each worker. The workers read settings
     # and contracts themselves. Where it looks for modules is where this one has found them.
     command = [sys.executable, "-P", "-m", "uvicorn", *uvicorn_options(host, port, workers)]
     sys.stdout.flush()
     os.execv(sys.executable, command)
+
+
+def _tell_address(at: Desk, host: str, port: int) -> None:
+    """Where no public address is set, links begin with the one that is listened on."""
+    if "url" not in at.settings.model_fields_set:
+        local = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(host, f"[{host}]" if ":" in host else host)
+        os.environ["SDI_URL"] = f"http://{local}:{port}"
 
 
 def uvicorn_options(host: str, port: int, workers: int) -> list[str]:
@@ -64,6 +72,8 @@ def demo(
     _load_demo(at, folder, parcels)
     if serving:
         import uvicorn
+
+        _tell_address(at, host, port)
 
         show.say(f"→ http://{host}:{port}   (Ctrl-C để dừng · to stop)")
         try:

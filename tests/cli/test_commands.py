@@ -89,6 +89,10 @@ def test_the_service_takes_the_place_of_the_command_and_ends_when_it_is_told_to(
             assert process.poll() is None
             time.sleep(0.1)
         assert b"uvicorn" in Path(f"/proc/{process.pid}/cmdline").read_bytes()
+        with urlopen(f"http://127.0.0.1:{port}/?f=json") as answer:
+            links = [link["href"] for link in json.load(answer)["links"]]
+        own = f"http://127.0.0.1:{port}/"
+        assert own + "conformance" in {link.partition("?")[0] for link in links}, "without SDI_URL they begin so"
         process.terminate()
         process.wait(60)
 
