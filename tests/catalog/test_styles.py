@@ -112,6 +112,20 @@ def test_web_maps_thin_outlines_by_the_law_of_the_pages_and_of_qgis(town: Regist
         assert 0.8 * min(1, max(look.THINNEST, share)) == pytest.approx(page, abs=1e-3)
 
 
+def test_circles_of_a_crowded_layer_are_smaller_on_small_scales_and_of_few_features_whole(
+    town: Registry,
+) -> None:
+    layer = town["works"]
+    visible = access.visible(access.PUBLIC, layer)
+    few, many = (portrayal(layer, town.code_lists, "vi", visible, count=n, extent=HANOI) for n in (8, 100_000))
+    [plain] = [each for each in maplibre.document("", "", [few], None)["layers"] if each["id"] == "works.point"]
+    [small] = [each for each in maplibre.document("", "", [many], None)["layers"] if each["id"] == "works.point"]
+    assert plain["paint"]["circle-radius"] == look.RADIUS_PX
+    assert small["paint"]["circle-radius"][4] == look.SMALLEST * look.RADIUS_PX
+    assert small["paint"]["circle-radius"][-2:] == [look.FULL_ZOOM, look.RADIUS_PX]
+    assert [b"@map_scale" in qml.document(each) for each in (few, many)] == [False, True]
+
+
 def test_labels_say_codes_in_words_that_nobody_knows_by_heart(town: Registry) -> None:
     layer = town["plots"]
     by_use = layer.model_copy(update={"style": layer.style.model_copy(update={"label": "use"})})

@@ -6,6 +6,7 @@ It has no `glyphs`: no host is called for a font, and a map then writes labels i
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Sequence
+from math import log2
 from typing import Any
 
 from sdi.catalog.styles import portrayal as look
@@ -17,9 +18,7 @@ FONTS = ["Open Sans", "Noto Sans", "sans-serif"]
 SOURCE = "sdi"
 BACKGROUND = "#ffffff"
 _HALVED = 1.5
-"""Zooms in which an outline's width doubles."""
-_FROM = look.FULL_ZOOM - _HALVED * 2.321928094887362
-"""The zoom up to which an outline is at its thinnest: log2(1 / THINNEST) doublings before FULL_ZOOM."""
+"""Zooms in which a size doubles."""
 
 
 def document(
@@ -63,8 +62,9 @@ def _shapes(portrayal: Portrayal) -> Iterable[dict[str, Any]]:
     colour = _colour(portrayal)
     if portrayal.shape == "point":
         yield _layer(portrayal, "point", "circle", paint={
-            "circle-radius": look.RADIUS_PX, "circle-color": colour, "circle-opacity": portrayal.opacity,
-            "circle-stroke-color": portrayal.stroke, "circle-stroke-width": portrayal.width,
+            "circle-radius": _circle(portrayal, look.RADIUS_PX), "circle-color": colour,
+            "circle-opacity": portrayal.opacity, "circle-stroke-color": portrayal.stroke,
+            "circle-stroke-width": _circle(portrayal, portrayal.width),
         })  # fmt: skip
     elif portrayal.shape == "line":
         stroke = colour if portrayal.classify else portrayal.stroke
@@ -74,8 +74,9 @@ def _shapes(portrayal: Portrayal) -> Iterable[dict[str, Any]]:
         paint = {"fill-color": colour, "fill-opacity": portrayal.opacity, "fill-antialias": False}
         yield _layer(portrayal, "area", "fill", paint=paint)
         # A square that stands for several features has no border of theirs.
+        width = _shrunk(portrayal.width, look.THINNEST)
         yield _layer(portrayal, "outline", "line", filter=["!", ["has", COUNT]], layout={"line-join": "round"},
-                     paint={"line-color": portrayal.stroke, "line-width": _thinned(portrayal.width)})  # fmt: skip
+                     paint={"line-color": portrayal.stroke, "line-width": width})  # fmt: skip
 
 
 def _colour(portrayal: Portrayal) -> Any:
@@ -90,10 +91,16 @@ def _colour(portrayal: Portrayal) -> Any:
     ]  # fmt: skip
 
 
-def _thinned(width: float) -> list[Any]:
-    """The same widths as QGIS draws: exponential interpolation is exactly the law of the doublings."""
-    thin = round(width * look.THINNEST, 4)
-    return ["interpolate", ["exponential", 2 ** (1 / _HALVED)], ["zoom"], round(_FROM, 4), thin, look.FULL_ZOOM, width]
+def _circle(portrayal: Portrayal, size: float) -> Any:
+    return _shrunk(size, look.SMALLEST) if portrayal.crowded else size
+
+
+def _shrunk(size: float, least: float) -> list[Any]:
+    """The same sizes as QGIS draws: exponential interpolation is exactly the law of the doublings, of which log2(1 /
+    least) lie between the smallest and the whole."""
+    begin = round(look.FULL_ZOOM - _HALVED * log2(1 / least), 4)
+    law = ["exponential", 2 ** (1 / _HALVED)]
+    return ["interpolate", law, ["zoom"], begin, round(size * least, 4), look.FULL_ZOOM, size]
 
 
 def _labels(portrayal: Portrayal) -> Iterable[dict[str, Any]]:

@@ -23,9 +23,12 @@ POINT_OPACITY = 0.9
 LEAST_PX = 1.5
 """Width of a line, and of a point's outline, at least."""
 FULL_ZOOM = 17.0
-"""MapLibre's zoom from which on the outline of an area has its full width; before, it halves every 1.5 zooms."""
+"""MapLibre's zoom from which on the outline of an area and a point have their full size; before, it halves
+every 1.5 zooms."""
 THINNEST = 0.2
 """Share of its width that an outline keeps on the smallest scales."""
+SMALLEST = 0.4
+"""Share of its size that a circle of a crowded layer keeps there; a thousand whole ones hide their streets."""
 LABEL_PX = 11.0
 LABEL_COLOUR = "#26343b"
 HALO_PX = 1.5
@@ -84,6 +87,11 @@ class Portrayal:
 
     def __getitem__(self, name: str) -> Field:
         return next(field for field in self.fields if field.name == name)
+
+    @property
+    def crowded(self) -> bool:
+        """Whether a screen that shows all of the layer shows more features than it labels."""
+        return self.labelled is not None
 
     @property
     def spoken(self) -> tuple[tuple[str, str], ...]:

@@ -149,16 +149,19 @@ def _symbol(
     told = {} if coloured is None else {"outlineColor" if portrayal.shape == "line" else "fillColor": coloured}
     told.update(more or {})
     if portrayal.shape == "area":
-        told["outlineWidth"] = _thinned(portrayal)
+        told["outlineWidth"] = _shrunk(portrayal, portrayal.width, look.THINNEST)
+    elif portrayal.shape == "point" and portrayal.crowded:
+        told["size"] = _shrunk(portrayal, 2 * look.RADIUS_PX, look.SMALLEST)
+        told["outlineWidth"] = _shrunk(portrayal, portrayal.width, look.SMALLEST)
     if told:
         _computed(layer, told)
 
 
-def _thinned(portrayal: Portrayal) -> str:
-    """Outlines of small areas hide them on a small scale, so they are drawn thinner there: an expression."""
+def _shrunk(portrayal: Portrayal, size: float, least: float) -> str:
+    """Outlines hide small areas, circles what they stand on: an expression that has them smaller on a small scale."""
     full = denominator_of(look.FULL_ZOOM, portrayal.latitude)
-    share = f"min(1, max({look.THINNEST}, ({full:.0f} / @map_scale) ^ (2.0 / 3)))"
-    return f"{_millimetres(portrayal.width)} * {share}"
+    share = f"min(1, max({least}, ({full:.0f} / @map_scale) ^ (2.0 / 3)))"
+    return f"{_millimetres(size)} * {share}"
 
 
 def _computed(layer: ET.Element, told: Mapping[str, str]) -> None:
