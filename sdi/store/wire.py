@@ -2,17 +2,15 @@
 a feature, and most of it is the same each time.
 
 Values go as text, which the casts beside them read: every value of a statement has one. What is asked often on a
-connection is prepared there, as psycopg does it. Cancelling what nobody waits for any more is psycopg's.
+connection is prepared there, as psycopg does it. Waiting, and cancelling what nobody waits for any more, are psycopg's.
 """
 
 from __future__ import annotations
 
-import asyncio
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
-from weakref import WeakKeyDictionary, finalize
+from weakref import WeakKeyDictionary
 
 from psycopg import AsyncConnection, errors
 from psycopg.abc import Buffer
@@ -24,8 +22,6 @@ OFTEN = 5
 """Executions after which a statement is prepared."""
 MOST = 100
 """Prepared statements of a connection; the one that was not asked for longest goes."""
-PATIENCE = 5.0
-"""Seconds that the server has to cancel a statement."""
 
 
 @dataclass(frozen=True)
@@ -37,7 +33,7 @@ class _Adapting:
 
 
 class _Known:
-    """What one connection has prepared, how its rows are read, and its ear."""
+    """What one connection has prepared, and how its rows are read."""
 
     def __init__(self, connection: AsyncConnection[Any]) -> None:
         # Where psycopg prepares too it lets go, after a rollback, of everything that is prepared.
@@ -46,54 +42,6 @@ class _Known:
         self.times: dict[bytes, int] = {}
         self.names: dict[bytes, bytes] = {}
         self.made = 0
-        self.ear = _Ear(connection)
-
-
-class _Ear:
-    """Hears that the server has said something.
-
-    One for the life of a connection: psycopg begins and ends to listen with each statement, which takes as many system
-    calls as the statement itself. The socket has a second number for it, so psycopg may listen too.
-    """
-
-    def __init__(self, connection: AsyncConnection[Any]) -> None:
-        self._loop = asyncio.get_running_loop()
-        self._number = os.dup(connection.pgconn.socket)
-        self._listens = False
-        self._waiting: asyncio.Future[None] | None = None
-        finalize(connection, _deafen, self._loop, self._number)
-
-    async def hear(self) -> None:
-        """Wait until there is something to read."""
-        self._waiting = self._loop.create_future()
-        if not self._listens:
-            self._loop.add_reader(self._number, self._heard)
-            self._listens = True
-        try:
-            await self._waiting
-        finally:
-            self._waiting = None
-
-    def _heard(self) -> None:
-        if self._waiting is None:
-            # Somebody else reads there, or the server has hung up; else this would be called again and again.
-            self._loop.remove_reader(self._number)
-            self._listens = False
-        elif not self._waiting.done():
-            self._waiting.set_result(None)
-
-
-def _deafen(loop: asyncio.AbstractEventLoop, number: int) -> None:
-    """Called from any thread."""
-
-    def end() -> None:
-        loop.remove_reader(number)
-        os.close(number)
-
-    try:
-        loop.call_soon_threadsafe(end)
-    except RuntimeError:  # the loop has ended
-        os.close(number)
 
 
 _KNOWN: WeakKeyDictionary[AsyncConnection[Any], _Known] = WeakKeyDictionary()
@@ -145,40 +93,9 @@ async def rows(
             pgconn.send_query_params(text, values, result_format=format_)
         else:
             pgconn.send_query_prepared(name, values, result_format=format_)
-        result = _only(await _answered(connection, known.ear))
+        result = _only(await connection.wait(execute(pgconn)))
     known.rows.set_pgresult(result)
     return known.rows.load_rows(0, result.ntuples, tuple)
-
-
-async def _answered(connection: AsyncConnection[Any], ear: _Ear) -> list[Any]:
-    """The results of what was sent."""
-    pgconn, found = connection.pgconn, list[Any]()
-    if pgconn.flush():
-        return await connection.wait(execute(pgconn))  # it is more than the socket takes at once
-    try:
-        while True:
-            while pgconn.is_busy():
-                await ear.hear()
-                pgconn.consume_input()
-            result = pgconn.get_result()
-            if result is None:
-                return found
-            found.append(result)
-    except asyncio.CancelledError:
-        await _cancel(connection)
-        raise
-
-
-async def _cancel(connection: AsyncConnection[Any]) -> None:
-    """Nobody waits for the answer any more: the connection is ready for the next statement, or closed."""
-    try:
-        await connection.cancel_safe(timeout=PATIENCE)
-        await connection.wait(execute(connection.pgconn), timeout=PATIENCE)
-    except Exception:
-        connection.pgconn.finish()
-    except BaseException:
-        connection.pgconn.finish()
-        raise
 
 
 async def _prepared(connection: AsyncConnection[Any], known: _Known, text: bytes) -> bytes | None:
