@@ -131,7 +131,7 @@ def remake(table: pa.Table, reading: Reading, registry: Registry, day: date) -> 
     before, lonlat = geometry.place(raw, reading.where)
     master, dropped = geometry.conform(before, reading.contract, ignored)
     known, _ = geometry.conform(lonlat, reading.contract, ignored)
-    column = _ewkb(master, raw, table, reading)
+    column = _ewkb(master, master if before is raw else raw, raw, table, reading)
     degrees = in_degrees(master, column, vertices_of(master), known, reading.where, ignored)
     shaped = _Shaped(before, master, column, degrees, dropped)
     made = conform(table, reading.layer, reading.request, reading.matched, reading.styles, ignored)
@@ -175,6 +175,7 @@ def _shape(raw: Shapes, table: pa.Table, reading: Reading, findings: Findings) -
     if not where.kept:
         before = geometry.reachable(before, where, findings)
     master, dropped = geometry.conform(geometry.bounded(before, where, findings), contract, findings)
+    promised = master.copy() if before is raw else raw
     known, _ = geometry.conform(lonlat, contract, Findings(findings.layer, len(raw)))
     vertices = vertices_of(master)
     repaired = geometry.repair(master, contract, where, findings, vertices.lone)
@@ -184,14 +185,14 @@ def _shape(raw: Shapes, table: pa.Table, reading: Reading, findings: Findings) -
     if len(changed):
         vertices = vertices_of(master)
     known[repaired] = known[changed] = None
-    column = _ewkb(master, raw, table, reading)
+    column = _ewkb(master, promised, raw, table, reading)
     return _Shaped(before, master, column, in_degrees(master, column, vertices, known, where, findings), dropped)
 
 
-def _ewkb(master: Shapes, raw: Shapes, table: pa.Table, reading: Reading) -> pa.Array:
-    """The master's; of what is as it was delivered, from the file's own bytes."""
+def _ewkb(master: Shapes, promised: Shapes, raw: Shapes, table: pa.Table, reading: Reading) -> pa.Array:
+    """The master's; of what is as it was delivered, from the file's own bytes. promised: see `ewkb_of_delivered`."""
     if reading.geometry_columns is None and not reading.request.swapped and WKB in table.column_names:
-        return geometry.ewkb_of_delivered(master, raw, table[WKB], reading.where.grid)
+        return geometry.ewkb_of_delivered(master, promised, raw, table[WKB], reading.where.grid)
     return geometry.ewkb(master, reading.where.grid)
 
 

@@ -11,6 +11,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from sdi.ingest import octets
 from sdi.ingest.findings import Findings
 from sdi.ingest.source import Facts
 from sdi.national import text
@@ -221,9 +222,24 @@ def _not_ascii(column: pa.ChunkedArray) -> pa.Array:
 
 def _decode_bytes(column: pa.ChunkedArray, encoding: str) -> tuple[pa.Array, int]:
     """Text of bytes, and how many values were Vietnamese of an old encoding."""
+    if encoding == "UTF-8":
+        return _utf8(_one(column)), 0
     foreign = pc.invert(pc.fill_null(pc.string_is_ascii(column), True))
     made = by_value(column, lambda texts: [_read(value, encoding) for value in texts])
     return made, pc.sum(foreign).as_py() or 0 if encoding in LEGACY else 0
+
+
+def _utf8(column: pa.Array) -> pa.Array:
+    """Text of bytes that are UTF-8: of all values at once where that says the same, which takes a fifth of the time."""
+
+    def each(values: pa.Array) -> pa.Array:
+        return by_value(values, lambda texts: [_read(value, "UTF-8") for value in texts])
+
+    told = octets.utf8(column)
+    if told is None:
+        return each(column)
+    made, right = told
+    return made if right.all() else pc.replace_with_mask(made, pa.array(~right), each(column.filter(pa.array(~right))))
 
 
 def _reread(column: pa.ChunkedArray, encoding: str) -> tuple[pa.Array, int]:

@@ -324,44 +324,73 @@ def ewkb(shapes: Shapes, srid: int) -> pa.Array:
     return _with_srid(pa.array(shapely.to_wkb(shapes, byte_order=1, output_dimension=2), pa.binary()), srid)
 
 
-_HEAD = np.frombuffer(bytes.fromhex("010600000001000000010300000001000000"), np.uint8)
-"""How little-endian WKB of a multipolygon of one polygon of one ring begins; the count of its points follows."""
+_RING = np.frombuffer(bytes.fromhex("010300000001000000"), np.uint8)
+"""How little-endian WKB of a polygon of one ring begins; the count of its points follows."""
+_MULTI = bytes.fromhex("010600000001000000")
+"""Before it in a multipolygon of that polygon."""
+_HEAD = np.concatenate([np.frombuffer(_MULTI, np.uint8), _RING])
 
 
-def ewkb_of_delivered(shapes: Shapes, delivered: Shapes, column: pa.ChunkedArray, srid: int) -> pa.Array:
-    """`ewkb`, from the file's own bytes for shapes that are still the objects read from them and whose bytes are what
-    would be written: parcels mostly are. column: the WKB that `delivered` was read from, of the same length."""
+def ewkb_of_delivered(
+    shapes: Shapes, promised: Shapes, delivered: Shapes, column: pa.ChunkedArray, srid: int
+) -> pa.Array:  # fmt: skip
+    """`ewkb`, from the file's own bytes for shapes that are as they were read from them and whose bytes are what would
+    be written: parcels mostly are. promised: what `conform` made of those delivered, where they lie as they did, else
+    those themselves. column: the WKB that `delivered` was read from, of the same length."""
     wkb = column.combine_chunks().cast(pa.large_binary())
     offsets = np.frombuffer(wkb.buffers()[1], np.int64)[wkb.offset : wkb.offset + len(wkb) + 1]
-    same = np.fromiter(map(is_, shapes, delivered), dtype=bool, count=len(shapes))
-    same &= np.asarray(wkb.is_valid()) & (np.diff(offsets) == len(_HEAD) + 4 + 16 * shapely.get_num_coordinates(shapes))
-    rows = np.flatnonzero(same)
     data = np.frombuffer(wkb.buffers()[2] or b"", np.uint8)
-    same[rows] = (data[offsets[rows, None] + np.arange(len(_HEAD))] == _HEAD).all(axis=1)
+    whole = _as_written(_alike(shapes, delivered), _HEAD, shapes, wkb, offsets, data)
+    single = (shapely.get_type_id(shapes) == NAMES.index("MultiPolygon")) & _alike(shapes, promised) & ~whole
+    single = _as_written(single, _RING, shapes, wkb, offsets, data)
+    same = whole | single
     if not same.any():
         return ewkb(shapes, srid)
     made = wkb.cast(pa.binary())
     if not same.all():
         others = pa.array(shapely.to_wkb(shapes[~same], byte_order=1, output_dimension=2), pa.binary())
         made = pc.replace_with_mask(made, pa.array(~same), others)
-    return _with_srid(made, srid)
+    return _with_srid(made, srid, single)
 
 
-def _with_srid(column: pa.Array, srid: int) -> pa.Array:
+def _alike(one: Shapes, two: Shapes) -> Mask:
+    """Where they are the same objects."""
+    return np.fromiter(map(is_, one, two), dtype=bool, count=len(one))
+
+
+def _as_written(
+    which: Mask, head: NDArray[np.uint8], shapes: Shapes, wkb: pa.Array, offsets: NDArray[np.int64],
+    data: NDArray[np.uint8],
+) -> Mask:  # fmt: skip
+    """Of these, those whose bytes begin so and hold the points of their shapes and nothing else."""
+    points = shapely.get_num_coordinates(shapes)
+    which = which & np.asarray(wkb.is_valid()) & (points > 0)  # a ring without points is no geometry
+    which &= np.diff(offsets) == len(head) + 4 + 16 * points
+    rows = np.flatnonzero(which)
+    which[rows] = (data[offsets[rows, None] + np.arange(len(head))] == head).all(axis=1)
+    return which
+
+
+def _with_srid(column: pa.Array, srid: int, single: Mask | None = None) -> pa.Array:
     """Put the SRID into little-endian WKB: a flag in the type's highest byte, and four bytes after it. A GEOS geometry
-    would be copied to be given one."""
+    would be copied to be given one. single: polygons, which become multipolygons."""
     offsets = np.frombuffer(column.buffers()[1], np.int32, len(column) + 1)
     data = np.frombuffer(column.buffers()[2] or b"", np.uint8)[offsets[0] : offsets[-1]]
+    code = np.frombuffer(np.uint32(srid).tobytes(), np.uint8)
+    head = np.concatenate([np.frombuffer(_MULTI[:5], np.uint8), code, np.frombuffer(_MULTI[5:], np.uint8)])
     there = offsets[1:] > offsets[:-1]
-    moved = offsets - offsets[0] + 4 * np.concatenate([[0], np.cumsum(there)]).astype(np.int32)
-    heads = moved[:-1][there]
-    places = heads[:, None] + np.arange(5, 9)
+    single = np.zeros(len(column), dtype=bool) if single is None else single
+    more = np.where(single, len(head), 4 * there)
+    moved = offsets - offsets[0] + np.concatenate([[0], np.cumsum(more)]).astype(np.int32)
+    starts, wrapped = moved[:-1][there & ~single], moved[:-1][single]
+    places, heads = starts[:, None] + np.arange(5, 9), wrapped[:, None] + np.arange(len(head))
     made = np.empty(moved[-1], np.uint8)
     old = np.ones(len(made), dtype=bool)
-    old[places] = False
+    old[places] = old[heads] = False
     made[old] = data
-    made[places] = np.frombuffer(np.uint32(srid).tobytes(), np.uint8)
-    made[heads + 4] |= 0x20
+    made[places], made[heads] = code, head
+    made[starts + 4] |= 0x20
+    made[wrapped + 4] |= 0x20
     return pa.Array.from_buffers(
         pa.binary(), len(column), [column.buffers()[0], pa.py_buffer(moved), pa.py_buffer(made)], column.null_count
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import struct
 import subprocess
 import sys
 from collections.abc import Callable
@@ -24,7 +25,7 @@ from sdi.contract.report import Finding
 from sdi.ingest.cast import clean
 from sdi.ingest.deliver import Received, receive
 from sdi.ingest.findings import Findings
-from sdi.ingest.geometry import ewkb, ewkb_of_delivered
+from sdi.ingest.geometry import conform, ewkb, ewkb_of_delivered
 from sdi.ingest.write import write_features
 from sdi.national.text import normalise
 from tests.ingest.plots import PARCELS, QUANG_NAM, code, contract, geojson, registry, square
@@ -233,9 +234,38 @@ def test_the_bytes_of_a_file_are_taken_where_they_are_what_would_be_written() ->
     master = raw.copy()
     for some in (slice(None), slice(1, None), slice(0, 1)):
         mine, part = master[some], column.slice(some.start or 0, len(master[some]))
-        assert ewkb_of_delivered(mine, raw[some], part, 9210).equals(ewkb(mine, 9210))
+        assert ewkb_of_delivered(mine, raw[some], raw[some], part, 9210).equals(ewkb(mine, 9210))
     moved = np.array([multi(shapely.box(0, 0, 1, 2))], dtype=object)
-    assert ewkb_of_delivered(moved, raw[:1], column.slice(0, 1), 9210).equals(ewkb(moved, 9210))
+    assert ewkb_of_delivered(moved, raw[:1], raw[:1], column.slice(0, 1), 9210).equals(ewkb(moved, 9210))
+
+
+def test_the_bytes_of_a_polygon_are_taken_for_its_multipolygon() -> None:
+    """Shapefiles have the one where contracts promise the other."""
+    lot, yard = shapely.box(0, 0, 1, 1), shapely.Polygon([(0, 0), (9, 0), (9, 9)], [[(4, 1), (5, 1), (5, 2)]])
+    shapes = [lot, None, yard, shapely.MultiPolygon([lot]), lot, shapely.MultiPolygon([lot, shapely.box(2, 2, 3, 3)])]
+    told = [None if shape is None else shapely.to_wkb(shape, byte_order=1) for shape in shapes]
+    told += [shapely.to_wkb(lot, byte_order=0), shapely.to_wkb(lot, byte_order=1) + b"more"]
+    column = pa.chunked_array([pa.array([*told, told[0]], pa.large_binary())])
+    raw = shapely.from_wkb(column.to_numpy())
+    layer = contract(PARCELS)
+    assert layer.geometry is not None
+    assert layer.geometry.type == "MultiPolygon"
+    promised, _ = conform(raw, layer.geometry, Findings(layer, len(raw)))
+    master = promised.copy()
+    master[4] = shapely.MultiPolygon([shapely.box(0, 0, 1, 2)])  # a repair: of as many points, and another place
+    for some in (slice(None), slice(1, None), slice(0, 1), slice(4, 5)):
+        mine, part = master[some], column.slice(some.start or 0, len(master[some]))
+        for first in (promised[some], raw[some]):
+            assert ewkb_of_delivered(mine, first, raw[some], part, 9210).equals(ewkb(mine, 9210))
+    taken = ewkb_of_delivered(promised[:1], promised[:1], raw[:1], _at(column.slice(0, 1), 13 + 16, 7.0), 9210)
+    assert shapely.get_coordinates(shapely.from_wkb(taken[0].as_py()))[1, 0] == 7.0  # the bytes, not the shape
+
+
+def _at(column: pa.ChunkedArray, place: int, number: float) -> pa.ChunkedArray:
+    """The only value with another number at a place."""
+    raw = bytearray(column[0].as_py())
+    raw[place : place + 8] = struct.pack("<d", number)
+    return pa.chunked_array([pa.array([bytes(raw)], pa.large_binary())])
 
 
 # --- memory -------------------------------------------------------------------------------------------------------
