@@ -30,7 +30,7 @@ def application() -> Starlette:
     not when somebody asks.
     """
     app, settings = from_environment(), read_settings()
-    texts, answers, tiles = app.state.service.reader.kept, app.state.answers, app.state.tiles
+    texts, answers, tiles = app.state.service.reader.texts.kept, app.state.answers, app.state.tiles
     most = {
         "texts": _most(texts, "keep", lambda: texts.taken), "answers": _most(answers, "keep", lambda: answers.size),
         "tiles": _most(tiles, "of", lambda: tiles.taken),

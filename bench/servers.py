@@ -24,6 +24,7 @@ from process import tree
 
 from sdi.access import PUBLIC, visible
 from sdi.contract.layer import Layer
+from sdi.service.texts.shelf import LEAST, LOOK, SUFFIX
 from sdi.settings import ROOT, Settings
 from sdi.store import engine
 
@@ -44,8 +45,27 @@ def ours(settings: Settings, workers: int, *, anew: bool = False) -> Iterator[Co
     with uvicorn(application, environment, workers, *more) as (port, process):
         native = f"/items?crs={quote(NATIVE, safe='')}"
         address = ogc(f"/collections/{LAYER}", filters=FILTER, native=native, tile=TILE)
+        _wait_for_texts(settings)
         name = "sdi anew" if anew else "sdi"
         yield Contender(name, port, address, [process.pid], f"/collections/{LAYER}")
+
+
+def _wait_for_texts(settings: Settings) -> None:
+    """Until the layer's texts are ready, and every worker has found them. They are made anew when PostgreSQL starts."""
+    with engine.connect(engine.database_url(settings)) as connection:
+        ((started, count),) = connection.execute(
+            "SELECT extract(epoch FROM pg_postmaster_start_time()), count FROM sdi.publication WHERE layer = %s",
+            [LAYER],
+        ).fetchall()
+    begun = time.monotonic()
+    while count >= LEAST and time.monotonic() - begun < 600:
+        files = list((settings.data / "texts").glob(f"{LAYER}-*{SUFFIX}"))
+        if any(file.stat().st_mtime > started for file in files):
+            time.sleep(2 * LOOK)
+            return
+        time.sleep(0.2)
+    if count >= LEAST:
+        sys.exit("the texts were not made ready")
 
 
 @contextmanager

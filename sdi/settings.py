@@ -56,8 +56,11 @@ class Settings(BaseSettings):
     slow_share: float = Field(0.05, gt=0, le=1)
     """Seconds a second of slow queries that the workers of a machine give one caller, after a burst of 30, while others
     are served; 1: as many as its places allow."""
-    kept_text: int = Field(36, ge=0)
+    kept_text: int = Field(16, ge=0)
     """Megabytes of rendered features that a worker process keeps; 0: every answer is rendered anew."""
+    ready_text: int = Field(4096, ge=0)
+    """Megabytes of disk, in `data`, for the features of open views, rendered once and shared by the workers of a
+    machine; 0: none are."""
     kept_answers: int = Field(4, ge=0)
     """Megabytes of small answers that a worker process keeps; 0: each is put together anew."""
     audit: Literal["strict", "lenient", "off"] = "strict"

@@ -33,6 +33,7 @@ from sdi.service.publications import Publications
 from sdi.service.reader import Reader
 from sdi.service.state import Service
 from sdi.service.statistics.table import ROOM
+from sdi.service.texts.shelf import Shelf
 from sdi.service.tiles.cache import Tiles
 from sdi.service.tiles.changes import Known
 from sdi.service.wall.callers import Gate, Turnstile
@@ -51,9 +52,11 @@ def create_app(settings: Settings, registry: Registry, *, url: str | None = None
     observe.set_up_logs()
     shares = Shares(settings.slow_share, BURST)
     url = url or engine.service_url(settings)
-    reader = Reader(url, settings, shares=shares)
-    stewards = Reader(url, settings, role=engine.STEWARD, at_hand=0, shares=shares)
+    shelf = Shelf(settings, url)
+    reader = Reader(url, settings, shares=shares, ready=shelf.of)
+    stewards = Reader(url, settings, role=engine.STEWARD, at_hand=0, shares=shares, ready=shelf.of)
     metrics = observe.Metrics()
+    publications = Publications(settings, registry, agency, reader)
     recorder = Recorder(settings, url)
     refusals = Refusals(recorder)
 
@@ -66,7 +69,8 @@ def create_app(settings: Settings, registry: Registry, *, url: str | None = None
         await observe.warn_of_indexes(reader, registry)
         if settings.service_url is not None or settings.database_url is not None:
             await observe.warn_of_login(reader)
-        beside = [asyncio.create_task(each) for each in (app.state.agencies.listen(), refusals.keep_recording())]
+        kept = app.state.agencies.listen(), refusals.keep_recording(), shelf.keep(publications, reader)
+        beside = [asyncio.create_task(each) for each in kept]
         try:
             yield
         finally:
@@ -74,6 +78,7 @@ def create_app(settings: Settings, registry: Registry, *, url: str | None = None
                 each.cancel()
             refusals.record()
             app.state.exports.close()
+            shelf.close()
             await reader.close()
             await stewards.close()
             await run_in_threadpool(recorder.close)
@@ -94,7 +99,7 @@ def create_app(settings: Settings, registry: Registry, *, url: str | None = None
             Middleware(Audited, recorder=recorder),
         ],
     )  # fmt: skip
-    app.state.service = Service(settings, agency, reader, Publications(settings, registry, agency, reader))
+    app.state.service = Service(settings, agency, reader, publications)
     app.state.agencies = agencies.Agencies(app.state.service, stewards)
     app.state.pages = Pages(settings)
     app.state.metrics, app.state.recorder, app.state.refusals = metrics, recorder, refusals

@@ -46,6 +46,11 @@ class Matched:
         return {"numberMatched" if self.exact else "numberMatchedAtLeast": self.number}
 
 
+def place_of(text: bytes | None) -> Position | None:
+    """A place as the store tells it, the text of a JSON array."""
+    return None if text is None else Position(tuple(json.loads(text)))
+
+
 def around(question: Question, page: Page) -> dict[str, Cursor]:
     """The places that `next` and `prev` lead to, as far as there are such pages."""
     passed, turned = question.passed, question.query.place is not None and question.query.place.backward

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Hashable, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
+from contextlib import aclosing, asynccontextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
@@ -15,14 +15,16 @@ import structlog
 from starlette.concurrency import run_in_threadpool
 
 from sdi.contract.layer import Layer
-from sdi.contract.query import FeatureQuery, Interval, Position, Sight
+from sdi.contract.query import FeatureQuery, Interval, Sight
 from sdi.contract.registry import Registry
 from sdi.errors import BadRequest, Overloaded, StoreError
 from sdi.service.audit import reads
 from sdi.service.cursors import Cursors
 from sdi.service.lanes import Lane, Lanes, seconds
-from sdi.service.page import Page
-from sdi.service.texts import Texts
+from sdi.service.page import Page, place_of
+from sdi.service.texts.kept import Texts
+from sdi.service.texts.pages import TextPages
+from sdi.service.texts.ready import Ready
 from sdi.service.wall.turns import Shares
 from sdi.settings import Settings
 from sdi.store import (
@@ -55,9 +57,6 @@ PATIENCE = 2.0
 """Seconds that a look at the ledger waits for its connection, of which there is one."""
 FIRST, PART = 100, 1000
 """Features of the first part of a stream, which is to come soon, and of each that follows."""
-AT_ONCE = 0.4
-"""Share of the features that were asked for lately and were kept, below which a page is rendered as it is found."""
-
 
 log = structlog.get_logger("sdi.service")
 
@@ -70,10 +69,10 @@ class Reader:
 
     def __init__(
         self, url: str, settings: Settings, *, role: str = engine.READER, at_hand: int = 1,
-        shares: Shares | None = None,
+        shares: Shares | None = None, ready: Callable[[str], Ready | None] = lambda view: None,
     ) -> None:  # fmt: skip
         """`role`: the public's or the stewards'. `at_hand`: connections that are open even when nobody asks. `shares`:
-        of slow work, counted together with other readers of the process.
+        of slow work, counted together with other readers of the process. `ready`: the file of texts of a view.
         """
         self.url, self.role = url, role
         self._rows = engine.async_pool(
@@ -82,7 +81,8 @@ class Reader:
         self._statement_timeout = settings.statement_timeout
         self.lanes = Lanes(settings.pool_size, shares)
         self.cursors: Cursors | None = None
-        self.kept = Texts(settings.kept_text * 2**20) if settings.kept_text else None
+        kept = Texts(settings.kept_text * 2**20)
+        self.texts = TextPages(self._rows_of, kept, ready) if settings.kept_text or settings.ready_text else None
         self._marks = Marks()
         # The ledger has its own connection, so that slow filters never delay a look at what is published.
         self._ledger = engine.pool(
@@ -106,9 +106,8 @@ class Reader:
 
         `count`: if more lie beyond, the matches are counted with it, up to so many. `between`: what joins features.
         """
-        if self.kept is not None and form is forms.geojson and _has_versions(layer, query):
-            of_kept = self._put_together if self.kept.share >= AT_ONCE else self._rendered
-            page = await of_kept(self.kept, layer, query, lane, count, between)
+        if self.texts is not None and form is forms.geojson:
+            page = await self.texts.page(layer, query, lane, count, between)
             if page is not None:
                 return page
         select = partial(features.select_block, count=count, form=form, between=between)
@@ -116,48 +115,7 @@ class Reader:
         assert query.limit is not None
         more = number > query.limit
         reads.told_text(layer.id, query.attributes, text or b"", min(number, query.limit))
-        return Page(text or b"", min(number, query.limit), more, _place(first), _place(last), matched)
-
-    async def _rendered(
-        self, texts: Texts, layer: Layer, query: FeatureQuery, lane: Lane, count: int | None, between: str
-    ) -> Page:  # fmt: skip
-        """A page of GeoJSON that is rendered as it is found; its texts are kept."""
-        select = partial(versions.select_both, between=between, count=count)
-        ((text, lines, number, first, last, matched, table),) = await self._rows_of(select, layer, query, lane)
-        assert query.limit is not None
-        returned = min(number, query.limit)
-        asked, written = (lines.split(versions.BETWEEN), text.split(between.encode())) if lines else ([], [])
-        if len(asked) == len(written) == returned:
-            texts.see(_kind(layer, query, table), asked, written)
-            reads.told_versions(layer.id, query.attributes, len(asked), lines or b"", plain=texts.plain)
-        else:  # ids cannot be told apart
-            reads.told_text(layer.id, query.attributes, text or b"", returned)
-        return Page(text or b"", returned, number > query.limit, _place(first), _place(last), matched)
-
-    async def _put_together(
-        self, texts: Texts, layer: Layer, query: FeatureQuery, lane: Lane, count: int | None, between: str
-    ) -> Page | None:  # fmt: skip
-        """A page of GeoJSON from texts that are kept; None: a load came between, or ids cannot be told apart."""
-        select = partial(versions.select_versions, count=count)
-        ((lines, number, first, last, matched, table),) = await self._rows_of(select, layer, query, lane)
-        assert query.limit is not None
-        asked = lines.split(versions.BETWEEN) if lines else []
-        kind = _kind(layer, query, table)
-        found = texts.found(kind, asked)
-        if None in found:
-            missing = [version for version, text in zip(asked, found, strict=True) if text is None]
-            # Whose versions were found exists for who asks.
-            of_these = _by_ids(query, tuple(version.partition(b" ")[2].decode() for version in missing))
-            rendered = dict(await self._rows_of(versions.select_rendered, layer, of_these, lane))
-            texts.keep(kind, list(rendered), list(rendered.values()))
-            found = [rendered.get(version) if text is None else text
-                     for version, text in zip(asked, found, strict=True)]  # fmt: skip
-        returned = min(number, query.limit)
-        if len(asked) != returned or None in found:
-            return None
-        reads.told_versions(layer.id, query.attributes, len(asked), lines or b"", plain=texts.plain)
-        text = between.encode().join(cast("list[bytes]", found))
-        return Page(text, returned, number > query.limit, _place(first), _place(last), matched)
+        return Page(text or b"", min(number, query.limit), more, place_of(first), place_of(last), matched)
 
     async def walk(
         self, layer: Layer, query: FeatureQuery, form: Form, between: str
@@ -177,10 +135,18 @@ class Reader:
         edges = features.select_edges(layer, query)
         async with self._connection(Lane.LONG) as connection, connection.transaction():
             await connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
+            if self.texts is not None and form is forms.geojson:
+                told, ask = False, partial(fetched, connection, binary=True)
+                async with aclosing(self.texts.walk(ask, layer, query, between.decode())) as parts:
+                    async for told_of in parts:
+                        yield told_of
+                        told = True
+                if told:
+                    return
             ((number, first, last, ids),) = await fetched(connection, edges, binary=True)
             assert query.limit is not None
             returned = min(number, query.limit)
-            yield Page(b"", returned, number > query.limit, _place(first), _place(last))
+            yield Page(b"", returned, number > query.limit, place_of(first), place_of(last))
             if not returned:
                 return
             if ids is not None and ids.count(b"\n") + 1 == returned:
@@ -326,6 +292,11 @@ class Reader:
         """Which places of layers each of their generations changed."""
         return await run_in_threadpool(self._ask, lambda connection: touched.read(connection, layers))
 
+    async def state(self, layer: Layer, load: int, at_most: int) -> tuple[int, int, str]:
+        """`versions.select_state`."""
+        newer, latest, table = await self._one(versions.select_state(layer, load, at_most))
+        return newer, latest, table
+
     async def keep(self, layer: Layer, name: str, rule: dict[str, Any] | None) -> Mark:
         """Keep the rule by which changes are told, as `feed.rules` tells it, once a day; what is remembered of it.
 
@@ -405,28 +376,6 @@ async def _taken(
         while rows := await cursor.fetchmany(size):
             yield rows
             size = PART
-
-
-def _kind(layer: Layer, query: FeatureQuery, table: bytes) -> Hashable:
-    """What texts of the same version have in common."""
-    return layer.table, table, forms.written(layer, query), query.sight and query.sight.key
-
-
-def _by_ids(query: FeatureQuery, ids: tuple[str, ...]) -> FeatureQuery:
-    """These features as the query answers them, however it chose and sorted them."""
-    whole = replace(query, area=None, equals=(), filters=(), search=(), sort=(), place=None)
-    return replace(whole, ids=ids, limit=None, offset=0)
-
-
-def _has_versions(layer: Layer, query: FeatureQuery) -> bool:
-    """Whether load and id tell what a feature is: not of the past, not of a quality collection, which is a view, and
-    not where other layers decide what is told of it."""
-    alone = query.sight is None or not query.sight.beside
-    return alone and query.as_of is None and query.interval is None and layer.sharing.level != "steward"
-
-
-def _place(text: bytes | None) -> Position | None:
-    return None if text is None else Position(tuple(json.loads(text)))
 
 
 class _Told:

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from typing import Any
 
-from sdi.access import NOTHING, Agency, Itself, Part, Rule, counted, rule_of, told_by, told_by_id
+from sdi.access import NOTHING, PUBLIC, Agency, Itself, Part, Rule, counted, rule_of, told_by, told_by_id
 from sdi.contract.layer import Layer
-from sdi.contract.query import Existence, Precision, Sight
+from sdi.contract.query import Existence, FeatureQuery, Precision, Sight
 from sdi.store import cql
 
 Expression = dict[str, Any]
@@ -46,6 +46,15 @@ def seen(agency: Agency, layer: Layer) -> Seen:
 def seen_in_numbers(agency: Agency, layer: Layer) -> Seen:
     """What of the layer's features is counted in statistics for who asks, the same object each time."""
     return _seen_in_numbers(agency, Itself(layer))
+
+
+def open_view(layer: Layer) -> FeatureQuery | None:
+    """All that the public sees of a layer, as it is answered where nothing else is asked for. None: they see nothing of
+    it, or other layers and grants decide what is told of a feature."""
+    shown = seen(PUBLIC, layer)
+    if shown.sight is not None or not shown.attributes or layer.coverage is not None:
+        return None
+    return FeatureQuery(layer=layer.id, attributes=shown.attributes, filters=shown.filters)
 
 
 @lru_cache(maxsize=2000)

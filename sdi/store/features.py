@@ -77,8 +77,8 @@ def _blocks(layer: Layer, query: FeatureQuery, count: int | None, joined: Joined
     parameters = Parameters()
     last = sql.SQL(" ORDER BY number DESC" if query.place is not None and query.place.backward else "")
     limit, columns, texts = parameters.draw(_most(0), query, "bigint"), [], []
-    for name, (form, between) in zip(map(sql.Identifier, ("T0", "T1")), joined, strict=False):
-        columns.append(sql.SQL("{} AS {}").format(form(layer, query), name))
+    for number, (form, between) in enumerate(joined):
+        columns.append(sql.SQL("{} AS {}").format(form(layer, query), name := sql.Identifier(f"T{number}")))
         text = sql.SQL("string_agg({}, {}{}) FILTER (WHERE number <= {})")
         texts.append(text.format(name, sql.Literal(between), last, limit))
     page = _page(layer, query, sql.SQL(", ").join([*columns, order.kept(query)]), parameters, beyond=1)

@@ -20,8 +20,8 @@ from sdi.store.cql_sql import GEOMETRY
 
 Form = Callable[[Layer, FeatureQuery], sql.Composable]
 """What a feature is written as: an expression of type text over the layer's rows."""
-Joined = tuple[tuple[Form, str], ...]
-"""Forms, and what joins features in each."""
+Joined = tuple[tuple[Form, str | bytes], ...]
+"""Forms, and what joins features in each: text, or bytes where a form is of these."""
 
 DECIMALS_DEGREE = 8
 """1.1 mm."""

@@ -11,11 +11,15 @@ from psycopg import sql
 from sdi.contract.layer import Layer
 from sdi.contract.query import FeatureQuery
 from sdi.store import features, forms, shapes, tables
-from sdi.store.statement import Statement
+from sdi.store.statement import Parameters, Statement
 
 BETWEEN = rb"\n"
 """Between two versions: two signs, a line feed as JSON writes it. So the trail of reads takes a page's versions as they
 come; to write them anew is the greater part of what an entry of a thousand costs."""
+
+KEY = 8
+"""Bytes of a version's key, a number of 64 bits with its highest first. Of a million versions two share a key once in
+36 million layers; who keeps texts by keys sees to it that none of these has one."""
 
 
 def select_versions(layer: Layer, query: FeatureQuery, count: int | None = None) -> Statement:
@@ -35,6 +39,27 @@ def _versions(layer: Layer, query: FeatureQuery, count: int | None, joined: form
     return Statement(statement, block.params, block.drawn)
 
 
+def select_keyed(layer: Layer, query: FeatureQuery, count: int | None = None) -> Statement:
+    """As `select_versions`, and behind the versions their keys, KEY bytes each."""
+    return shapes.filled(_versions, layer, query, count, (*_VERSIONS, *_KEYS))
+
+
+def select_keyed_texts(layer: Layer, query: FeatureQuery, between: str) -> Statement:
+    """The same behind the page's text in GeoJSON, its features joined by `between`."""
+    return shapes.filled(_versions, layer, query, None, ((forms.geojson, between), *_VERSIONS, *_KEYS))
+
+
+def select_state(layer: Layer, load: int, at_most: int) -> Statement:
+    """One row: how many features are of loads after this one, counted up to `at_most`; of which load the latest is, 0
+    without any; and which table it is."""
+    parameters, table = Parameters(), tables.now(layer)
+    newer = sql.SQL("SELECT count(*) FROM (SELECT FROM {} WHERE load_id > {} LIMIT {}) AS newer").format(
+        table, parameters.bind(load, "bigint"), parameters.bind(at_most, "bigint")
+    )
+    latest = sql.SQL("SELECT coalesce(max(load_id), 0) FROM {}").format(table)
+    return parameters.statement(sql.SQL("SELECT ({}), ({}), {}").format(newer, latest, _table(layer)))
+
+
 def select_rendered(layer: Layer, query: FeatureQuery) -> Statement:
     """Rows (version, GeoJSON Feature)."""
     return features.select_text(layer, query, _rendered)
@@ -48,7 +73,12 @@ def _version(layer: Layer, query: FeatureQuery) -> sql.Composable:
     return sql.SQL("concat(load_id, ' ', id)")
 
 
+def _key(layer: Layer, query: FeatureQuery) -> sql.Composable:
+    return sql.SQL("int8send(hashtextextended(id, load_id))")
+
+
 _VERSIONS = ((_version, BETWEEN.decode()),)
+_KEYS = ((_key, b""),)
 
 
 def _table(layer: Layer) -> sql.Composable:

@@ -20,7 +20,7 @@ from sdi.contract.registry import read_registry
 from sdi.service.audit import reads, refusals
 from sdi.service.audit.record import LONGEST_ID, exceeds, is_recorded, without_secrets
 from sdi.service.audit.recorder import Recorder
-from sdi.service.texts import Texts
+from sdi.service.texts.kept import Texts
 from sdi.store import engine
 from sdi.store.audit import chain, search
 from sdi.store.audit.proof import verify

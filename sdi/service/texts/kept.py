@@ -25,6 +25,7 @@ class Texts:
     one is let go of, and what is found in the old one moves to the new."""
 
     def __init__(self, most: int) -> None:
+        self.room = most
         self._half = most // 2
         self._new: dict[Hashable, dict[bytes, bytes]] = {}
         self._old: dict[Hashable, dict[bytes, bytes]] = {}

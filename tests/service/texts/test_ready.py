@@ -1,0 +1,96 @@
+"""A page from a file of texts is byte for byte the one that is rendered, whatever was loaded since it was made."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import replace
+from pathlib import Path
+from random import Random
+from typing import Any
+
+import numpy as np
+import pytest
+
+from sdi.service.page import Page
+from sdi.service.rights import open_view
+from sdi.service.texts.make import Large
+from sdi.service.texts.ready import About, Ready, finish
+from tests.service.texts.conftest import TOWN_BOX, Land, asked, both, changed, streamed, watched
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_after_any_loads_a_page_from_a_file_of_any_age_is_what_rendering_gives(land: Land, seed: int) -> None:
+    async def walked() -> int:
+        chance, stretches = Random(seed), 0
+        for _ in range(3):
+            ready = await asyncio.to_thread(land.write)
+            counted = spied(ready)
+            async with land.readers(1, ready) as readers:
+                for _ in range(3):
+                    for _ in range(25):
+                        query = asked(chance)
+                        readers[0].texts.kept.share = chance.choice([0.0, 1.0])
+                        taken, _, rendered = await both(readers, land.layer, query)
+                        assert taken == rendered, query
+                        assert await streamed(readers[0], land.layer, query) == rendered.text
+                    await asyncio.to_thread(land.deliver, *changed(chance))
+            stretches += len(counted)
+        return stretches
+
+    assert asyncio.run(walked()) > 50, "the file was asked"
+
+
+def test_what_is_ready_is_rendered_for_nobody(land: Land) -> None:
+    async def walked() -> tuple[list[str], list[Page]]:
+        texts: list[str] = []
+        view = open_view(land.layer)
+        assert view is not None
+        query = replace(view, area=TOWN_BOX, limit=30)
+        async with land.readers(0, await asyncio.to_thread(land.write)) as (having, _, rendering):
+            watched(having, texts)
+            return texts, await both((having, rendering), land.layer, query)
+
+    texts, (taken, rendered) = asyncio.run(walked())
+    assert len(texts) == 1
+    assert "ST_AsGeoJSON" not in texts[0]
+    assert taken == rendered
+
+
+def test_two_versions_of_one_key_are_in_no_file(tmp_path: Path) -> None:
+    path = tmp_path / "made.texts"
+    keys = np.array([5, -(2**63), 5, 2**63 - 1])
+    with path.open("wb") as file:
+        file.write(b"a,\nbb,\nccc,\ndddd,\n")
+        finish(file, np.array([3, 7, 12, 18]), keys, About("view", "table", 4, 1, plain=True))
+    ready = Ready(path)
+    numbers = ready.found(np.array([2**63 - 1, 5, 7, -(2**63)]).astype(">i8").tobytes())
+    assert numbers.tolist() == [3, -1, -1, 1]
+    assert asyncio.run(ready.joined(numbers, [b"x", b"y"])) == b"dddd,\nx,\ny,\nbb"
+    assert asyncio.run(ready.joined(np.array([-1, 0, 1, 2, 3]), [b"x"])) == b"x,\na,\nbb,\nccc,\ndddd"
+    assert asyncio.run(ready.joined(np.array([], int), [])) == b""
+
+
+@pytest.mark.parametrize("spoiled", [b"", b"{}", b"x" * 100, b'{"format":0}' + (12).to_bytes(8, "little")])
+def test_what_is_no_file_of_texts_is_said_so(tmp_path: Path, spoiled: bytes) -> None:
+    path = tmp_path / "made.texts"
+    path.write_bytes(spoiled)
+    with pytest.raises(ValueError, match=r"texts|Expecting"):
+        Ready(path)
+
+
+def test_a_file_that_would_be_too_large_is_not_made(land: Land) -> None:
+    with pytest.raises(Large):
+        land.write(most=1000)
+    assert not list(land.folder.iterdir())
+
+
+def spied(ready: Ready) -> list[int]:
+    """How long the stretches are that are read of a file."""
+    read, lengths = ready._read, list[int]()
+
+    def noted(piece: Any, how: int) -> Any:
+        lengths.append(len(piece) if isinstance(piece, bytes) else piece[1])
+        return read(piece, how)
+
+    ready._read = noted  # type: ignore[method-assign]
+    return lengths
