@@ -10,7 +10,8 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -46,6 +47,8 @@ CONFIGURATION = {
 }
 """What GDAL reads from the environment; it must stand there before GDAL is loaded."""
 
+BYTES = "ISO-8859-1"
+"""The encoding that keeps every byte of a shapefile's text as one character."""
 MAX_LAYERS = 500
 CURVES = frozenset({8, 9, 10, 11, 12, 13, 14})
 """WKB codes (ISO 13249-3) of circular strings, compound curves and what is made of them."""
@@ -141,36 +144,55 @@ def _read(order: dict[str, Any]) -> dict[str, Any]:
     facts = _info(order, order["layer"], force=False)
     geometry, curves = "", 0
     lengths: list[int] = []
-    options = {"encoding": order["encoding"]} if order.get("encoding") else {}
-    with _stream(order, options) as (meta, reader):
+    with _stream(order, facts["fields"]) as (meta, schema, batches):
         geometry = (meta["geometry_name"] or "wkb_geometry") if meta["geometry_type"] else ""
-        with pa.OSFile(order["out"], "wb") as sink, pa.ipc.new_file(sink, reader.schema) as writer:
-            for batch in reader:
+        with pa.OSFile(order["out"], "wb") as sink, pa.ipc.new_file(sink, schema) as writer:
+            for batch in batches:
                 writer.write_batch(batch)
                 lengths.append(batch.num_rows)
                 if geometry in batch.schema.names:
                     curves += _curves(batch.column(geometry))
                 _say({"done": sum(lengths), "total": max(facts["feature_count"], sum(lengths))})
-            names = reader.schema.names
+            names = schema.names
     if curves:
         _linearise(order, lengths)
     geometry = geometry if geometry in names else ""
     return facts | {"feature_count": sum(lengths), "geometry_column": geometry, "curves": curves}
 
 
-def _stream(order: dict[str, Any], options: dict[str, Any]) -> Any:
+@contextmanager
+def _stream(order: dict[str, Any], fields: list[list[str]]) -> Iterator[tuple[dict[str, Any], Any, Iterable[Any]]]:
+    """What GDAL says of the layer, and its features; of a shapefile without the text, which is read beside."""
+    from sdi.ingest.dbf import Table
+
+    table = Table.of(Path(order["path"]), fields) if order.get("encoding") == BYTES else None
+    if table is not None:
+        with _reader(order, columns=table.others, return_fids=True) as (meta, reader):
+            schema = table.schema(reader.schema)
+            if schema is not None:
+                yield meta, schema, table.joined(reader, schema)
+                return
+    with _reader(order) as (meta, reader):
+        yield meta, reader.schema, reader
+
+
+def _reader(order: dict[str, Any], **options: Any) -> Any:
     import pyogrio
 
+    if order.get("encoding"):
+        options["encoding"] = order["encoding"]
     return pyogrio.open_arrow(
         order["path"], layer=order["layer"], use_pyarrow=True, batch_size=order.get("part", 32_768), **options
     )
 
 
 def _curves(column: Any) -> int:
-    return sum(code in CURVES for code in wkb_codes(column))
+    import numpy as np
+
+    return int(np.isin(wkb_codes(column), list(CURVES)).sum())
 
 
-def wkb_codes(column: Any) -> Iterator[int]:
+def wkb_codes(column: Any) -> Any:
     """The geometry codes of a WKB column without dimension flags (ISO 1000s and the older high bits); what is too short
     to have one is left out."""
     import numpy as np
@@ -180,14 +202,14 @@ def wkb_codes(column: Any) -> Iterator[int]:
     column = column.drop_null().cast(pa.large_binary())
     column = column.filter(pc.greater_equal(pc.binary_length(column), 5))
     if not len(column):
-        return
+        return np.empty(0, np.uint32)
     offsets = np.frombuffer(column.buffers()[1], np.int64)[column.offset : column.offset + len(column)]
     data = np.frombuffer(column.buffers()[2], np.uint8)
     little = data[offsets] == 1
     quads = data[offsets[:, None] + np.arange(1, 5)].astype(np.uint32)
     order = np.where(little[:, None], np.arange(4), np.arange(3, -1, -1)).astype(np.uint32)
     codes = (quads << (order * 8)).sum(axis=1, dtype=np.uint32) & 0x0FFFFFFF
-    yield from (codes % 1000).tolist()
+    return codes % 1000
 
 
 def _linearise(order: dict[str, Any], lengths: list[int]) -> None:

@@ -25,13 +25,7 @@ def widened(offsets: Offsets, data: Bytes) -> tuple[Offsets, Bytes]:
     high = np.flatnonzero(data >= 0x80)
     if not len(high):
         return offsets, data
-    made = np.empty(len(data) + len(high), np.uint8)
-    leads = high + np.arange(len(high))
-    rest = np.ones(len(made), dtype=bool)
-    rest[leads] = False
-    made[rest] = data
-    made[leads] = 0xC0 | data[high] >> 6
-    made[leads + 1] = 0x80 | data[high] & 0x3F
+    made = np.frombuffer(data.tobytes().decode("latin-1").encode(), np.uint8)
     return (offsets + np.searchsorted(high, offsets)).astype(np.int32), made
 
 
@@ -40,23 +34,21 @@ def narrowed(offsets: Offsets, data: Bytes) -> tuple[Offsets, Bytes] | None:
     leads = np.flatnonzero(data >= 0xC0)
     if not len(leads):
         return offsets, data
-    if data[leads].max() > 0xC3:
+    try:
+        made = np.frombuffer(data.tobytes().decode().encode("latin-1"), np.uint8)
+    except UnicodeError:
         return None
-    made = data.copy()
-    made[leads + 1] |= (data[leads] & 1) << 6
-    rest = np.ones(len(data), dtype=bool)
-    rest[leads] = False
-    return (offsets - np.searchsorted(leads, offsets)).astype(np.int32), made[rest]
+    return (offsets - np.searchsorted(leads, offsets)).astype(np.int32), made
 
 
 def settled(offsets: Offsets, data: Bytes) -> NDArray[np.bool_]:
     """Which values have, if they are UTF-8, only letters that NFC leaves alone whatever stands before them: below
     U+0300 and from U+1E00 to U+1EFF, where all composed letters of Vietnamese are."""
-    leads = np.flatnonzero(data >= 0xC0)
-    first, second = data[leads], data[np.minimum(leads + 1, len(data) - 1)]
-    known = ((first >= 0xC2) & (first <= 0xCB)) | ((first == 0xE1) & (second >= 0xB8) & (second <= 0xBB))
+    strange = ((data >= 0xCC) & (data != 0xE1)) | (data & 0xFE == 0xC0)
+    of_three = data == 0xE1
+    strange |= of_three & (np.append(data[1:], np.uint8(0)) & 0xFC != 0xB8)
     told = np.ones(len(offsets) - 1, dtype=bool)
-    told[np.searchsorted(offsets, leads[~known], side="right") - 1] = False
+    told[np.searchsorted(offsets, np.flatnonzero(strange), side="right") - 1] = False
     return told
 
 
@@ -65,14 +57,11 @@ def utf8(column: pa.Array) -> tuple[pa.Array, NDArray[np.bool_]] | None:
     the others are is not said here. None: it cannot be told for all of them."""
     if not pa.types.is_string(column.type) or column.offset:
         return None
-    bytes_of = narrowed(*parts(column))
-    if bytes_of is None:
+    found = narrowed(*parts(column))
+    if found is None:
         return None
-    offsets, data = bytes_of
-    right = settled(offsets, data)
-    made = pa.Array.from_buffers(
-        pa.string(), len(column), [column.buffers()[0], pa.py_buffer(offsets), pa.py_buffer(data)], column.null_count
-    )
+    buffers = [column.buffers()[0], *map(pa.py_buffer, found)]
+    made, right = pa.Array.from_buffers(pa.string(), len(column), buffers, column.null_count), settled(*found)
     try:
         (made if right.all() else made.filter(pa.array(right))).validate(full=True)
     except pa.ArrowInvalid:
