@@ -119,7 +119,8 @@ def select_tile(tile: Tile, parts: Sequence[Part]) -> Statement:
     empty is left out. A square that stands for several features has COUNT, and of their attributes the class alone.
     """
     parameters = Parameters()
-    envelope = sql.SQL("ST_TileEnvelope({}, {}, {})").format(
+    # Once a statement, for a plan that is kept would make it anew for each feature.
+    envelope = sql.SQL("(SELECT ST_TileEnvelope({}, {}, {})::box2d)").format(
         *(sql.SQL("{}::integer").format(parameters.bind(n, "bigint")) for n in (tile.zoom, tile.column, tile.row))
     )
     corners = [parameters.bind(corner, "double precision") for corner in tile.box(BUFFER)]
@@ -148,15 +149,25 @@ def _layer(
         beyond, kept = _SQUARES, sql.SQL('{} AS "Class", {}').format(_class(part), _GROUND)
     edges = dict(zip(("west", "north", "unit"), (parameters.bind(each, "double precision") for each in tile.metres),
                      strict=True))  # fmt: skip
-    return _TILE.format(
-        found=_found(tile, part, box, read, parameters), cap=sql.Literal(CAP), across=_ACROSS.format(**edges),
-        down=_DOWN.format(**edges), kept=kept, name=parameters.bind(layer.id, "text"),
-        numbered=sql.SQL(", 'fid'") if numbered else sql.SQL(""), **_chosen(tile, layer, parameters),
+    columns = sql.SQL(", ").join([key, *shown])
+    named = {"name": parameters.bind(layer.id, "text"), "numbered": sql.SQL(", 'fid'") if numbered else sql.SQL("")}
+    found = _found(tile, part, box, read, parameters)
+    made = _TILE.format(
+        found=found, cap=sql.Literal(CAP), across=_ACROSS.format(**edges), down=_DOWN.format(**edges), kept=kept,
+        **named, **_chosen(tile, layer, parameters),
         drawn=beyond.format(
-            own=own, columns=sql.SQL(", ").join([key, *shown]), read=read, cells=sql.Literal(CELLS),
+            own=own, columns=columns, read=read, cells=sql.Literal(CELLS),
             square=_made(_SQUARE.format(**edges), envelope), unit=edges["unit"],
             empty=sql.SQL(", ").join([nobodys, *(_of_square(part, name) for name in part.attributes)]),
         ),
+    )  # fmt: skip
+    if tile.zoom < COARSE:
+        return made
+    if is_of_areas(layer):
+        columns += sql.SQL(", NULL::bigint AS {}").format(sql.Identifier(COUNT))
+    return _NEAR.format(
+        stored=_stored(part, box, parameters), found=found, read=read, own=own, columns=columns, cap=sql.Literal(CAP),
+        crowd=made, **named,
     )  # fmt: skip
 
 
@@ -174,6 +185,14 @@ def _found(
     return sql.SQL('SELECT {}, geom_wgs84, {} AS "Reach" FROM {} WHERE {}').format(
         read, _REACH, rows, sql.SQL(" AND ").join(where)
     )
+
+
+def _stored(part: Part, box: sql.Composable, parameters: Parameters) -> sql.Composable:
+    """The stored rows among which all lie that are found, by their boxes alone: what stands behind FROM."""
+    near = sights.reach(part.sight)
+    if near is not None:
+        box = sql.SQL("ST_Expand({}, {})").format(box, parameters.bind(near, "double precision"))
+    return sql.SQL("{} WHERE {} && {}").format(sights.relation(part.layer, None, parameters), GEOMETRY, box)
 
 
 def _least(tile: Tile, layer: Layer) -> float:
@@ -250,6 +269,18 @@ FROM ({drawn} OFFSET 0) AS "T" WHERE sdi_shape IS NOT NULL)""".replace("{units}"
 
 OFFSET 0 keeps the planner from writing what is calculated once for each row into every place where it is named.
 """
+_NEAR = sql.SQL(
+    """(CASE WHEN (SELECT count(*) FROM (SELECT FROM {stored} LIMIT {cap} + 1) AS "Many") <= {cap} THEN (
+    SELECT coalesce(ST_AsMVT("T", {name}, {units}, 'sdi_shape'{numbered} ORDER BY greatest(
+        ST_XMax("Box") - ST_XMin("Box"), ST_YMax("Box") - ST_YMin("Box")) DESC, "Found".id COLLATE "C"), ''::bytea)
+    FROM (
+        SELECT {read}, geom_wgs84, Box2D(geom_wgs84)::box3d AS "Box" FROM ({found}) AS "Found" OFFSET 0
+    ) AS "Found", LATERAL (SELECT {own}, {columns}) AS "T"
+) ELSE {crowd} END)""".replace("{units}", str(UNITS))
+)
+"""Where there is no crowd, all as themselves: looked for, placed and sorted once, and nothing held for a rest. That
+there is none is told by the boxes of what is stored, in a twentieth of a tile's time. What is hidden counts too, so
+both ways make the same bytes of the same features."""
 _WITHIN = '"Across" BETWEEN 0 AND {cells} - 1 AND "Down" BETWEEN 0 AND {cells} - 1'
 _SQUARES = sql.SQL(
     f"""SELECT {{square}}, {{empty}}, "Count" AS {COUNT} FROM (
@@ -309,7 +340,7 @@ def _value(layer: Layer, name: str) -> sql.Composable:
 
 
 _INSTANT = sql.SQL("to_char({} AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS.MS\"Z\"')")
-_FINITE = sql.SQL("CASE WHEN abs({0}) < 'Infinity' THEN {0}::double precision END")
+_FINITE = sql.SQL("nullif(nullif(nullif({}::double precision, 'NaN'), 'Infinity'), '-Infinity')")
 
 
 def _latitude(height: float) -> float:

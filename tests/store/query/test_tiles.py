@@ -131,6 +131,41 @@ def test_where_there_are_too_many_it_is_the_smallest_that_are_drawn_together(
     assert drawn.counts.sum() == many - CAP
 
 
+@pytest.mark.parametrize("zoom", [COARSE, COARSE + 1, COARSE + 3])
+@pytest.mark.parametrize("sight", [None, Sight(("name", "floors"), places=((None, "generalised", 3.0),))])
+def test_without_a_crowd_each_is_drawn_as_it_is_in_one(
+    district: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, zoom: int, sight: Sight | None
+) -> None:
+    part = Part(district.layer, ("name", "floors"), sight=sight)
+    every = tile_in(district, over(zoom), tmp_path, part)
+    monkeypatch.setattr(tiles, "CAP", len(every.shapes) * 2 // 3)
+    crowd = tile_in(district, over(zoom), tmp_path, part)
+    own = crowd.counts == 0
+    # A few that are found lie beyond the buffer, and are drawn in neither.
+    assert 30 < 0.8 * tiles.CAP < own.sum() <= tiles.CAP
+    assert (every.shapes[: own.sum()] == crowd.shapes[own]).all(), "in the same order, the largest first"
+    assert set(every.fields) | {"sdi_count"} == set(crowd.fields)
+    for name, values in every.fields.items():
+        assert values[: own.sum()].tolist() == crowd.fields[name][own].tolist(), name
+
+
+def test_a_crowd_that_is_hidden_changes_no_byte(district: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    low = {"op": "<", "args": [{"property": "floors"}, 4]}
+    for part in (
+        Part(district.layer, ("name", "floors"), (low,)),
+        Part(district.layer, ("name", "floors"), sight=Sight(("name", "floors"), rows=low)),
+        Part(district.layer, ("name", "floors"), sight=Sight(("name", "floors"), low, places=((None, "centroid", 0),))),
+    ):
+        made = []
+        # Of the 3,000 places of the tile 1,800 are seen.
+        for room in (CAP, 2500):
+            monkeypatch.setattr(tiles, "CAP", room)
+            ((body,),) = district.run(tiles.select_tile(over(COARSE + 1), [part]))
+            made.append(bytes(body))
+        assert len(made[0]) > 10_000
+        assert made[0] == made[1]
+
+
 def test_what_no_step_of_a_far_tile_tells_apart_is_not_drawn(district: Store, make_store: Any, tmp_path: Path) -> None:
     # Teeth of a ring, 0.8 steps high a zoom below SIMPLIFIED, that is 1.6 steps where shapes are drawn as they are.
     far = over(SIMPLIFIED - 1, 108.01, 16.01)
@@ -152,12 +187,17 @@ def test_what_no_step_of_a_far_tile_tells_apart_is_not_drawn(district: Store, ma
     assert corners[SIMPLIFIED] > 100
 
 
-def test_where_nobody_crowds_a_near_tile_its_place_is_searched_once(district: Store) -> None:
-    part = Part(district.layer, ("name", "floors"))
-    plan = district.explain(tiles.select_tile(over(COARSE), [part]))
-    looked_for = [line for line in plan.splitlines() if ' on places "' in line]
-    assert ["never executed" in line for line in looked_for].count(False) == 1, plan
-    assert "One-Time Filter" in plan
+def test_where_nobody_crowds_a_near_tile_its_place_is_counted_and_searched_once(
+    district: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tile, part = over(COARSE), Part(district.layer, ("name", "floors"))
+    there = "SELECT count(*) FROM sites.places WHERE geom_wgs84 && ST_MakeEnvelope(%s, %s, %s, %s, 4326)"
+    ((found,),) = district.connection.execute(there, tile.box(tiles.BUFFER)).fetchall()
+    for room, times in ((CAP, 2), (found, 2), (found - 1, 3)):
+        monkeypatch.setattr(tiles, "CAP", room)
+        plan = district.explain(tiles.select_tile(tile, [part]))
+        looked_for = [line for line in plan.splitlines() if ' on places "' in line]
+        assert ["never executed" in line for line in looked_for].count(False) == times, (room, plan)
 
 
 @pytest.mark.parametrize("zoom", [12, 13, 14])
