@@ -65,10 +65,10 @@ class Shelf:
         return None if ready is None or ready.strange else ready
 
     async def keep(self, publications: Publications, reader: Reader) -> None:
-        """Open what is there, and have made what is not."""
+        """Open what is there, and have made what is not, of what was published when somebody asked last."""
         while self._most:
             try:
-                await self.look(await publications.current(), publications.registry.folder, reader)
+                await self.look(publications.latest, publications.registry.folder, reader)
             except SdiError:
                 pass  # the store is away: whoever asks for something says so
             except OSError as error:
