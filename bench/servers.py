@@ -61,7 +61,7 @@ def _wait_for_texts(settings: Settings) -> None:
     while count >= LEAST and time.monotonic() - begun < 600:
         files = list((settings.data / "texts").glob(f"{LAYER}-*{SUFFIX}"))
         if any(file.stat().st_mtime > started for file in files):
-            time.sleep(2 * LOOK)
+            time.sleep(3 * LOOK)
             return
         time.sleep(0.2)
     if count >= LEAST:

@@ -67,13 +67,15 @@ class Shelf:
     async def keep(self, publications: Publications, reader: Reader) -> None:
         """Open what is there, and have made what is not, of what was published when somebody asked last."""
         while self._most:
+            await asyncio.sleep(LOOK)
             try:
-                await self.look(publications.latest, publications.registry.folder, reader)
+                begun = publications.latest.version >= 0
+                snapshot = publications.latest if begun else await publications.current()
+                await self.look(snapshot, publications.registry.folder, reader)
             except SdiError:
                 pass  # the store is away: whoever asks for something says so
             except OSError as error:
                 log.warning("no look at the texts that are ready", error=error.strerror)
-            await asyncio.sleep(LOOK)
 
     async def look(self, snapshot: Snapshot, contracts: Path, reader: Reader) -> None:
         """Look at each layer once. Raises SdiError, OSError."""
