@@ -293,7 +293,7 @@ watcher = threading.Thread(target=watch)
 watcher.start()
 registry = Registry(Path(), {}, {"uses": CodeList("uses", ())})
 layer = Layer.model_validate_json(sys.argv[2])
-received = receive(Request(Path(sys.argv[1])), layer, registry, grid=9210, part=5000)
+received = receive(Request(Path(sys.argv[1])), layer, registry, grid=9210, part=1000)
 rows = sum(batch.num_rows for batch in received.features())
 running = False
 watcher.join()
@@ -302,7 +302,7 @@ print(json.dumps([rows, len(received.report.findings), peak]))
 
 
 def _peak(path: Path, layer: str, count: int) -> int:
-    """Bytes. On a busy machine parts wait for each other in memory, now more of them, now fewer."""
+    """Bytes. On a busy machine parts wait for each other in memory, now more of them, now fewer: they are small here."""
     ran = subprocess.run(
         [sys.executable, "-c", PEAK, str(path), layer], capture_output=True, text=True,
         env={**os.environ, "PYTHONPATH": str(ROOT)},
