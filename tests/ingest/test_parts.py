@@ -302,7 +302,7 @@ print(json.dumps([rows, len(received.report.findings), peak]))
 
 
 def _peak(path: Path, layer: str, count: int) -> int:
-    """Bytes. On a busy machine parts wait for each other in memory, now more of them, now fewer: they are small here."""
+    """Bytes. On a busy machine parts wait for each other in memory, now more, now fewer; they are small."""
     ran = subprocess.run(
         [sys.executable, "-c", PEAK, str(path), layer], capture_output=True, text=True,
         env={**os.environ, "PYTHONPATH": str(ROOT)},

@@ -22,7 +22,7 @@ from sdi.contract.query import FeatureQuery, Position
 from sdi.contract.registry import read_registry
 from sdi.errors import SdiError
 from sdi.service.rights import open_view
-from sdi.service.texts.ready import BETWEEN, About, Numbers, finish, view_of
+from sdi.service.texts.ready import BETWEEN, About, Keys, Numbers, finish, view_of
 from sdi.store import engine, versions
 from sdi.store.statement import as_bytes
 
@@ -78,7 +78,7 @@ def _write(file: BinaryIO, connection: engine.Connection, layer: Layer, query: F
     state = versions.select_state(layer, 0, 0)
     ((_, load, table),) = connection.execute(state.sql, state.params).fetchall()
     lengths: list[Numbers] = []
-    keys: list[Numbers] = []
+    keys: list[Keys] = []
     plain, size = True, 0
     for text, lines, found, now in _pages(connection, layer, query):
         texts = text.split(BETWEEN)
@@ -86,9 +86,9 @@ def _write(file: BinaryIO, connection: engine.Connection, layer: Layer, query: F
             raise ValueError("the layer was filled anew meanwhile")
         file.write(text + BETWEEN)
         lengths.append(np.fromiter(map(len, texts), np.int64, len(texts)) + len(BETWEEN))
-        keys.append(np.frombuffer(found, ">i8").astype(np.int64))
+        keys.append(np.frombuffer(found, ">u8").astype(np.uint64))
         plain = plain and len(lines.translate(None, _ESCAPED)) == len(lines) - len(texts) + 1
-        size += len(text) + len(BETWEEN) + 20 * len(texts)
+        size += len(text) + len(BETWEEN) + 28 * len(texts)
         if size > most:
             raise Large
     if keys:

@@ -58,16 +58,36 @@ def test_what_is_ready_is_rendered_for_nobody(land: Land) -> None:
 
 def test_two_versions_of_one_key_are_in_no_file(tmp_path: Path) -> None:
     path = tmp_path / "made.texts"
-    keys = np.array([5, -(2**63), 5, 2**63 - 1])
+    keys = np.array([5, 2**63, 5, 2**64 - 1], np.uint64)
     with path.open("wb") as file:
         file.write(b"a,\nbb,\nccc,\ndddd,\n")
         finish(file, np.array([3, 7, 12, 18]), keys, About("view", "table", 4, 1, plain=True))
     ready = Ready(path)
-    numbers = ready.found(np.array([2**63 - 1, 5, 7, -(2**63)]).astype(">i8").tobytes())
+    numbers = ready.found(np.array([2**64 - 1, 5, 7, 2**63], np.uint64).astype(">u8").tobytes())
     assert numbers.tolist() == [3, -1, -1, 1]
     assert asyncio.run(ready.joined(numbers, [b"x", b"y"])) == b"dddd,\nx,\ny,\nbb"
     assert asyncio.run(ready.joined(np.array([-1, 0, 1, 2, 3]), [b"x"])) == b"x,\na,\nbb,\nccc,\ndddd"
     assert asyncio.run(ready.joined(np.array([], int), [])) == b""
+
+
+def test_a_key_is_found_among_many_that_begin_alike(tmp_path: Path) -> None:
+    path, chance = tmp_path / "made.texts", np.random.default_rng(1)
+    spread = chance.integers(0, 2**64, 3000, np.uint64, endpoint=False)
+    keys = chance.permutation(np.concatenate([spread, np.arange(500, dtype=np.uint64), [2**64 - 1]]))
+    with path.open("wb") as file:
+        file.write(b"".join(b"%d,\n" % number for number in range(len(keys))))
+        lengths = [len(b"%d,\n" % number) for number in range(len(keys))]
+        finish(file, np.cumsum(lengths), keys, About("view", "table", len(keys), 1, plain=True))
+    ready = Ready(path)
+    for _ in range(50):
+        numbers = chance.integers(0, len(keys), 200)
+        if chance.random() < 0.5:
+            numbers = np.sort(numbers)
+        assert ready.found(keys[numbers].astype(">u8").tobytes()).tolist() == numbers.tolist()
+        absent = np.where(chance.random(200) < 0.1, -1, numbers)
+        told = asyncio.run(ready.joined(absent, [b"x"] * int((absent < 0).sum())))
+        assert told == b",\n".join(b"x" if number < 0 else b"%d" % number for number in absent.tolist())
+    assert set(ready.found(np.arange(500, 900, dtype=">u8").tobytes()).tolist()) == {-1}
 
 
 @pytest.mark.parametrize("spoiled", [b"", b"{}", b"x" * 100, b'{"format":0}' + (12).to_bytes(8, "little")])
@@ -88,9 +108,9 @@ def spied(ready: Ready) -> list[int]:
     """How long the stretches are that are read of a file."""
     read, lengths = ready._read, list[int]()
 
-    def noted(piece: Any, how: int) -> Any:
-        lengths.append(len(piece) if isinstance(piece, bytes) else piece[1])
-        return read(piece, how)
+    def noted(begin: int, length: int, how: int) -> Any:
+        lengths.append(length)
+        return read(begin, length, how)
 
     ready._read = noted  # type: ignore[method-assign]
     return lengths
