@@ -32,6 +32,8 @@ LAYER = "cadastral_parcels"
 WIDTH, DEPTH = 6.0, 18.0
 """Metres of a parcel's sides."""
 CORNER = (580_000.0, 2_320_000.0)
+CONNECTIONS = 200
+"""Of an embedded cluster; by itself it has 80."""
 SHEET = 150
 """Parcels on a map sheet."""
 BLOCK = 100_000
@@ -126,7 +128,7 @@ def deployment(server: str | None, keep: Path | None = None) -> Iterator[tuple[S
     `keep`: a folder that stays, with the cluster and the database, for the next run; None: all is gone afterwards."""
     with ExitStack() as stack:
         folder = keep or Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="sdi-bench-")))
-        root = server or cluster.start(folder / "cluster")
+        root = server or _started(folder / "cluster")
         database = "bench_kept" if keep else f"bench_{uuid.uuid4().hex[:8]}"
         url = urlunsplit(urlsplit(root)._replace(path=f"/{database}"))
         registry = read_registry(ROOT / "layers")
@@ -144,6 +146,18 @@ def deployment(server: str | None, keep: Path | None = None) -> Iterator[tuple[S
                     connection.execute(drop.format(sql.Identifier(database)))
             if server is None:
                 (cluster.stop if keep else cluster.remove)(folder / "cluster")
+
+
+def _started(folder: Path) -> str:
+    """An embedded cluster in which all servers of a measurement find connections for 32 clients."""
+    root = cluster.start(folder)
+    with psycopg.connect(root, autocommit=True) as connection:
+        ((most,),) = connection.execute("SELECT current_setting('max_connections')::int").fetchall()
+        if most >= CONNECTIONS:
+            return root
+        connection.execute(sql.SQL("ALTER SYSTEM SET max_connections = {}").format(CONNECTIONS))
+    cluster.stop(folder)
+    return cluster.start(folder)
 
 
 def arguments(description: str | None, most: int, usual: int = 200_000) -> argparse.ArgumentParser:
