@@ -114,6 +114,7 @@ def _pages(connection: engine.Connection, layer: Layer, query: FeatureQuery) -> 
 
 def main() -> int:
     os.nice(10)  # who asks comes first
+    os.umask(0o077)
     order = Order(**json.load(sys.stdin))
     try:
         make(order)

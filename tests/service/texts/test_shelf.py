@@ -87,6 +87,7 @@ def test_a_file_is_made_once_for_all_and_again_when_much_has_changed(published: 
             first = one.has
             assert first is not None
             assert first.about.features == 35, "what the public does not see is not in it"
+            assert [path.stat().st_mode & 0o077 for path in files(published)] == [0]
             await other.look()
             assert other.has is not None
             assert other.has.mark == first.mark, "found, not made"
