@@ -60,6 +60,10 @@ ROWS: dict[str, list[tuple[str, Test]]] = {
 }
 
 
+PRECISIONS = ("exact", "generalised", "centroid", "none")
+"""The most exact first."""
+
+
 @dataclass
 class Part:
     """A grant, and the same for the evaluator."""
@@ -136,7 +140,9 @@ class Policy:
             named = COLUMNS[layer] if part.grant.attributes is None else part.grant.attributes
             shown |= {name: row[name] for name in named if CLASS.get(name, "open") in part.grant.classes}
         shown = {name: value for name, value in shown.items() if value is not None}
-        return (shown, sorted(places)) if places else None
+        # The most exact is told: whoever sees a place itself learns nothing from another grant's coarser one.
+        best = min(places, key=lambda place: PRECISIONS.index(place.split(" ")[0]), default="").split(" ")[0]
+        return (shown, sorted(place for place in places if place.startswith(best))) if places else None
 
     def _parts(self, layer: str) -> list[Part]:
         everybodys = [] if layer == "works" else [Part(Grant(0, self.agency, layer))]
