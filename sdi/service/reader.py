@@ -23,7 +23,7 @@ from sdi.service.cursors import Cursors
 from sdi.service.lanes import Lane, Lanes, seconds
 from sdi.service.page import Page, place_of
 from sdi.service.texts.kept import Texts
-from sdi.service.texts.pages import TextPages
+from sdi.service.texts.pages import FIRST, PART, TextPages
 from sdi.service.texts.ready import Ready
 from sdi.service.wall.turns import Shares
 from sdi.settings import Settings
@@ -55,8 +55,6 @@ from sdi.store.statement import Statement, fetched
 
 PATIENCE = 2.0
 """Seconds that a look at the ledger waits for its connection, of which there is one."""
-FIRST, PART = 100, 1000
-"""Features of the first part of a stream, which is to come soon, and of each that follows."""
 
 log = structlog.get_logger("sdi.service")
 

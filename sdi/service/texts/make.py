@@ -91,9 +91,10 @@ def _write(file: BinaryIO, connection: engine.Connection, layer: Layer, query: F
         size += len(text) + len(BETWEEN) + 28 * len(texts)
         if size > most:
             raise Large
-    if keys:
-        ends = np.cumsum(np.concatenate(lengths))
-        finish(file, ends, np.concatenate(keys), About(view_of(layer, query), table, len(ends), load, plain))
+    if not keys:
+        raise ValueError("the public sees no feature")
+    ends = np.cumsum(np.concatenate(lengths))
+    finish(file, ends, np.concatenate(keys), About(view_of(layer, query), table, len(ends), load, plain))
 
 
 def _pages(connection: engine.Connection, layer: Layer, query: FeatureQuery) -> Iterator[tuple[bytes, ...]]:

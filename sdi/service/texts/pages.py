@@ -68,7 +68,6 @@ class TextPages:
         found = _Found.of(of_file, layer, query, await rows(versions.select_keyed(layer, query)))
         if found is None:
             return
-        found.tell(layer, query)
         yield found.page
         begin, size = 0, FIRST
         while begin < found.page.returned:
@@ -78,6 +77,8 @@ class TextPages:
             except OSError as error:
                 _warn(layer, error)
                 text = BETWEEN.join(await _rendered(rows, layer, query, found.asked[begin : begin + size]))
+            # What is not taken was not read.
+            reads.told_text(layer.id, query.attributes, text, min(size, found.page.returned - begin))
             yield BETWEEN + text if begin else text
             begin, size = begin + size, PART
 
@@ -104,7 +105,7 @@ class TextPages:
         except OSError as error:
             _warn(layer, error)
             return None
-        found.tell(layer, query)
+        reads.told_versions(layer.id, query.attributes, found.page.returned, found.versions, plain=found.plain)
         return replace(found.page, text=text)
 
     async def _rendered(
@@ -179,10 +180,6 @@ class _Found:
             return None
         page = Page(b"", returned, number > query.limit, place_of(first), place_of(last), matched)
         return cls(page, numbers, lines or b"", ready.about.plain and not absent)
-
-    def tell(self, layer: Layer, query: FeatureQuery) -> None:
-        """Tell the trail of reads."""
-        reads.told_versions(layer.id, query.attributes, self.page.returned, self.versions, plain=self.plain)
 
     @cached_property
     def asked(self) -> list[bytes]:

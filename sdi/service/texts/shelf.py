@@ -50,7 +50,7 @@ class Shelf:
     """The files of one process; `keep` goes on until it is cancelled."""
 
     def __init__(self, settings: Settings, url: str, least: int = LEAST) -> None:
-        """`url`: the database's. `least`: features of a layer that has a file."""
+        """`url`: the database's. `least`: features that the public sees of a layer that has a file."""
         self.folder = settings.data / "texts"
         self._url, self._least, self._most = url, least, settings.ready_text * 2**20
         self._open: dict[str, Ready] = {}
@@ -80,10 +80,9 @@ class Shelf:
     async def look(self, snapshot: Snapshot, contracts: Path, reader: Reader) -> None:
         """Look at each layer once. Raises SdiError, OSError."""
         wanted: dict[str, tuple[Layer, Publication]] = {}
-        for name, publication in snapshot.stored.items():
-            layer = snapshot.layers.get(name)
-            query = open_view(layer) if layer is not None else None
-            if layer is not None and query is not None and publication.count >= self._least:
+        for name, layer in snapshot.layers.items():
+            query, publication = open_view(layer), snapshot.publications[name]
+            if query is not None and publication.count >= self._least:
                 wanted[view_of(layer, query)] = layer, publication
         self._open = {view: ready for view, ready in self._open.items() if view in wanted}
         self._wanted = {self._path(layer, view) for view, (layer, _) in wanted.items()}

@@ -11,10 +11,12 @@ from typing import Any
 import numpy as np
 import pytest
 
+from sdi.service.audit import reads
 from sdi.service.page import Page
 from sdi.service.rights import open_view
 from sdi.service.texts.make import Large
 from sdi.service.texts.ready import About, Ready, finish
+from sdi.store import forms
 from tests.service.texts.conftest import TOWN_BOX, Land, asked, both, changed, streamed, watched
 
 
@@ -114,3 +116,24 @@ def spied(ready: Ready) -> list[int]:
 
     ready._read = noted  # type: ignore[method-assign]
     return lengths
+
+
+def test_the_trail_has_of_a_stream_what_was_taken(land: Land) -> None:
+    """And of one that was only asked for, as by HEAD, nothing."""
+
+    async def walked(parts: int) -> list[str]:
+        opened: list[Any] = []
+        reads.OPENED.set(opened)
+        view = open_view(land.layer)
+        assert view is not None
+        async with land.readers(0, await asyncio.to_thread(land.write)) as (having, *_):
+            _, told = await having.walk(land.layer, replace(view, limit=200), forms.geojson, ",\n")
+            for _ in range(parts):
+                await anext(told)
+            await told.aclose()
+        return [read.text.decode() for read in opened]
+
+    assert asyncio.run(walked(0)) == []
+    (read,) = asyncio.run(walked(1))
+    assert '"count":35' in read
+    assert "00004.1.1" in read
