@@ -57,9 +57,9 @@ class Contender:
 
 
 def cases(
-    publication: Publication, ids: list[str], deep: list[tuple[int, str]], begins: int = 0
+    publication: Publication, ids: list[str], behind: list[list[tuple[int, str]]], begins: int = 0
 ) -> Iterator[Case]:  # fmt: skip
-    """ids: some features'. deep: some offsets far behind, with the id of the feature before each. begins: the zoom from
+    """ids: some features'. behind: for each case offsets, with the id of the feature before each. begins: the zoom from
     which on our tiles show the layer."""
     box_100, box_1000, box_2000 = (boxes(publication, count) for count in (100, 1000, 2000))
     yield Case("bbox, 100 features", "box", [{**box, "limit": 1000} for box in box_100])
@@ -71,8 +71,9 @@ def cases(
     yield Case("native CRS, bbox, 1,000", "native box", [{**box, "limit": 2000} for box in box_1000])
     yield Case("item by id", "item", [{"id": id, "limit": 1} for id in ids])
     yield Case("first page of 1,000", "page", [{"limit": 1000}], alike=False)
-    pages = [{"limit": 1000, "offset": offset, "after": after} for offset, after in deep]
-    yield Case(f"1,000 behind {deep[0][0]:,}", "deep", pages, alike=False)
+    for places in behind:
+        pages = [{"limit": 1000, "offset": offset, "after": after} for offset, after in places]
+        yield Case(f"1,000 behind {places[0][0]:,}", "deep", pages, alike=False)
     yield Case("page of 10,000", "page", [{"limit": 10_000}], alike=False)
     for zoom in range(max(ZOOMS[0], begins), ZOOMS[-1] + 1):
         yield Case(f"tile, z{zoom}", "tile", tiles(publication, zoom), alike=False, counted=zoom == 16)
@@ -254,7 +255,7 @@ def _varint(message: bytes, at: int) -> tuple[int, int]:
 
 
 def following(port: int, offsets: Iterable[int], limit: int) -> dict[int, str]:
-    """Our own addresses of deep pages: the `next` of the page before each."""
+    """Our own addresses of the pages behind: the `next` of the page before each."""
     found = {}
     for offset in offsets:
         body = json.loads(get(port, f"/collections/{LAYER}/items?f=json&limit=1&offset={offset - 1}")[1])

@@ -43,6 +43,9 @@ from sdi.store.ledger import Publication
 MOST = 3_000_000
 DEEP = 0.9
 """Share of the features that lie before a deep page."""
+EARLY = 0.001
+PAGES = 10
+"""Early pages, and deep ones. As many of each: one page asked again and again would be told faster than ten."""
 PROGRAMS = "GDAL, QGIS"
 """The name by which `--only` has them."""
 TOO_SLOW = 15.0
@@ -78,11 +81,12 @@ def main() -> None:
         if publication.count != asked.parcels:
             sys.exit(f"{folder} holds {publication.count:,} parcels, not {asked.parcels:,}")
         layer = registry[LAYER]
-        ids, deep = known(settings, layer, publication)
+        ids, behind = known(settings, layer, publication)
         begins = Shown(layer, publication).first
-        chosen = [case for case in cases(publication, ids, deep, begins) if _wanted(asked, case.name)]
+        chosen = [case for case in cases(publication, ids, behind, begins) if _wanted(asked, case.name)]
+        offsets = [at for places in behind for at, _ in places]
         postmaster = None if asked.server else cluster.status(folder / "cluster").pid
-        with contenders(asked, settings, layer, folder, [at for at, _ in deep]) as (found, absent):
+        with contenders(asked, settings, layer, folder, offsets) as (found, absent):
             results = Results(asked.parcels, asked.workers, publication.count, absent)
             results.differences.update({
                 f"tile, z{zoom}": f"not asked, our layer begins at z{begins}" for zoom in ZOOMS
@@ -151,8 +155,8 @@ def load(settings: Settings, registry: Registry, path: Path) -> Publication:
 
 def known(
     settings: Settings, layer: Layer, publication: Publication
-) -> tuple[list[str], list[tuple[int, str]]]:  # fmt: skip
-    """Ids of features from all over the layer, and deep offsets with the id of the feature before each."""
+) -> tuple[list[str], list[list[tuple[int, str]]]]:  # fmt: skip
+    """Ids of features from all over the layer, and early and deep offsets with the id of the feature before each."""
     table = sql.Identifier(*layer.table)
     with closing(engine.connect(engine.database_url(settings))) as connection:
         every = sql.SQL(
@@ -160,17 +164,21 @@ def known(
         )
         share = min(100.0, 300.0 * PLACES / publication.count)
         ids = [row[0] for row in connection.execute(every.format(table), [share, PLACES])]
-        deep = []
-        for step in range(10):
-            offset = int(publication.count * (DEEP + step / 150))
-            before = sql.SQL("SELECT id FROM {} ORDER BY id LIMIT 1 OFFSET %s").format(table)
-            deep += [(offset, connection.execute(before, [offset - 1]).fetchall()[0][0])]
-    return ids, deep
+        before = sql.SQL("SELECT id FROM {} ORDER BY id LIMIT 1 OFFSET %s").format(table)
+        share = 1 / 15 / PAGES  # the deep ones reach from 0.9 to 0.96 of the layer, the early ones from 0.001 to 0.06
+        behind = [
+            [
+                (offset, connection.execute(before, [offset - 1]).fetchall()[0][0])
+                for offset in (int(publication.count * (begin + step * share)) for step in range(PAGES))
+            ]
+            for begin in (EARLY, DEEP)
+        ]
+    return ids, behind
 
 
 @contextmanager
 def contenders(
-    asked: argparse.Namespace, settings: Settings, layer: Layer, folder: Path, deep: Sequence[int]
+    asked: argparse.Namespace, settings: Settings, layer: Layer, folder: Path, behind: Sequence[int]
 ) -> Iterator[tuple[list[Contender], list[str]]]:
     """Everybody who runs, the bare route first, and the names of those who do not."""
     url, workers, without = engine.database_url(settings), asked.workers, asked.without.split(",")
@@ -192,13 +200,13 @@ def contenders(
         ours = started["sdi"]
         for each in (ours, started.get("sdi anew")):
             if each is not None:
-                each.address = paged(each.address, following(each.port, deep, 1000))
+                each.address = paged(each.address, following(each.port, behind, 1000))
         found.insert(2, Contender("sdi, 304", ours.port, ours.address, [], held=True))
         yield found, [name for name in offered if started.get(name) is None]
 
 
 def paged(plain: Callable[..., str], cursors: Mapping[int, str]) -> Callable[..., str]:
-    """The address of a question; a deep page is asked for by its cursor."""
+    """The address of a question; a page behind others is asked for by its cursor."""
     return lambda case, one: cursors[one["offset"]] if case.kind == "deep" else plain(case, one)
 
 
