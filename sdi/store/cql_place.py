@@ -23,8 +23,10 @@ MAX_VERTICES = 2_000
 SEGMENT = 300.0
 """Metres. A straight edge of this length in a grid bends by less than 1 mm in longitude and latitude."""
 MAX_SEGMENTS = 5_000
-BISECTED = 12
-"""Times that the distance to the farthest place of a polygon is halved to find how far a box inside it reaches."""
+CELLS = 24
+"""Of the grid in which boxes inside and outside of an area are looked for, each way."""
+BOXES = 8
+"""Inside of an area, and outside, at most. A commune of 400 vertices has 85 % of its ground in so many, 63 % in one."""
 
 Box = tuple[float, float, float, float]
 _TYPES = ("Point", "LineString", "Polygon", "MultiPoint", "MultiLineString", "MultiPolygon")
@@ -128,32 +130,87 @@ def _positions(node: Any) -> int:
     return sum(map(_positions, node)) if isinstance(node[0], list | dict) else 1
 
 
-@lru_cache(maxsize=1000)
-def boxes(text: str) -> tuple[Box, Box | None]:
-    """West, south, east, north (degrees) of a GeoJSON geometry in CRS84, and of a large box inside it: what has its box
-    in that meets the geometry, even as PostGIS rounds boxes. None: there is no room for one.
+@dataclass(frozen=True)
+class Boxes:
+    """Boxes by which most features tell whether they meet a ground, even as PostGIS rounds boxes: what has its box in
+    one of `inside` does, what has it in one of `outside` does not, nor does what has none that meets `outer`.
     """
+
+    outer: Box
+    inside: tuple[Box, ...] = ()
+    outside: tuple[Box, ...] = ()
+
+
+@lru_cache(maxsize=1000)
+def boxes(text: str) -> Boxes:
+    """The boxes of a GeoJSON geometry in CRS84; only an area has any but the outer one."""
     ground = shapely.from_geojson(text)
     outer = cast("Box", tuple(shapely.bounds(ground).tolist()))
     if ground.geom_type not in ("Polygon", "MultiPolygon") or ground.is_empty or not ground.is_valid:
-        return outer, None
+        return Boxes(outer)
+    west, south, east, north = outer
+    x, y = _lines(west, east), _lines(south, north)
     shapely.prepare(ground)
-    circle = shapely.maximum_inscribed_circle(ground)
-    (x, y), reach = circle.coords[0], circle.length / 2
-    box = [x - reach, y - reach, x + reach, y + reach]
-    for side, outside in enumerate(outer):
-        inside = box[side]
-        for _ in range(BISECTED):
-            box[side] = (inside + outside) / 2
-            if shapely.contains_properly(ground, shapely.box(*box)):
-                inside = box[side]
-            else:
-                outside = box[side]
-        box[side] = inside
-    west, south, east, north = box
-    if not is_wide((west, south, east, north)):
-        return outer, None
-    return outer, (west + MARGIN, south + MARGIN, east - MARGIN, north - MARGIN)
+    cells = shapely.box(x[:-1], y[:-1, None], x[1:], y[1:, None])
+    inside, outside = shapely.contains_properly(ground, cells), shapely.disjoint(ground, cells)
+    return Boxes(outer, _widest(inside, x, y), _widest(outside, x, y))
+
+
+def _lines(first: float, last: float) -> NDArray[np.float64]:
+    """Between the cells of a grid, the outermost of which are narrow: a rectangle's own border takes no more."""
+    narrow = min(MARGIN, (last - first) / CELLS)
+    return np.concatenate([[first], np.linspace(first + narrow, last - narrow, CELLS - 1), [last]])
+
+
+def _widest(
+    cells: NDArray[np.bool_], x: NDArray[np.float64], y: NDArray[np.float64]
+) -> tuple[Box, ...]:  # fmt: skip
+    """Boxes of nothing but these cells, smaller by MARGIN on each side; each has the most cells that the ones before it
+    have not."""
+    first, last = np.triu_indices(CELLS + 1, 1)
+    whole = _sums(cells, first, last) == np.outer(last - first, last - first)
+    left, found = cells.copy(), list[Box]()
+    for _ in range(BOXES):
+        more = np.where(whole, _sums(left, first, last), 0)
+        row, column = divmod(int(more.argmax()), len(first))
+        if not more[row, column]:
+            break
+        left[first[row] : last[row], first[column] : last[column]] = False
+        box = (float(x[first[column]]), float(y[first[row]]), float(x[last[column]]), float(y[last[row]]))
+        if is_wide(box):
+            found.append((box[0] + MARGIN, box[1] + MARGIN, box[2] - MARGIN, box[3] - MARGIN))
+    return tuple(found)
+
+
+def _sums(cells: NDArray[np.bool_], first: NDArray[np.intp], last: NDArray[np.intp]) -> NDArray[np.intp]:
+    """How many cells are true between each two lines, by each two of the other way."""
+    rows = np.pad(cells.cumsum(axis=0), ((1, 0), (0, 0)))
+    columns = np.pad((rows[last] - rows[first]).cumsum(axis=1), ((0, 0), (1, 0)))
+    between: NDArray[np.intp] = columns[:, last] - columns[:, first]
+    return between
+
+
+@lru_cache(maxsize=1000)
+def binary(text: str) -> str:
+    """A GeoJSON geometry in CRS84 as PostGIS reads it in a sixth of the time (0.2 ms of 400 vertices): EWKB, in
+    hexadecimal digits. The numbers are the same to the last bit.
+    """
+    return _binary(shapely.from_geojson(text))
+
+
+def binary_box(corners: Box) -> str:
+    """The same of a box."""
+    return _binary(shapely.box(*corners))
+
+
+def binary_boxes(several: Sequence[Box]) -> str:
+    """An array of them."""
+    return "{" + ":".join(map(binary_box, several)) + "}"
+
+
+def _binary(shape: shapely.Geometry) -> str:
+    digits: str = shapely.to_wkb(shapely.set_srid(shape, 4326), hex=True, include_srid=True)
+    return digits
 
 
 def _depth(node: Any, level: int = 0) -> int:

@@ -17,8 +17,8 @@ from psycopg import sql
 from sdi.contract.layer import Layer
 from sdi.store import succession
 from sdi.store.cql_check import ARITHMETIC, ARRAY, COMPARISON, SPATIAL, TEMPORAL, TEMPORAL_KINDS, column_kind
-from sdi.store.cql_place import Box, boxes
-from sdi.store.statement import PLACE, Parameters, Statement
+from sdi.store.cql_place import binary, binary_box, binary_boxes, boxes
+from sdi.store.statement import PLACE, Parameters, Statement, Type
 
 GEOMETRY = sql.Identifier("geom_wgs84")
 NEAR = sql.Identifier("N")
@@ -44,7 +44,7 @@ _PLACE = {
     "s_touches": sql.SQL("({0} && {1} AND ST_Touches({0}, {1}))"),
     "s_within": sql.SQL("({0} && {1} AND ST_Within({0}, {1}))"),
 }
-_HELD = sql.SQL("({0} && {outer} AND ({0} @ {inner} OR ST_Intersects({0}, {1})))")
+_HELD = sql.SQL("({0} && {outer} AND ({0} @ ANY({inside}) OR (NOT {0} @ ANY({outside}) AND ST_Intersects({0}, {1}))))")
 """`s_intersects` of many rows: most are told by their boxes, before the shape is looked at."""
 _TIME = {
     # {0} to {1} is the first operand, {2} to {3} the second; an instant starts and ends at once (Allen 1983).
@@ -134,8 +134,7 @@ class _Compiler:
                 return self._parameters.bind(node["date"], "date")
             if "timestamp" in node:
                 return self._parameters.bind(node["timestamp"], "timestamptz")
-            place = self._parameters.place(json.dumps(node))
-            return self._once(sql.SQL("ST_SetSRID({}({}), 4326)").format(sql.SQL(PLACE), place))
+            return self._place(json.dumps(node))
         if isinstance(node, bool):
             return self._parameters.bind(node, "boolean")
         if isinstance(node, int | Decimal):
@@ -199,17 +198,27 @@ class _Compiler:
         return sql.SQL("({} && ST_Expand({}, {}) AND {})").format(NEAR, self.expression(literals[0]), near, made)
 
     def _held(self, args: list[Any]) -> sql.Composed:
-        outer, inner = boxes(json.dumps(args[1]))
-        if inner is None:
+        text = json.dumps(args[1])
+        near = boxes(text)
+        if not near.inside and not near.outside:
             return _PLACE["s_intersects"].format(*map(self.expression, args))
-        return _HELD.format(*map(self.expression, args), outer=self._box(outer), inner=self._box(inner))
+        return _HELD.format(
+            *map(self.expression, args), outer=self._read(binary_box(near.outer), "geometry"),
+            inside=self._read(binary_boxes(near.inside), "geometry[]"),
+            outside=self._read(binary_boxes(near.outside), "geometry[]"),
+        )  # fmt: skip
 
-    def _box(self, box: Box) -> sql.Composed:
-        corners = [self._parameters.bind(corner, "double precision") for corner in box]
-        return self._once(sql.SQL("ST_MakeEnvelope({}, {}, {}, {}, 4326)").format(*corners))
+    def _place(self, text: str) -> sql.Composed:
+        """A place that is written in GeoJSON."""
+        if self._parameters.once:
+            return self._read(binary(text), "geometry")
+        read = sql.SQL("ST_SetSRID({}({}), 4326)")
+        return read.format(sql.SQL(PLACE), self._parameters.bind_once(text, "text"))
 
-    def _once(self, made: sql.Composed) -> sql.Composed:
-        return sql.SQL("(SELECT {})").format(made) if self._parameters.once else made
+    def _read(self, text: str, kind: Type) -> sql.Composed:
+        """Geometries in hexadecimal digits."""
+        bound = self._parameters.bind_once(text, kind)
+        return sql.SQL("(SELECT {})::{}").format(bound, sql.SQL(kind)) if self._parameters.once else bound
 
     def _temporal(self, name: str, args: list[Any]) -> sql.Composed:
         by_day = self._by_day([end for arg in args for end in _ends(arg)])

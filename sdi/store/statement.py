@@ -27,6 +27,8 @@ Type = Literal[
     "timestamptz",
     "jsonb",
     "jsonpath",
+    "geometry",
+    "geometry[]",
 ]
 
 _TYPES = {
@@ -40,13 +42,14 @@ _TYPES = {
     "jsonb": sql.SQL("jsonb"),
     "text[]": sql.SQL("text[]"),
     "jsonpath": sql.SQL("jsonpath"),
+    "geometry": sql.SQL("geometry"),
+    "geometry[]": sql.SQL("geometry[]"),
 }
 
 
 PLACE = "ST_GeomFromGeoJSON"
-"""What makes a place of a value."""
-ONCE = f"(SELECT ST_SetSRID({PLACE}("
-"""How a place begins that is read once a statement, not with each row, whatever the plan."""
+"""What makes a place of a value, with each row where the plan is for any place. What is bound as `geometry` is read
+with the other values."""
 
 Source = Callable[[FeatureQuery], Any]
 """Where a value of a statement comes from that is another at each query of the same shape."""
@@ -92,7 +95,7 @@ def write(statement: sql.SQL | sql.Composed) -> Written:
         return "%" if name is None else f"${numbers.setdefault(name, len(numbers) + 1)}"
 
     text = _PLACEHOLDER.sub(number, statement.as_string())
-    return Written(text.encode(), tuple(numbers), text.count(PLACE) > text.count(ONCE))
+    return Written(text.encode(), tuple(numbers), PLACE in text)
 
 
 async def fetched(
@@ -138,12 +141,12 @@ class Parameters:
         self.values[name] = value
         return sql.SQL("{}::{}").format(sql.Placeholder(name), _TYPES[kind])
 
-    def place(self, text: str) -> sql.Composed:
-        """`bind` a place, which may be long, only once."""
+    def bind_once(self, text: str, kind: Type) -> sql.Composed:
+        """`bind` what may be long, a place, only once."""
         for name, known in self.values.items():
             if known == text and name not in self.drawn:
-                return sql.SQL("{}::text").format(sql.Placeholder(name))
-        return self.bind(text, "text")
+                return sql.SQL("{}::{}").format(sql.Placeholder(name), _TYPES[kind])
+        return self.bind(text, kind)
 
     def draw(self, source: Source, query: FeatureQuery, kind: Type) -> sql.Composed:
         """`bind` what a source finds in the query; the same source again is the same place."""

@@ -100,17 +100,20 @@ def areas(chance: random.Random, land: Land, ground: shapely.Geometry) -> Iterat
 
 def test_a_ground_shows_what_meets_it_whatever_is_told_by_boxes(land: Land) -> None:
     chance = random.Random(0)
-    told = [0, 0, 0]
+    told = [0, 0, 0, 0]
     for ground in (*grounds(chance, land), *grounds(chance, land)):
         shapely.prepare(ground)
-        outer, inner = boxes(shapely.to_geojson(ground))
-        assert outer == tuple(shapely.bounds(ground))
-        assert inner is None or ground.contains_properly(shapely.box(*inner).buffer(1.5e-5))
+        near = boxes(shapely.to_geojson(ground))
+        inside, outside = ([shapely.box(*each) for each in every] for every in (near.inside, near.outside))
+        assert near.outer == tuple(shapely.bounds(ground))
+        assert all(ground.contains_properly(each.buffer(1.5e-5)) for each in inside)
+        assert all(ground.disjoint(each.buffer(1.5e-5)) for each in outside)
         for area in [None, *areas(chance, land, ground)]:
             shown = {feature["id"]: feature["properties"] for feature in map(json.loads, land.found(area, ground))}
             for name, (value, place) in land.rows.items():
                 met = bool(shapely.intersects(ground, place))
-                told[2 if inner and shapely.box(*inner).contains(place) else int(met)] += 1
+                by_box = any(each.contains(place) for each in (inside if met else outside))
+                told[2 * by_box + met] += 1
                 if name in shown:
                     assert shown[name][COLUMN[land.layer]] == (value if met else None)
                     assert met or (land.layer == "plots" and shown[name]["use"] != "CQP")
@@ -124,7 +127,7 @@ def test_a_ground_without_room_for_a_box_shows_what_meets_it(land: Land) -> None
     x, y = shapely.get_coordinates(place)[0]
     needle = shapely.Polygon([(x - 1e-6, y - 1e-6), (x + 1e-6, y - 1e-6), (x, y + 1e-6)])
     for ground in (needle, shapely.Polygon()):
-        assert boxes(shapely.to_geojson(ground))[1] is None
+        assert not boxes(shapely.to_geojson(ground)).inside
         shown = [json.loads(text) for text in land.found(None, ground)]
         met = {name for name, (_, place) in land.rows.items() if place.intersects(ground)}
         told = {each["id"] for each in shown if each["properties"][COLUMN[land.layer]] is not None}
