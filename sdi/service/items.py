@@ -22,7 +22,6 @@ from sdi.service.asked import Asked
 from sdi.service.crs import DEFAULT, Crs
 from sdi.service.formats import ITEM, ITEMS
 from sdi.service.hangup import Stream
-from sdi.service.lanes import Lane
 from sdi.service.page import Matched, Page, around
 from sdi.service.parameters import Question, record_time
 from sdi.service.publications import Snapshot
@@ -47,9 +46,9 @@ async def feature_collection(
     """
     service = service_of(request)
     headers = {**validity, "Content-Crs": f"<{question.crs.uri}>", "Content-Language": asked.language}
-    if question.lane is Lane.LONG:
+    question, page = await service.held(snapshot, layer, question, form_of(asked))
+    if page is None:
         return await _streamed(request, asked, layer, question, snapshot, headers)
-    page = await service.page(layer, question, form_of(asked))
     matched = await service.matched(snapshot, layer, question, page)
     answered = await written_page_links(service, asked, layer, question, page, snapshot)
     request.state.rows = page.returned

@@ -115,13 +115,16 @@ class Reader:
         reads.told_text(layer.id, query.attributes, text or b"", min(number, query.limit))
         return Page(text or b"", min(number, query.limit), more, place_of(first), place_of(last), matched)
 
+    async def few(self, layer: Layer, query: FeatureQuery, lane: Lane, between: str = ",\n") -> Page | None:
+        """A page of GeoJSON that is at hand in a file of texts; without its text where features lie beyond it."""
+        return None if self.texts is None else await self.texts.few(layer, query, lane, between)
+
     async def walk(
         self, layer: Layer, query: FeatureQuery, form: Form, between: str
     ) -> tuple[Page, AsyncGenerator[bytes]]:  # fmt: skip
         """What is told of a page, without its text, and the text in parts, as fast as they are taken: memory holds one
-        part, whatever the limit. Both are of one moment, by one connection.
-
-        Closing the parts early ends the query and gives the connection back.
+        part, whatever the limit. Both are of one moment: by one connection, which is given back with the last part or
+        when they are closed, or from a file of texts, which holds none.
         """
         parts = self._walk(layer, query, form, between.encode())
         return cast("Page", await anext(parts)), cast("AsyncGenerator[bytes]", parts)
@@ -129,18 +132,18 @@ class Reader:
     async def _walk(
         self, layer: Layer, query: FeatureQuery, form: Form, between: bytes
     ) -> AsyncGenerator[Page | bytes]:  # fmt: skip
+        if self.texts is not None and form is forms.geojson:
+            told = False
+            async with aclosing(self.texts.walk(layer, query, Lane.LONG, between.decode())) as parts:
+                async for told_of in parts:
+                    yield told_of
+                    told = True
+            if told:
+                return
         query = await self.with_codes(layer, query)
         edges = features.select_edges(layer, query)
         async with self._connection(Lane.LONG) as connection, connection.transaction():
             await connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
-            if self.texts is not None and form is forms.geojson:
-                told, ask = False, partial(fetched, connection, binary=True)
-                async with aclosing(self.texts.walk(ask, layer, query, between.decode())) as parts:
-                    async for told_of in parts:
-                        yield told_of
-                        told = True
-                if told:
-                    return
             ((number, first, last, ids),) = await fetched(connection, edges, binary=True)
             assert query.limit is not None
             returned = min(number, query.limit)

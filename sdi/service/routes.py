@@ -198,9 +198,9 @@ async def features(request: Request, collection: str) -> Response:
     if validator.holds(request):
         told = {"Content-Crs": f"<{wanted.crs.uri}>", "Content-Language": ask.language}
         return fresh.not_modified((headers | told).items())
-    wanted = await service.foreseen(snapshot, layer, wanted)
     if ask.format in ("json", "jsonfg"):
         return await items.feature_collection(request, ask, layer, wanted, snapshot, headers)
+    wanted = await service.foreseen(snapshot, layer, wanted)
     if ask.format == "html":
         return await _page_of_features(request, ask, snapshot, layer, publication, wanted, headers)
     if ask.format in ("geojsonseq", "csv"):

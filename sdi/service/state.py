@@ -61,6 +61,21 @@ class Service:
             count = snapshot.publications[layer.id].count
         return of_few if count is not None and count <= HELD else question
 
+    async def held(
+        self, snapshot: Snapshot, layer: Layer, question: Question, form: Form
+    ) -> tuple[Question, Page | None]:  # fmt: skip
+        """The question with what is foreseen of it, and its page; None: it is too long to be held.
+
+        Where texts are at hand, whether few match is not counted: they are taken, at most as many as are held.
+        """
+        if question.lane is Lane.LONG and question.filtered and form is forms.geojson:
+            of_few = replace(question, few=True)
+            page = await self.reader.few(layer, replace(question.query, limit=HELD), of_few.lane)
+            if page is not None:
+                return (question, None) if page.more else (of_few, page)
+        question = await self.foreseen(snapshot, layer, question)
+        return question, None if question.lane is Lane.LONG else await self.page(layer, question, form)
+
     async def page(
         self, layer: Layer, question: Question, form: Form = forms.geojson, between: str = ",\n"
     ) -> Page:  # fmt: skip

@@ -27,6 +27,7 @@ from sdi.national import vn2000
 from sdi.pipeline import whole
 from sdi.service import hangup
 from sdi.service.lanes import Lane, Lanes
+from sdi.service.texts.shelf import LOOK
 from sdi.store import engine, ledger, migrate
 from sdi.store.tiles import column_of, row_of
 from tests.service.conftest import CORNER, TOWN, Town, deliver, plots, served, served_apart, works
@@ -62,16 +63,32 @@ def crowd(new_database: Callable[[], str]) -> Iterator[tuple[Town, FastAPI]]:
         connection.execute("ANALYZE testtown.plots")
     apps: list[FastAPI] = []
     # A query that ends within the tests' patience was cancelled; none ends by its time.
-    with served(database, registry, also=apps.append, max_limit=MANY, statement_timeout=600.0) as town:
+    # Nor has it texts at hand, of which an answer is sent without a query.
+    with served(database, registry, also=apps.append, max_limit=MANY, statement_timeout=600.0, ready_text=0) as town:
         town.ask("/collections")
         yield town, apps[0]
 
 
 @pytest.fixture(scope="module")
 def apart(crowd: tuple[Town, FastAPI], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Town]:
-    data = str(tmp_path_factory.mktemp("apart"))
-    with served_apart(crowd[0], SDI_MAX_LIMIT=str(MANY), SDI_STATEMENT_TIMEOUT="600", SDI_DATA=data) as town:
+    with served_apart(crowd[0], **settings(tmp_path_factory), SDI_READY_TEXT="0") as town:
         yield town
+
+
+@pytest.fixture(scope="module")
+def at_hand(crowd: tuple[Town, FastAPI], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Town]:
+    """The same with the texts of all plots in a file."""
+    said = settings(tmp_path_factory)
+    with served_apart(crowd[0], **said) as town:
+        town.get(f"{PLOTS}?limit=1")
+        seconds_until(lambda: any(Path(said["SDI_DATA"]).glob("texts/plots-*.texts")), 120)
+        time.sleep(2 * LOOK)
+        yield town
+
+
+def settings(folders: pytest.TempPathFactory) -> dict[str, str]:
+    data = str(folders.mktemp("apart"))
+    return {"SDI_MAX_LIMIT": str(MANY), "SDI_STATEMENT_TIMEOUT": "600", "SDI_DATA": data}
 
 
 def memory(process: int | None, what: str = "VmRSS") -> int:
@@ -206,6 +223,21 @@ def test_a_slow_reader_holds_one_part_of_its_answer(apart: Town) -> None:
         assert backends(apart)
 
 
+def test_what_is_in_a_file_is_sent_in_little_memory_and_holds_no_query(apart: Town, at_hand: Town) -> None:
+    path = f"{PLOTS}?limit={MANY}"
+    expected = taken(apart, path)
+    at_hand.get(f"{PLOTS}?limit=20000")
+    with grown_by(at_hand.process, 50 * MiB):
+        found = taken(at_hand, path)
+    assert found[0] == expected[0]
+    before = memory(at_hand.process)
+    with asking(at_hand, path) as client:
+        client.recv(1000)
+        time.sleep(1.5)
+        assert memory(at_hand.process) - before < 20 * MiB
+        assert not backends(at_hand)
+
+
 @contextmanager
 def asking(town: Town, path: str) -> Iterator[socket.socket]:
     """A client that has asked and reads nothing of itself."""
@@ -225,10 +257,10 @@ def backends(town: Town, application: str = "sdi-service") -> list[Any]:
         return connection.execute(query, [application]).fetchall()
 
 
-def seconds_until(done: Callable[[], bool]) -> float:
+def seconds_until(done: Callable[[], bool], most: float = 30) -> float:
     began = time.monotonic()
     while not done():
-        assert time.monotonic() - began < 30
+        assert time.monotonic() - began < most
         time.sleep(0.02)
     return time.monotonic() - began
 

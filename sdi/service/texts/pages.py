@@ -12,6 +12,7 @@ import structlog
 
 from sdi.contract.layer import Layer
 from sdi.contract.query import FeatureQuery
+from sdi.errors import StoreError
 from sdi.service.audit import reads
 from sdi.service.lanes import Lane
 from sdi.service.page import Page, place_of
@@ -45,55 +46,76 @@ class TextPages:
         """
         if not _has_versions(layer, query):
             return None
-        view = view_of(layer, query)
-        of_file = self._file(view, query, between)
+        of_file = self._file(layer, query, between)
         if of_file is not None:
             page = await self._taken(of_file, layer, query, lane, count)
             if page is not None:
                 return page
         if not self.kept.room:
             return None
+        view = view_of(layer, query)
         if self.kept.share >= AT_ONCE:
             return await self._put_together(view, layer, query, lane, count, between)
         return await self._rendered(view, layer, query, lane, count, between)
 
+    async def few(self, layer: Layer, query: FeatureQuery, lane: Lane, between: str) -> Page | None:
+        """The same from a file alone; where features lie beyond the page, without its text."""
+        of_file = self._file(layer, query, between)
+        return None if of_file is None else await self._taken(of_file, layer, query, lane, None, beyond=False)
+
     async def walk(
-        self, rows: Callable[[Statement], Awaitable[list[Any]]], layer: Layer, query: FeatureQuery, between: str
+        self, layer: Layer, query: FeatureQuery, lane: Lane, between: str
     ) -> AsyncGenerator[Page | bytes]:  # fmt: skip
-        """What `Reader.walk` gives, the page first; nothing where no file has its texts. `rows`: of statements that see
-        the store at one moment, texts as bytes."""
-        of_file = self._file(view_of(layer, query), query, between) if _has_versions(layer, query) else None
+        """What `Reader.walk` gives, the page first; nothing where texts do not tell what it has. Which features they
+        are is asked for once, and no connection is held while they are sent.
+        """
+        of_file = self._file(layer, query, between)
         if of_file is None:
             return
-        found = _Found.of(of_file, layer, query, await rows(versions.select_keyed(layer, query)))
+        found = _Found.of(of_file, layer, query, await self._rows_of(versions.select_keyed, layer, query, lane))
         if found is None:
+            return
+        kind = _kind(layer, query, of_file.about.view, of_file.about.table.encode())
+        absent = found.absent()
+        if len(absent) > PART:  # more than is held
+            return
+        newer = await self._found(kind, layer, query, lane, absent)
+        if len(newer) != len(absent):
             return
         yield found.page
         begin, size = 0, FIRST
         while begin < found.page.returned:
-            others = await _rendered(rows, layer, query, found.absent(begin, begin + size))
+            numbers = found.numbers[begin : begin + size]
+            lacking = int((numbers < 0).sum())
             try:
-                text = await of_file.joined(found.numbers[begin : begin + size], others)
+                text = await of_file.joined(numbers, newer[:lacking])
             except OSError as error:
                 _warn(layer, error)
-                text = BETWEEN.join(await _rendered(rows, layer, query, found.asked[begin : begin + size]))
+                rendered = await self._found(kind, layer, query, lane, found.asked[begin : begin + size])
+                if len(rendered) != len(numbers):
+                    raise StoreError("The texts of features can no longer be read.", hint="Ask again.") from None
+                text = BETWEEN.join(rendered)
             # What is not taken was not read.
-            reads.told_text(layer.id, query.attributes, text, min(size, found.page.returned - begin))
+            reads.told_text(layer.id, query.attributes, text, len(numbers))
             yield BETWEEN + text if begin else text
-            begin, size = begin + size, PART
+            begin, size, newer = begin + size, PART, newer[lacking:]
 
-    def _file(self, view: str, query: FeatureQuery, between: str) -> Ready | None:
+    def _file(self, layer: Layer, query: FeatureQuery, between: str) -> Ready | None:
         """The file that has the texts of a page's features, but for those that are newer."""
-        return self.ready(view) if _is_as_stored(query) and between.encode() == BETWEEN else None
+        if between.encode() != BETWEEN or not _is_as_stored(query) or not _has_versions(layer, query):
+            return None
+        return self.ready(view_of(layer, query))
 
     async def _taken(
-        self, ready: Ready, layer: Layer, query: FeatureQuery, lane: Lane, count: int | None
+        self, ready: Ready, layer: Layer, query: FeatureQuery, lane: Lane, count: int | None, *, beyond: bool = True
     ) -> Page | None:  # fmt: skip
-        """From a file, and what is not there from memory."""
+        """From a file, and what is not there from memory. beyond: with its text though features lie beyond it."""
         select = partial(versions.select_keyed, count=count)
         found = _Found.of(ready, layer, query, await self._rows_of(select, layer, query, lane))
         if found is None:
             return None
+        if found.page.more and not beyond:
+            return found.page
         others, absent = list[bytes](), found.absent()
         if absent:
             kind = _kind(layer, query, ready.about.view, ready.about.table.encode())
@@ -186,20 +208,9 @@ class _Found:
         """The versions of the page's features."""
         return self.versions.split(versions.BETWEEN)
 
-    def absent(self, begin: int = 0, end: int | None = None) -> list[bytes]:
-        """Those between two places of the page that the file does not have."""
-        places = np.flatnonzero(self.numbers[begin:end] < 0).tolist()
-        return [self.asked[begin + place] for place in places]
-
-
-async def _rendered(
-    rows: Callable[[Statement], Awaitable[list[Any]]], layer: Layer, query: FeatureQuery, asked: list[bytes]
-) -> list[bytes]:  # fmt: skip
-    """The texts of these versions, rendered now, of the moment in which they were found."""
-    if not asked:
-        return []
-    texts = dict(await rows(versions.select_rendered(layer, _by_ids(query, asked))))
-    return [texts[version] for version in asked]
+    def absent(self) -> list[bytes]:
+        """Those that the file does not have."""
+        return [self.asked[place] for place in np.flatnonzero(self.numbers < 0).tolist()]
 
 
 def _warn(layer: Layer, error: OSError) -> None:

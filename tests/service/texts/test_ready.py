@@ -11,9 +11,12 @@ from typing import Any
 import numpy as np
 import pytest
 
+from sdi.errors import StoreError
 from sdi.service.audit import reads
+from sdi.service.lanes import Lane
 from sdi.service.page import Page
 from sdi.service.rights import open_view
+from sdi.service.texts import pages
 from sdi.service.texts.make import Large
 from sdi.service.texts.ready import About, Ready, finish
 from sdi.store import forms
@@ -21,7 +24,12 @@ from tests.service.texts.conftest import TOWN_BOX, Land, asked, both, changed, s
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_after_any_loads_a_page_from_a_file_of_any_age_is_what_rendering_gives(land: Land, seed: int) -> None:
+def test_after_any_loads_a_page_from_a_file_of_any_age_is_what_rendering_gives(
+    land: Land, seed: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pages, "FIRST", 3)
+    monkeypatch.setattr(pages, "PART", 8)
+
     async def walked() -> int:
         chance, stretches = Random(seed), 0
         for _ in range(3):
@@ -56,6 +64,79 @@ def test_what_is_ready_is_rendered_for_nobody(land: Land) -> None:
     assert len(texts) == 1
     assert "ST_AsGeoJSON" not in texts[0]
     assert taken == rendered
+
+
+def test_a_stream_from_a_file_holds_no_connection_and_is_of_the_moment_it_was_asked_for(
+    land: Land, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Though loads come between its parts, and what was loaded before it is in no file."""
+    monkeypatch.setattr(pages, "FIRST", 3)
+
+    async def walked() -> tuple[bytes, bytes, int]:
+        view = open_view(land.layer)
+        assert view is not None
+        query, chance = replace(view, limit=200), Random(5)
+        ready = await asyncio.to_thread(land.write)
+        await asyncio.to_thread(land.deliver, *changed(chance))
+        async with land.readers(1, ready) as (having, _, rendering):
+            expected = (await rendering.page(land.layer, query, Lane.QUICK)).text
+            _, parts = await having.walk(land.layer, query, forms.geojson, ",\n")
+            held = having.lanes.running[Lane.LONG]
+            text = await anext(parts)
+            await asyncio.to_thread(land.deliver, *changed(chance))
+            return text + b"".join([part async for part in parts]), expected, held
+
+    text, expected, held = asyncio.run(walked())
+    assert text == expected
+    assert held == 0
+
+
+def test_a_stream_whose_file_fails_goes_on_as_long_as_nothing_was_loaded(
+    land: Land, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pages, "FIRST", 3)
+
+    async def walked(loaded: bool) -> tuple[bytes, bytes]:
+        view = open_view(land.layer)
+        assert view is not None
+        query = replace(view, limit=200)
+        ready = await asyncio.to_thread(land.write)
+        async with land.readers(1, ready) as (having, _, rendering):
+            expected = (await rendering.page(land.layer, query, Lane.QUICK)).text
+            _, parts = await having.walk(land.layer, query, forms.geojson, ",\n")
+            text = await anext(parts)
+            ready._read = failing  # type: ignore[method-assign]
+            if loaded:
+                await asyncio.to_thread(land.deliver, *changed(Random(5)))
+            return text + b"".join([part async for part in parts]), expected
+
+    text, expected = asyncio.run(walked(loaded=False))
+    assert text == expected
+    with pytest.raises(StoreError, match="can no longer be read"):
+        asyncio.run(walked(loaded=True))
+
+
+def failing(begin: int, length: int, how: int) -> Any:
+    raise OSError(5, "Input/output error")
+
+
+@pytest.mark.parametrize("limit", [5, 200])
+def test_whether_few_match_is_told_by_the_page_itself(land: Land, limit: int) -> None:
+    async def walked() -> tuple[list[str], Page | None, Page]:
+        texts: list[str] = []
+        view = open_view(land.layer)
+        assert view is not None
+        query = replace(view, area=TOWN_BOX, limit=limit)
+        async with land.readers(0, await asyncio.to_thread(land.write)) as (having, _, rendering):
+            watched(having, texts)
+            found = await having.few(land.layer, query, Lane.QUICK)
+            assert await rendering.few(land.layer, query, Lane.QUICK) is None
+            return texts, found, await rendering.page(land.layer, query, Lane.QUICK)
+
+    texts, found, rendered = asyncio.run(walked())
+    assert len(texts) == 1
+    assert rendered.more == (limit == 5)
+    assert found == (replace(rendered, text=b"") if rendered.more else rendered)
 
 
 def test_two_versions_of_one_key_are_in_no_file(tmp_path: Path) -> None:
