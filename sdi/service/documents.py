@@ -200,7 +200,6 @@ def quality(rates: list[Rate], language: str) -> dict[str, Any]:
     return {
         "standard": STANDARD,
         "evaluated": rates[0].evaluated_at.isoformat(timespec="seconds").replace("+00:00", "Z"),
-        "load": rates[0].load_id,
         "elements": [
             {
                 "element": each.element, "title": known.title.in_language(language),

@@ -148,7 +148,8 @@ class Publications:
                 published |= await self._reader.quality_collections(own) if own else {}
                 rates = self._told_rates(await self._reader.rates(), published, stored, own)
                 families = await self._reader.families(self.registry.layers)
-                made = await run_in_threadpool(self._build, version, published, rates, counted)
+                key = await self._reader.cursor_key()
+                made = await run_in_threadpool(self._build, version, published, rates, counted, key)
                 self._snapshot = replace(made, families=families, stored=stored)
                 log.info("published", version=version, layers=len(self._snapshot.layers))
         except StoreError as error:
@@ -219,7 +220,7 @@ class Publications:
 
     def _build(
         self, version: int, published: Mapping[str, Publication], rates: Mapping[str, list[Rate]],
-        counted: Mapping[str, Layer],
+        counted: Mapping[str, Layer], key: bytes,
     ) -> Snapshot:  # fmt: skip
         beside = {view.id: view for layer in self._own().values() for view in quality.beside(layer)}
         known = {**self.registry.layers, **beside}
@@ -228,7 +229,7 @@ class Publications:
         config = ogc.configuration(self._settings, layers, published, self._agency, folder)
         collects = any(layer.steward.id == self._agency.id for layer in self.registry.layers.values())
         document = openapi.document(config, self._settings, layers, self._agency, counted, collects=collects)
-        edition = _edition(self._settings, [*map(Path, self._contracts)])
+        edition = _edition(self._settings, [*map(Path, self._contracts)], key)
         since = self._since(published, edition)
         made = Snapshot(version, layers, published, rates, ogc.api(config, document), document, edition, since)
         return replace(made, counted=counted)
@@ -288,9 +289,11 @@ def _contracts(folder: Path) -> dict[str, int]:
     return {str(file): file.stat().st_mtime_ns for file in files}
 
 
-def _edition(settings: Settings, contracts: list[Path]) -> str:
+def _edition(settings: Settings, contracts: list[Path], key: bytes) -> str:
+    """What is answered besides the data. A tag that is made of it cannot be guessed without the `key`: who guessed it
+    would know the number of a load in it, and so how many others there were."""
     shown = settings.model_dump_json(exclude={"database_url", "layers", "data"})
-    digest = hashlib.blake2b(f"{__version__}\n{shown}".encode(), digest_size=15)
+    digest = hashlib.blake2b(f"{__version__}\n{shown}".encode(), key=key[:64], digest_size=15)
     for file in sorted(contracts):
         digest.update(file.name.encode() + b"\0" + file.read_bytes())
     return digest.hexdigest()

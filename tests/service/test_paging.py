@@ -140,8 +140,8 @@ def test_a_cursor_serves_only_the_question_it_was_given_for(town: Town) -> None:
 def test_a_forged_cursor_is_a_problem_that_says_what_to_do(town: Town) -> None:
     good = links(town.get(f"{PLOTS}?limit=3"))["next"].partition("cursor=")[2]
     raw = urlsafe_b64decode(good + "=" * (-len(good) % 4))
-    changed = raw.replace(b"00004.1.", b"00004.2.")
-    assert changed != raw
+    assert b"00004." not in raw
+    changed = raw[:-20] + bytes([raw[-20] ^ 1]) + raw[-19:]
     forged = [
         "", "x", "%00", "%F0%9F%92%A5", good[:-3], good + "AAAA", "A" * 9000, quote("='; DROP TABLE--"),
         urlsafe_b64encode(changed).decode().rstrip("="), urlsafe_b64encode(raw[:16]).decode(),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -28,9 +27,10 @@ from sdi.store.feed.walk import Steps
 
 @dataclass(frozen=True)
 class Told:
-    """A page of changes, and the cursor behind it."""
+    """A page of changes, and the cursor behind it. `loads`: their names."""
 
     entries: list[Entry]
+    loads: dict[int, str]
     cursor: str
     more: bool
 
@@ -54,7 +54,8 @@ async def read(service: Service, layer: Layer, since: str | None, limit: int) ->
         found = await page.run_async(connection, steps())
     reads.told(layer.id, seen.attributes, len(found.entries), (entry.id for entry in found.entries))
     behind = place.cursor(layer, place.content(under, found.place), cursors, service.agency)
-    return Told(found.entries, behind, found.more)
+    loads = {load: place.name_of(layer, load, cursors) for load in {entry.load for entry in found.entries}}
+    return Told(found.entries, loads, behind, found.more)
 
 
 async def answer(request: Request, asked: Asked, layer: Layer) -> Response:
@@ -69,20 +70,20 @@ async def answer(request: Request, asked: Asked, layer: Layer) -> Response:
         "Cache-Control": fresh.cache_control(service, layer),
     }  # fmt: skip
     if asked.format == "ndjson":
-        body = "".join(f"{line}\n" for line in lines(told.entries))
+        body = "".join(f"{line}\n" for line in lines(told))
         headers["OGC-NumberReturned"] = str(len(told.entries))
     else:
         body = document(layer, told, answered)
     return Response(body.encode(), headers=headers, media_type=FORMATS[asked.format].media_type)
 
 
-def lines(entries: Iterable[Entry]) -> list[str]:
+def lines(told: Told) -> list[str]:
     """Each change as JSON, without line breaks: PostgreSQL writes none into a feature."""
-    return [_line(entry) for entry in entries]
+    return [_line(entry, told.loads[entry.load]) for entry in told.entries]
 
 
-def _line(entry: Entry) -> str:
-    told = {"action": entry.action, "load": entry.load, "at": instant(entry.at), "id": entry.id}
+def _line(entry: Entry, load: str) -> str:
+    told = {"action": entry.action, "load": load, "at": instant(entry.at), "id": entry.id}
     text = json.dumps(told, ensure_ascii=False, separators=(",", ":"))
     return text if entry.text is None else f'{text[:-1]},"feature":{entry.text}}}'
 
@@ -93,7 +94,7 @@ def document(layer: Layer, told: Told, answered: list[dict[str, Any]] | None) ->
     if answered is not None:
         rest["links"] = answered
     tail = json.dumps(rest, ensure_ascii=False, separators=(",", ":"))
-    changes = ",".join(lines(told.entries))
+    changes = ",".join(lines(told))
     return f'{{"collection":{json.dumps(layer.id)},"changes":[{changes}],{tail[1:]}'
 
 

@@ -18,7 +18,7 @@ def parameters() -> dict[str, Any]:
     """Components that the operations refer to."""
     since = {
         "name": "since", "in": "query", "required": False, "schema": {"type": "string"},
-        "description": "Where to begin: the 'cursor' of an earlier answer, the number of a load, or an instant "
+        "description": "Where to begin: the 'cursor' of an earlier answer, the 'load' of a change, or an instant "
         "(RFC 3339), or 'now', all of which mean what comes after; without it from the beginning, as a download.",
     }  # fmt: skip
     offered = [*FORMATS]
@@ -34,7 +34,8 @@ def schemas() -> dict[str, Any]:
             "action": {"type": "string", "enum": ["insert", "update", "delete"],
                        "description": "delete: the feature ended, or does not exist for who asks any more. insert and "
                        "update replace a feature with this id where there is one."},
-            "load": {"type": "integer", "description": "A load after which the feature is so."},
+            "load": {"type": "string", "description": "The name of a load after which the feature is so; names have no "
+                     "order."},
             "at": {"type": "string", "format": "date-time", "description": "Record time: when that load was done."},
             "id": {"type": "string"},
             "feature": {"$ref": "#/components/schemas/featureGeoJSON"},

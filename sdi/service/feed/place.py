@@ -1,8 +1,11 @@
-"""`since`: where in a layer's changes to begin, as a cursor, a load, an instant, `now`, or not at all.
+"""`since`: where in a layer's changes to begin, as a cursor, a load's name, an instant, `now`, or not at all.
 
 A cursor says up to which change of those that who asks could see they have replayed them, and by which rule. It is
 sealed for the layer and for who asks, and nothing in it tells of changes that they did not see. Under another rule it
 leads to what differs.
+
+Loads are numbered over all layers. So that two of them do not tell how many there were between, hidden ones as well,
+a load is told by a name, and its number means nothing.
 """
 
 from __future__ import annotations
@@ -22,7 +25,6 @@ from sdi.store.feed import page, rules, turning
 from sdi.store.feed.page import Held, Mark, Place, Turn
 from sdi.store.feed.walk import Steps
 
-_LOAD = re.compile(r"\d{1,19}", re.ASCII)
 _TIME = re.compile(r"\d{4}-\d\d-\d\d.*", re.ASCII)
 Beside = Sequence[tuple[str, int, str]]
 AGAIN = "Begin again, without 'since'."
@@ -53,11 +55,11 @@ def begun(
         return Place()
     if since == "now":
         return (yield from page.newest(layer, view, mark=mark))
-    if _LOAD.fullmatch(since):
-        return (yield from page.at_load(layer, view, int(since)))
     if _TIME.fullmatch(since):
         return (yield from page.at_moment(layer, view, as_of(since)))
     content = cursors.opened(since, _about(layer, agency))
+    if content is None and (load := cursors.opened(since, _loads_of(layer))) is not None:
+        return (yield from page.at_load(layer, view, load[0]))
     if content is None:
         raise BadRequest("since: it is no cursor that was given for these changes, no load, and no time.", hint=AGAIN)
     return (yield from kept(layer, view, content, under, mark))
@@ -80,9 +82,18 @@ def cursor(layer: Layer, content: list[Any], cursors: Cursors, agency: Agency) -
     return cursors.sealed(content, _about(layer, agency))
 
 
+def name_of(layer: Layer, load: int, cursors: Cursors) -> str:
+    """What a load is called in a layer's changes, by everybody."""
+    return cursors.sealed([load], _loads_of(layer))
+
+
 def _turn(to: list[Any], id_: str, held: list[list[Any]], exact: bool) -> Turn:
     return Turn(Place(*to), id_, tuple(Held(*each) for each in held), exact)
 
 
 def _about(layer: Layer, agency: Agency) -> list[Any]:
     return ["changes", agency.id, layer.id]
+
+
+def _loads_of(layer: Layer) -> list[Any]:
+    return ["loads", layer.id]

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import re
+from base64 import urlsafe_b64decode
 from datetime import datetime, timedelta
 
 import pytest
 
+from sdi.store import engine
 from tests.service.feed.conftest import KEY, Changing, Client, copy_of
 
 OPEN, HIDDEN = "00004.1.1", "00004.1.7"
@@ -41,8 +44,8 @@ def test_a_change_of_what_is_hidden_is_no_change_to_the_byte(changing: Changing)
     client = Client(changing)
     client.poll()
     paths = [client.path, "/collections/plots/changes", "/collections/plots/changes?limit=3",
-             "/collections/plots/changes?since=1&limit=3&f=ndjson",
-             "/collections/plots/changes?since=9999999"]  # fmt: skip
+             "/collections/plots/changes?since=2020-01-01&limit=3&f=ndjson",
+             "/collections/plots/changes?since=2999-01-01"]  # fmt: skip
     before = [changing.ask(path) for path in paths]
     changing.change(**{OPEN: {"hidden_note": "khác"}, HIDDEN: {"height": 1234.5}})
     changing.change(HIDDEN)
@@ -63,15 +66,44 @@ def test_what_leaves_ones_sight_ends_and_what_enters_it_begins(changing: Changin
 
 
 def test_a_load_and_an_instant_say_where_to_begin(changing: Changing) -> None:
+    changing.change(**{OPEN: {"height": 30.5}})
+    changing.change(**{"00004.1.1": {"height": 31.5}, "00004.1.3": {"height": 32.5}})
     told = Client(changing).poll()
-    last = told[-1]
+    first, last = told[0], told[-1]
+    assert first["load"] != last["load"]
     before = datetime.fromisoformat(last["at"]) - timedelta(microseconds=1)
-    for since in (last["load"] - 1, before.isoformat().replace("+00:00", "Z")):
+    for since in (first["load"], before.isoformat().replace("+00:00", "Z")):
         found = changing.changes(since=since)["changes"]
         assert last["id"] in {entry["id"] for entry in found}
         assert len(found) < len(told)
-    for since in (last["load"], last["at"], last["load"] + 1000, "2999-01-01"):
+    for since in (last["load"], last["at"], "2999-01-01"):
         assert changing.changes(since=since)["changes"] == []
+
+
+def test_no_answer_tells_the_number_of_a_load(changing: Changing) -> None:
+    """Two of them would tell how many loads there were between, of layers that are hidden, too."""
+    with engine.connect(changing.town.database) as connection:
+        connection.execute("SELECT setval(pg_get_serial_sequence('sdi.load', 'load_id'), 7300000000)")
+    changing.change(**{OPEN: {"height": 41.5}})
+    changing.change(**{OPEN: {"height": 42.5}, "00004.1.3": {"height": 43.5}})
+    with engine.connect(changing.town.database) as connection:
+        loads = [row[0] for row in connection.execute("SELECT load_id FROM sdi.load ORDER BY load_id DESC LIMIT 2")]
+    assert min(loads) > 7300000000
+    page = changing.changes(limit=1000)
+    assert {entry["load"] for entry in page["changes"][-2:]} == {page["changes"][-1]["load"]}
+    answers = [changing.ask(path).text for path in (
+        "/collections/plots/changes?limit=1000", "/collections/plots/changes?limit=2", "/collections/plots?f=json",
+        "/collections/plots?f=html", "/collections/plots/items?f=json&limit=3", "/catalogue/changes?f=json",
+        "/collections/data-catalogue/items/plots?f=json",
+    )]  # fmt: skip
+    words = re.findall(r"[\w-]{20,}", " ".join(answers))
+    bare = [urlsafe_b64decode(word + "=" * (-len(word) % 4)) for word in words if len(word) % 4 != 1]
+    assert len(bare) > 10
+    for load in loads:
+        assert not any(str(load) in text for text in answers)
+        assert not any(str(load).encode() in content for content in bare)
+        assert changing.ask(f"/collections/plots/changes?since={load}").status == 400
+    assert changing.ask(f"/collections/works/changes?since={page['changes'][-1]['load']}").status == 400
 
 
 def test_lines_are_the_same_entries_and_their_header_leads_on(changing: Changing) -> None:
@@ -90,7 +122,8 @@ def test_who_has_the_page_is_told_so(changing: Changing) -> None:
 
 
 @pytest.mark.parametrize(
-    "asked", ["since=abc", "since=-1", "since=", "limit=0", "limit=x", "sinse=1", "since=2026-13-45", "since=1.5"]
+    "asked",
+    ["since=abc", "since=-1", "since=1", "since=", "limit=0", "limit=x", "sinse=1", "since=2026-13-45", "since=1.5"],
 )
 def test_what_means_no_place_is_refused(changing: Changing, asked: str) -> None:
     answer = changing.ask(f"/collections/plots/changes?{asked}&lang=vi")

@@ -73,7 +73,7 @@ def test_who_listens_hears_of_a_load_and_goes_on_where_it_was(changing: Changing
 
 
 def test_from_the_beginning_it_is_a_download_in_parts(changing: Changing) -> None:
-    with closing(Listener(changing, since="0&limit=7")) as listener:
+    with closing(Listener(changing, since="2000-01-01&limit=7")) as listener:
         found: dict[str, Any] = {}
         for event in listener.events():
             found |= {each["id"]: each["feature"] for each in event["changes"]}
