@@ -74,7 +74,11 @@ def _components(pygeoapi: dict[str, Any], settings: Settings) -> dict[str, Any]:
     )
     for name, offered in (("items-f", formats.ITEMS), ("item-f", formats.ITEM), ("export-f", formats.EXPORTS)):
         parameters[name] = _parameter("f", {"type": "string", "enum": [*offered], "default": next(iter(offered))})
-    parameters["datetime"] = _parameter("datetime", {"type": "string"})
+    parameters["datetime"] = _parameter("datetime", {"type": "string"}) | {
+        "description": "An instant or an interval of time (RFC 3339): 2026-07-01, 2026-07-01T00:00:00Z, "
+        "2026-01-01/2026-07-01, 2026-01-01/.., ../2026-07-01, or a start and a duration (ISO 8601), 2026-01-01/P6M. "
+        "What has no time is found by each."
+    }
     parameters["as-of"] = _parameter("as-of", {"type": "string"}) | {
         "description": "Record time: the features as the store knew them at this instant (RFC 3339), or at the end of "
         "this day in Viet Nam; 'datetime' filters by the time in which they hold in the world."
@@ -117,9 +121,8 @@ def _of_layer(name: str, layer: Layer, agency: Agency) -> dict[str, Any]:
         schema = {word: value for word, value in field(attribute).items() if word in ("type", "format")}
         told = attribute.title.vi if attribute.description is None else attribute.description.vi
         compared.append(_parameter(attribute.name, schema) | {"description": told})
-    time = ["datetime"] if layer.temporal else []
     text = ["q"] if searched(agency, layer) else []
-    items = _refs("items-f", "lang", "limit", "offset", "cursor", "bbox", "bbox-crs", "crs", *time, *text, "as-of",
+    items = _refs("items-f", "lang", "limit", "offset", "cursor", "bbox", "bbox-crs", "crs", "datetime", *text, "as-of",
                   "properties", "sortby", "skipGeometry", "filter", "filter-lang", "filter-crs")  # fmt: skip
     item = _refs("featureId", "item-f", "lang", "crs", "as-of")
     word = "".join(part.capitalize() for part in name.split("_"))

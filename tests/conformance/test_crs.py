@@ -8,11 +8,11 @@ from typing import Any
 import pytest
 
 from tests.conformance.abstract import COVERAGES, PART_2, conf
-from tests.conformance.conftest import Api, bbox
+from tests.conformance.conftest import GEOJSON, Api, bbox
 from tests.conformance.test_core import CRS84, points
 
 URI = re.compile(r"http://www\.opengis\.net/def/crs/[A-Z]+/[0-9.]+/[0-9A-Za-z]+")
-WRONG = "http://www.opengis.net/def/crs/OGC/0/does_not_exist"
+WRONG = ("http://www.opengis.net/def/crs/OGC/0/does_not_exist", "http://www.opengis.net/def/crs/0/unsupported")
 EPSG_4326 = "http://www.opengis.net/def/crs/EPSG/0/4326"
 
 
@@ -23,11 +23,17 @@ def shapes(api: Api, name: str, **asked: Any) -> dict[str, Any]:
     }  # fmt: skip
 
 
+def one_of(api: Api, name: str) -> str:
+    """The address of a collection's first feature."""
+    first: str = api.items(name, limit=1)["features"][0]["id"]
+    return f"/collections/{name}/items/{first.replace('/', '%2F')}"
+
+
 @conf(PART_2, "crs/crs-uri", "crs/default-crs", "crs/storageCrs")
 def test_each_collection_names_its_crss(api: Api) -> None:
     for collection in api.features.values():
         assert all(URI.fullmatch(each) for each in collection["crs"])
-        assert CRS84 in collection["crs"]
+        assert collection["crs"][0] == CRS84
         if "storageCrs" in collection:
             assert collection["storageCrs"] in collection["crs"]
 
@@ -48,11 +54,25 @@ def test_the_answer_is_in_the_asked_crs_and_says_so(api: Api) -> None:
                 assert found == {id: [[y, x] for x, y in shape] for id, shape in in_crs84.items()}
 
 
+@conf(PART_2, "crs/crs-parameter", "crs/crs-parameter-default", "crs/crs-parameter-transform")
+def test_a_feature_alone_is_in_the_asked_crs_too(api: Api) -> None:
+    for name, collection in api.features.items():
+        plain = api.ask(one_of(api, name), accept=GEOJSON)
+        assert (plain.status, plain.headers["Content-Crs"]) == (200, f"<{CRS84}>")
+        for uri in collection["crs"]:
+            answer = api.ask(one_of(api, name), accept=GEOJSON, crs=uri)
+            assert (answer.status, answer.headers["Content-Crs"]) == (200, f"<{uri}>")
+            among = api.items(name, limit=1, crs=uri)["features"][0]
+            assert (answer.json["id"], answer.json["geometry"]) == (among["id"], among["geometry"])
+
+
 @conf(PART_2, "crs/crs-parameter-invalid", "crs/bbox-crs-parameter-invalid")
 def test_an_unknown_crs_is_refused(api: Api) -> None:
     for name in api.features:
-        assert api.ask(f"/collections/{name}/items", crs=WRONG).status == 400
-        assert api.ask(f"/collections/{name}/items", bbox="1,2,3,4", bbox_crs=WRONG).status == 400
+        for wrong in WRONG:
+            assert api.ask(f"/collections/{name}/items", crs=wrong).status == 400
+            assert api.ask(f"/collections/{name}/items", bbox="1,2,3,4", bbox_crs=wrong).status == 400
+            assert api.ask(one_of(api, name), crs=wrong).status == 400
 
 
 @conf(PART_2, "crs/bbox-crs-parameter", "crs/bbox-crs-parameter-default")

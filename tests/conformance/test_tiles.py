@@ -43,16 +43,22 @@ def starts(api: Api) -> list[dict[str, Any]]:
 @conf(TILES, "geodata-tilesets/desc-links", "tilesets-list/tileset-links", "tileset/tileset-description")
 def test_links_lead_to_described_tilesets(api: Api, starts: list[dict[str, Any]]) -> None:
     for start in starts:
-        for listed in api.get(str(link(start, f"{REL}/tilesets-vector")))["tilesets"]:
-            assert {"crs", "dataType", "links"} <= listed.keys()
+        address = str(link(start, f"{REL}/tilesets-vector"))
+        assert address.partition("?")[0].endswith("/tiles")
+        for listed in api.get(address)["tilesets"]:
+            assert {"crs", "dataType", "links", "tileMatrixSetURI"} <= listed.keys()
             assert link(listed, f"{REL}/tiling-scheme")
+            for each in listed["links"]:
+                assert isinstance(api.get(each["href"], each["type"]), dict)
             tileset = api.get(str(link(listed, "self")))
             assert (tileset["crs"], tileset["dataType"]) == (listed["crs"], "vector")
             assert {"tileMatrixSetURI", "tileMatrixSetLimits", "layers", "links"} <= tileset.keys()
             scheme = api.get(str(link(tileset, f"{REL}/tiling-scheme")))
             known = {each["id"] for each in scheme["tileMatrices"]}
             assert {limits["tileMatrix"] for limits in tileset["tileMatrixSetLimits"]} <= known
-            assert link(tileset, "item", MVT)
+            template = str(link(tileset, "item", MVT))
+            assert f"/tiles/{tileset['tileMatrixSetURI'].rpartition('/')[2]}/" in template
+            assert all(f"{{{name}}}" in template for name in ("tileMatrix", "tileRow", "tileCol"))
 
 
 @conf(TILES, "core/tc-op", "core/tc-success", "core/tc-tilematrix-definition", "core/tc-tilerow-definition")
@@ -71,10 +77,21 @@ def test_tiles_are_answered(api: Api, starts: list[dict[str, Any]]) -> None:
     assert filled
 
 
+@conf(TILES, "core/tc-success", "mvt/content")
+def test_a_tile_is_answered_to_who_names_no_format(api: Api, starts: list[dict[str, Any]]) -> None:
+    for start in starts:
+        address = addresses(tileset_of(api, start))[0]
+        for accept in ("*/*", "text/html, image/gif, image/jpeg, *; q=.2, */*; q=.2"):  # the second is Java's own
+            answer = api.ask(address, accept=accept)
+            assert (answer.status, answer.headers.get("Content-Type")) in ((200, MVT), (204, None))
+
+
 @conf(TILES, "core/tc-error")
 def test_no_tile_stands_beyond_the_matrix(api: Api, starts: list[dict[str, Any]]) -> None:
     template = str(link(tileset_of(api, starts[1]), "item", MVT))
-    for level, row, column in (("0", "1", "0"), ("0", "0", "1"), ("99", "0", "0"), ("x", "0", "0"), ("0", "-1", "0")):
+    most = str(2**31 - 1)
+    for level, row, column in (("0", "1", "0"), ("0", "0", "1"), ("99", "0", "0"), ("x", "0", "0"), ("0", "-1", "0"),
+                               ("15", most, most)):  # fmt: skip
         address = template
         for name, value in (("tileMatrix", level), ("tileRow", row), ("tileCol", column)):
             address = address.replace(f"{{{name}}}", value)
