@@ -23,7 +23,7 @@ from sdi.errors import UsageError, nearest
 from sdi.ingest import ended, lists
 from sdi.ingest.cast import NUMERIC, Style, arrow_type, cast, clean, to_text
 from sdi.ingest.encoding import by_value
-from sdi.ingest.findings import Findings, Mask
+from sdi.ingest.findings import Findings
 from sdi.ingest.geometry import Shapes
 from sdi.ingest.source import WKB
 from sdi.national.text import fold
@@ -311,17 +311,6 @@ def identify(layer: Layer, columns: dict[str, pa.Array], start: int, findings: F
         lacking = [", ".join(name for name in parts if absent[name][row]) for row in missing]
         findings.add("identifier.missing", missing, limits=lacking)
     return ids
-
-
-def suspects(hashes: NDArray[np.int64], given: Mask) -> NDArray[np.intp]:
-    """Rows whose id may be that of another row: their hashes are equal."""
-    rows = np.flatnonzero(given)
-    order = np.argsort(hashes[rows], kind="stable")
-    ordered = hashes[rows][order]
-    same = np.zeros(len(rows), dtype=bool)
-    same[1:] = ordered[1:] == ordered[:-1]
-    same[:-1] |= same[1:]
-    return np.sort(rows[order[same]])
 
 
 def distinguish(

@@ -195,8 +195,7 @@ def receive(
     findings = Findings(layer, count)
     findings.waived = _waived(waivers or {}, whole)
     findings.merge(said, 0)
-    for made in whole.chunks:
-        findings.merge(made.found, made.start, without=whole.ended)
+    _take_over(whole.remembered.found, findings, whole.ended)
     findings.merge(repeated, 0)
     ended = whole.name_ended(findings)
     findings.settle()
@@ -240,6 +239,13 @@ def _judge_file(facts: Facts, findings: Findings) -> None:
         findings.add("geometry.linearised", value=facts.curves)
 
 
+def _take_over(parts: list[tuple[int, Findings]], findings: Findings, without: Mask) -> None:
+    """What was found in the parts, but in these rows; the parts need not be kept for it any more."""
+    for start, found in parts:
+        findings.merge(found, start, without=without)
+    parts.clear()
+
+
 def _judge_columns(reading: Reading, findings: Findings) -> None:
     for column in reading.matched.unknown:
         findings.add("file.column_unknown", attribute=column)
@@ -261,10 +267,9 @@ def _check_whole(
 ) -> tuple[_Checks, Callable[[], None] | None]:
     """What was measured feature by feature; and how features are then held against each other."""
     stray = findings.marked("place.outside") | whole.ended
-    for made in whole.chunks:
-        findings.merge(made.measured, made.start, without=stray)
+    _take_over(whole.remembered.measured, findings, stray)
     findings.settle()
-    unique.check_unique(whole.reading.layer, whole.column, findings)
+    unique.check_unique(whole.reading.layer, whole, findings)
     usable = ~np.isnan(whole.boxes[:, 0]) & ~findings.quarantined
     layer, where, request = whole.reading.layer, whole.reading.where, whole.reading.request
     spilled = Spilled(whole, usable)

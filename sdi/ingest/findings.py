@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from sdi.contract.layer import Action, Check, Layer, Severity
 from sdi.contract.report import Finding, Found, in_order
 from sdi.contract.rules import RULES
+from sdi.ingest import mapped
 
 Mask = NDArray[np.bool_]
 Rows = NDArray[np.intp]
@@ -98,11 +99,11 @@ class Findings:
     def __init__(self, layer: Layer, count: int) -> None:
         self.layer = layer
         self.count = count
-        self.quarantined: Mask = np.zeros(count, dtype=bool)
+        self.quarantined: Mask = mapped.zeros(count, np.bool_)
         self.waived: Mapping[str, Mapping[int, str]] = {}
         self._blocks: list[Block] = []
         self._tallies: Counter[tuple[str, str | None, Any]] = Counter()
-        self._throughout: dict[tuple[str, str | None, str], list[Rows]] = {}
+        self._throughout: dict[tuple[str, str | None, str], list[range | Rows]] = {}
 
     def check(self, rule: str, attribute: str | None = None) -> Check | None:
         """The contract's entry for a rule, the one for this attribute before the one for all."""
@@ -165,7 +166,7 @@ class Findings:
     def throughout(self, rule: str, attribute: str, action: Action) -> None:
         """Every feature of this part has it. Where all of the delivery has, that is said once, with `action`; else it
         is each feature's own finding, with the contract's."""
-        self._throughout.setdefault((rule, attribute, action), []).append(np.arange(self.count))
+        self._throughout.setdefault((rule, attribute, action), []).append(range(self.count))
 
     def merge(self, part: Findings, start: int, without: Mask | None = None) -> None:
         """Take over what was found in a part whose first feature is row `start` here. `without`: rows of here whose
@@ -182,10 +183,7 @@ class Findings:
             self.enter(kept)
         self._tallies.update(part._tallies)
         for key, parts in part._throughout.items():
-            moved_rows = (rows + start for rows in parts)
-            self._throughout.setdefault(key, []).extend(
-                rows if without is None else rows[~without[rows]] for rows in moved_rows
-            )
+            self._throughout.setdefault(key, []).extend(_moved(rows, start, without) for rows in parts)
 
     def touched(self) -> Mask:
         """The rows in which something was found; all, where something was found in this part as a whole."""
@@ -203,7 +201,7 @@ class Findings:
         wide = Findings(self.layer, count)
         wide.quarantined[rows] = self.quarantined
         wide._tallies.update(self._tallies)
-        wide._throughout = {key: [rows[each] for each in parts] for key, parts in self._throughout.items()}
+        wide._throughout = {key: [rows[np.asarray(each)] for each in parts] for key, parts in self._throughout.items()}
         for block in self._blocks:
             moved = None if block.rows is None else rows[block.rows]
             others = None if block.other_rows is None else rows[block.other_rows]
@@ -215,11 +213,10 @@ class Findings:
         for (rule, attribute, limit), count in self._tallies.items():
             self.add(rule, attribute=attribute, value=count, limit=limit)
         for (rule, attribute, action), parts in self._throughout.items():
-            rows = np.concatenate(parts)
-            if len(rows) == self.count:
+            if sum(map(len, parts)) == self.count:
                 self.add(rule, attribute=attribute, action=action)  # type: ignore[arg-type]
             else:
-                self.add(rule, rows, attribute=attribute)
+                self.add(rule, np.concatenate([np.asarray(rows, dtype=np.intp) for rows in parts]), attribute=attribute)
         self._tallies.clear()
         self._throughout.clear()
 
@@ -258,6 +255,17 @@ class Findings:
         """The findings, the delivery's first, then by row. `ids` and `places` are asked for the rows in them."""
         self.settle()
         return Marked(self._blocks, ids, places)
+
+
+def _moved(rows: range | Rows, start: int, without: Mask | None) -> range | Rows:
+    """Rows of a part as those of the whole, but for some."""
+    if isinstance(rows, range):
+        rows = range(start + rows.start, start + rows.stop)
+        if without is None or not without[rows.start : rows.stop].any():
+            return rows
+        return rows.start + np.flatnonzero(~without[rows.start : rows.stop])
+    moved = rows + start
+    return moved if without is None else moved[~without[moved]]
 
 
 def _told(block: Block) -> tuple[str, ...]:

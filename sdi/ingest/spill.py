@@ -11,9 +11,9 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from sdi.errors import StoreError
 from sdi.ingest.chunk import split
 from sdi.ingest.findings import Mask, Rows
+from sdi.ingest.mapped import no_room
 from sdi.ingest.scratch import Scratch
 
 
@@ -27,7 +27,7 @@ class Spill:
         self._sink = pa.OSFile(self._path, "wb")
         self._file: pa.NativeFile | None = None
         self._writer: pa.ipc.RecordBatchFileWriter | None = None
-        self._readers: dict[str, pa.ipc.RecordBatchFileReader] = {}
+        self._readers: dict[tuple[str, ...], pa.ipc.RecordBatchFileReader] = {}
         self._lock = Lock()
         self._starts = [0]
         self.schema: pa.Schema = pa.schema([])
@@ -49,8 +49,7 @@ class Spill:
                 self._writer = pa.ipc.new_file(self._sink, batch.schema)
             self._writer.write_batch(batch)
         except OSError as error:
-            raise StoreError("The working file cannot be written: the disk is full or cannot be reached.",
-                             hint="Free some space in TMPDIR, then hand in the file again.") from error  # fmt: skip
+            raise no_room() from error
         self._starts.append(self._starts[-1] + batch.num_rows)
 
     def finish(self) -> None:
@@ -61,31 +60,44 @@ class Spill:
         self._file = pa.OSFile(self._path, "rb")
         self._folder.cleanup()
 
-    def part(self, number: int) -> pa.RecordBatch:
-        return self._read("", number)
+    def part(self, number: int, names: Sequence[str] = ()) -> pa.RecordBatch:
+        """All columns of a part, or these, in this order."""
+        return self._read(tuple(dict.fromkeys(names)), number).select(list(names)) if names else self._read((), number)
 
     def column(self, name: str) -> pa.Array:
         """A column of all rows."""
         # A part's column hangs on the buffer that its whole part was read into: 500 bytes a feature, if it were kept.
         memory = pa.default_cpu_memory_manager()
-        parts = [self._read(name, number).column(0).copy_to(memory) for number in range(self.parts)]
+        parts = [self.part(number, [name]).column(0).copy_to(memory) for number in range(self.parts)]
         return pa.concat_arrays(parts)
+
+    def in_parts(self, names: Sequence[str]) -> Iterator[list[pa.Array]]:
+        """Some columns, part by part."""
+        for number in range(self.parts):
+            yield self.part(number, names).columns
+
+    def some(self, names: Sequence[str], rows: Rows) -> list[pa.Array]:
+        """Columns of rows, which ascend."""
+        found = [
+            self.part(number, names).take(pa.array(inside)).columns for number, inside, _ in split(rows, self.starts)
+        ]
+        return [pa.concat_arrays(each) for each in zip(*found, strict=True)]
 
     def take(self, name: str, rows: Rows) -> list[Any]:
         """A column's values in some rows, in their order."""
         found = np.empty(len(rows), dtype=object)
         for number, inside, positions in split(rows, self.starts):
-            chosen = self._read(name, number).column(0).take(pa.array(inside))
+            chosen = self.part(number, [name]).column(0).take(pa.array(inside))
             found[positions] = np.fromiter(chosen.to_pylist(), dtype=object, count=len(inside))
         return list(found)
 
-    def _read(self, name: str, number: int) -> pa.RecordBatch:
+    def _read(self, names: tuple[str, ...], number: int) -> pa.RecordBatch:
         with self._lock:
-            if name not in self._readers:
-                fields = [self.schema.get_field_index(name)] if name else []
+            if names not in self._readers:
+                fields = [self.schema.get_field_index(name) for name in names]
                 options = pa.ipc.IpcReadOptions(included_fields=fields or None)
-                self._readers[name] = pa.ipc.open_file(self._file, options=options)
-            return self._readers[name].get_batch(number)
+                self._readers[names] = pa.ipc.open_file(self._file, options=options)
+            return self._readers[names].get_batch(number)
 
     def close(self) -> None:
         self._sink.close()

@@ -7,13 +7,10 @@ so to the same bits; who wants all of it has all of it made once.
 
 from __future__ import annotations
 
-import os
-from collections import deque
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date
-from functools import cached_property, partial, reduce
+from functools import cached_property, partial
 from threading import Lock
 from typing import Any
 
@@ -26,19 +23,20 @@ from numpy.typing import NDArray
 from sdi.contract.layer import Layer
 from sdi.contract.registry import Registry
 from sdi.ingest import chunk, recognition
+from sdi.ingest.abreast import in_order
 from sdi.ingest.cast import to_text
 from sdi.ingest.chunk import Chunk, split
-from sdi.ingest.conform import distinguish, suspects
+from sdi.ingest.conform import distinguish
 from sdi.ingest.findings import Findings, Mask, Rows
 from sdi.ingest.geometry import Shapes
+from sdi.ingest.mapped import alike, give_back
 from sdi.ingest.reading import Reading, join
 from sdi.ingest.recognition import Recognised
+from sdi.ingest.remembered import Remembered
 from sdi.ingest.source import WKB, Source
 from sdi.ingest.spill import Spill, kept, names
 from sdi.ingest.standing import ROW_HASH
 
-THREADS = min(4, 1 + (os.cpu_count() or 1))
-"""Parts that are worked on at once: one more than there are cores, for half of the work holds the interpreter."""
 ENOUGH = 0.5
 """Share of a part's rows from which on knowing them is worth telling them apart."""
 Made = tuple[Chunk, pa.RecordBatch]
@@ -161,25 +159,18 @@ def _numbered(rows: pa.RecordBatch, numbers: Any) -> pa.RecordBatch:
 
 
 class Whole:
-    """A delivery that was worked through: its features on disk, and what is kept of each in memory."""
+    """A delivery that was worked through: its features on disk, and what is remembered of each."""
 
-    def __init__(self, work: Work, spill: Spill, chunks: list[Chunk]) -> None:
-        self.work, self.reading, self.spill, self.chunks = work, work.reading, spill, chunks
+    def __init__(self, work: Work, spill: Spill, remembered: Remembered) -> None:
+        self.work, self.reading, self.spill, self.remembered = work, work.reading, spill, remembered
         self.renamed: Mapping[int, str] = {}
-        self.boxes = np.concatenate([made.boxes for made in chunks])
-        self.hashes = np.concatenate([made.ids for made in chunks])
-        self.identified = np.concatenate([made.identified for made in chunks])
-        self.dropped = np.concatenate([made.dropped for made in chunks])
-        self.ended = np.concatenate([made.ended for made in chunks])
-        self.plain = np.concatenate([made.plain for made in chunks])
-        self.bounds = reduce(join, (made.bounds for made in chunks), None)
-        self.known: Mask = np.zeros(len(self.hashes), dtype=bool)
-        for made in chunks:
-            if made.known is not None:
-                self.known[made.start + made.known] = True
+        self.boxes, self.hashes, self.identified = remembered.boxes, remembered.hashes, remembered.identified
+        self.dropped, self.ended, self.plain = remembered.dropped, remembered.ended, remembered.plain
+        self.known: Mask = remembered.known
+        self.bounds = remembered.bounds
         self.recognised = int(self.known.sum())
         """Rows that were not conformed."""
-        self._places = np.concatenate([made.places for made in chunks])
+        self._places = remembered.places
         self.complete = {"id", ROW_HASH, "source_row", *(each.name for each in work.narrow.layer.stored)}
         """Columns that all rows have."""
         self.inside = int((self.known & ~np.isnan(self.boxes[:, 0])).sum())
@@ -202,9 +193,22 @@ class Whole:
 
     def column(self, name: str) -> pa.Array:
         """A column of all rows."""
-        if name not in self.complete and self.known.any():
-            self.fill()
+        self._require([name])
         return self.spill.column(name)
+
+    def in_parts(self, names: Sequence[str]) -> Iterator[list[pa.Array]]:
+        """Some columns, a part of the rows after the other."""
+        self._require(names)
+        return self.spill.in_parts(names)
+
+    def some(self, names: Sequence[str], rows: Rows) -> list[pa.Array]:
+        """Columns of rows, which ascend."""
+        self._require(names)
+        return self.spill.some(names, rows)
+
+    def _require(self, names: Collection[str]) -> None:
+        if not self.complete >= set(names) and self.known.any():
+            self.fill()
 
     def scope(self, usable: Mask) -> tuple[str, ...]:
         """The values of the layer's scope that a full delivery tells all of."""
@@ -228,7 +232,7 @@ class Whole:
         """Find ids that stand more than once: of rows with equal hashes, the ids themselves and all else decide."""
         layer = self.reading.layer
         findings = Findings(layer, len(self.hashes))
-        rows = suspects(self.hashes, self.identified)
+        rows = np.sort(np.concatenate([np.empty(0, dtype=np.intp), *alike(self.hashes, self.identified)]))
         if layer.identifier is None or not len(rows):
             return findings
         ids = [str(name) for name in self.names(rows)]
@@ -315,28 +319,35 @@ class Whole:
         """Mark the rows where none was known, and so nobody has asked for their marks yet."""
         if self.work.recognised is None or not self.work.recognised.is_empty:
             return
-        for number, made in enumerate(self.chunks):
+        kept = self.remembered
+        for number, start in enumerate(self.spill.starts):
             marks = recognition.marks(self._source(number, self.work.told), self.work.told)
-            self.chunks[number] = replace(made, marks=marks, news=marks is not None and bool(made.plain.any()))
+            if marks is not None:
+                kept.marks[start : start + len(marks)] = marks
+                kept.news[number] = bool(self.plain[start : start + len(marks)].any())
+            kept.marked[number] = marks is not None
 
     @property
     def is_news(self) -> bool:
         """Whether there are rows that will be known the next time and were not this time."""
-        return any(made.news for made in self.chunks)
+        return any(self.remembered.news)
 
     def recognisable(self) -> Iterator[tuple[bytes, bytes]]:
         """Part by part, the marks of rows in which nothing was found, little-endian, and the hashes of what became of
         them; both as `Recognised.of` takes them."""
-        for number, made in enumerate(self.chunks):
-            rows = np.flatnonzero(self.plain[made.start : made.start + len(made.ids)])
-            if made.marks is not None and len(rows):
-                digests = self.spill.part(number)[ROW_HASH].take(pa.array(rows))
-                yield made.marks[rows].astype("<u8").tobytes(), b"".join(digests.to_pylist())
+        for number, start in enumerate(self.spill.starts):
+            if not self.remembered.marked[number]:
+                continue
+            digests = self.spill.part(number, [ROW_HASH]).column(0)
+            rows = np.flatnonzero(self.plain[start : start + len(digests)])
+            if len(rows):
+                marks = self.remembered.marks[start + rows]
+                yield marks.astype("<u8").tobytes(), b"".join(digests.take(pa.array(rows)).to_pylist())
 
 
 def work_on(work: Work, count: int) -> Whole:
     """Work on all parts of `count` features, a few at once, and put what they give on disk in their order."""
-    spill, chunks = Spill(), list[Chunk]()
+    spill, remembered = Spill(), Remembered(count)
     start = 0
 
     def parts() -> Iterator[Callable[[], Made]]:
@@ -349,30 +360,15 @@ def work_on(work: Work, count: int) -> Whole:
 
     try:
         for made, rows in in_order(parts()):
-            chunks.append(made)
+            remembered.add(made)
             spill.write(rows)
         spill.finish()
     except BaseException:
         spill.close()
         raise
     assert start == count
-    return Whole(work, spill, chunks)
-
-
-def in_order[Given](tasks: Iterable[Callable[[], Given]]) -> Iterator[Given]:
-    """Run tasks in threads and yield what they give in their order; no more are begun than can be held."""
-    waiting: deque[Future[Given]] = deque()
-    with ThreadPoolExecutor(max_workers=THREADS) as pool:
-        try:
-            for task in tasks:
-                waiting.append(pool.submit(task))
-                if len(waiting) > THREADS:
-                    yield waiting.popleft().result()
-            while waiting:
-                yield waiting.popleft().result()
-        finally:
-            for future in waiting:
-                future.cancel()
+    give_back()
+    return Whole(work, spill, remembered)
 
 
 # --- what others see of it --------------------------------------------------------------------------------------------
@@ -402,6 +398,9 @@ class Spilled:
 
     def column(self, name: str) -> pa.Array:
         return self.whole.column(name)
+
+    def in_parts(self, names: Sequence[str]) -> Iterator[list[pa.Array]]:
+        return self.whole.in_parts(names)
 
     def ids(self, rows: Rows) -> list[str | None]:
         return self.whole.names(rows)

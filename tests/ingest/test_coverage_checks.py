@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sdi.contract.report import Finding
-from sdi.ingest.checks.tiles import tiles
+from sdi.ingest.checks.tiles import cut
 from tests.ingest.neighbours import EAST, NORTH, among, block, grid_place, line, polygon
 
 OVERLAP: dict[str, Any] = {"rule": "coverage.overlap"}
@@ -314,7 +314,8 @@ def test_every_feature_with_a_box_stands_in_a_tile_and_what_has_none_in_no_tile(
     boxes[:100] = boxes[8]  # many begin at one point
     usable = np.ones(500, dtype=bool)
     usable[9] = False
-    cut = tiles(boxes, usable, 0.0, 30)
-    owners = sum(tile.owns(boxes[:, 0], boxes[:, 1]).astype(int) for tile in cut)
-    assert set(np.concatenate([tile.rows for tile in cut])) == set(np.flatnonzero(usable & ~np.isnan(boxes[:, 0])))
+    plane = cut(boxes, usable, 0.0, 30)
+    made = [plane.tile(cell) for cell in plane.cells]
+    owners = sum(tile.owns(boxes[:, 0], boxes[:, 1]).astype(int) for tile in made)
+    assert set(np.concatenate([tile.rows for tile in made])) == set(np.flatnonzero(usable & ~np.isnan(boxes[:, 0])))
     assert set(owners[~np.isnan(boxes[:, 0])]) == {1}

@@ -16,6 +16,7 @@ import shapely
 from numpy.typing import NDArray
 
 from sdi.contract.layer import Check, Layer
+from sdi.ingest import mapped
 from sdi.ingest.cast import to_text
 from sdi.ingest.checks.anew import Anew, turned
 from sdi.ingest.checks.duplicates import find_duplicates
@@ -23,7 +24,7 @@ from sdi.ingest.checks.edges import GapCheck, MismatchCheck
 from sdi.ingest.checks.neighbourhood import InMemory, Neighbourhood, Rows, Widened
 from sdi.ingest.checks.network import DangleCheck
 from sdi.ingest.checks.overlaps import OverlapCheck
-from sdi.ingest.checks.tiles import SIZE, Held, Tile, tiles
+from sdi.ingest.checks.tiles import SIZE, Cell, Held, cut
 from sdi.ingest.findings import Block, Findings, Mask
 from sdi.ingest.place import Placement
 
@@ -118,18 +119,22 @@ def _look(
     """Look at all tiles of what is usable, and tell of them."""
     checks = [CHECKS[entry.rule](neighbourhood, entry) for entry in neighbourhood.layer.checks if entry.rule in CHECKS]
 
-    def look(tile: Tile) -> list[Any]:
-        held = Held(tile, neighbourhood.shapes(tile.rows))
-        return [check.look(held) for check in checks]
+    plane = cut(neighbourhood.boxes, usable, max(check.reach for check in checks), size)
 
-    cut = tiles(neighbourhood.boxes, usable, max(check.reach for check in checks), size)
-    if not cut:
-        return
+    def look(cell: Cell) -> tuple[int, list[Any]] | None:
+        tile = plane.tile(cell)
+        if not len(tile.rows):
+            return None
+        held = Held(tile, neighbourhood.shapes(tile.rows))
+        return tile.left_out, [check.look(held) for check in checks]
+
     with ThreadPoolExecutor(max_workers=threads) as pool:
-        seen = list(pool.map(look, cut))
+        seen = [each for each in pool.map(look, plane.cells) if each is not None]
+    if not seen:
+        return
     for number, check in enumerate(checks):
-        check.tell([each[number] for each in seen], where, findings)
-    if left_out := sum(tile.left_out for tile in cut):
+        check.tell([told[number] for _, told in seen], where, findings)
+    if left_out := sum(more for more, _ in seen):
         findings.add("coverage.uncompared", value=left_out)
 
 
@@ -198,9 +203,16 @@ def _numbers(neighbourhood: Neighbourhood, names: Sequence[str]) -> Groups | Non
     """By row, a number for each combination of values of the attributes; None where none is named."""
     if not names:
         return None
-    numbers = np.zeros(neighbourhood.count, dtype=np.int64)
-    for name in names:
-        codes = pc.fill_null(to_text(neighbourhood.column(name)), "").dictionary_encode()
-        numbers = numbers * (len(codes.dictionary) + 1) + np.asarray(codes.indices)
-        _, numbers = np.unique(numbers, return_inverse=True)
+    numbers, start = mapped.zeros(neighbourhood.count, np.int64), 0
+    told: dict[tuple[str, ...], int] = {}
+    for columns in neighbourhood.in_parts(names):
+        codes = [pc.fill_null(to_text(values), "").dictionary_encode() for values in columns]
+        kind = np.zeros(len(codes[0]), dtype=np.int64)
+        for each in codes:
+            kind = kind * (len(each.dictionary) + 1) + np.asarray(each.indices)
+        _, first, kind = np.unique(kind, return_index=True, return_inverse=True)
+        texts = zip(*(each.take(pa.array(first)).to_pylist() for each in codes), strict=True)
+        found = np.array([told.setdefault(text, len(told)) for text in texts], dtype=np.int64)
+        numbers[start : start + len(kind)] = found[kind]
+        start += len(kind)
     return numbers

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Protocol
@@ -46,6 +46,10 @@ class Neighbourhood(Protocol):
         """A whole attribute, in the contract's type."""
         ...
 
+    def in_parts(self, names: Sequence[str]) -> Iterator[list[pa.Array]]:
+        """Some attributes, a part of the features after the other."""
+        ...
+
     def ids(self, rows: Rows) -> list[str | None]: ...
 
 
@@ -74,6 +78,9 @@ class InMemory:
 
     def column(self, name: str) -> pa.Array:
         return self.columns[name]
+
+    def in_parts(self, names: Sequence[str]) -> Iterator[list[pa.Array]]:
+        yield [self.columns[name] for name in names]
 
     def ids(self, rows: Rows) -> list[str | None]:
         return [self.names[row] for row in rows]
@@ -111,6 +118,10 @@ class Widened:
 
     def column(self, name: str) -> pa.Array:
         return pa.concat_arrays([to_text(self.delivered.column(name)), to_text(self.around.column(name))])
+
+    def in_parts(self, names: Sequence[str]) -> Iterator[list[pa.Array]]:
+        yield from self.delivered.in_parts(names)
+        yield from self.around.in_parts(names)
 
     def ids(self, rows: Rows) -> list[str | None]:
         mine = rows < self.delivered.count

@@ -9,6 +9,7 @@ import numpy as np
 import shapely
 from numpy.typing import NDArray
 
+from sdi.ingest import mapped
 from sdi.ingest.checks.neighbourhood import Boxes, Rows
 from sdi.ingest.checks.rings import Rings, rings_of
 from sdi.ingest.findings import Mask
@@ -20,6 +21,9 @@ CROWD = 8
 """How many times its own features a tile may hold. Features so large, or so much upon each other, that more of them
 reach a cell are left out of it, the largest first, and told."""
 
+Cell = tuple[float, float, float, float]
+"""West, south, east, north."""
+
 
 @dataclass(frozen=True)
 class Tile:
@@ -27,7 +31,7 @@ class Tile:
     boxes come within reach of the cell, ascending; a thing belongs to the one tile whose cell holds its south-west
     corner. `left_out`: how many more features come within reach."""
 
-    cell: tuple[float, float, float, float]
+    cell: Cell
     rows: Rows
     left_out: int = 0
 
@@ -80,43 +84,78 @@ class Held:
         return covered
 
 
-def tiles(boxes: Boxes, usable: Mask, reach: float, size: int = SIZE) -> list[Tile]:
-    """Cut the plane so that every usable feature with a finite box stands in a tile. reach: metres."""
-    rows = np.flatnonzero(usable & np.isfinite(boxes).all(axis=1))
-    known = boxes[rows]
-    made = []
-    for cell in _cells(known[:, :2], (-np.inf, -np.inf, np.inf, np.inf), size):
-        here = Tile(cell, rows[:0])
-        inside = np.flatnonzero(here.near(known, reach))
-        left_out = max(0, len(inside) - CROWD * size)
+@dataclass(frozen=True)
+class Cut:
+    """The plane in cells, so that each of the features `known` stands in a tile. reach: metres. `spans`: (n, 4) what
+    the boxes of each block (`mapped.blocks`) lie in."""
+
+    boxes: Boxes
+    known: Mask
+    reach: float
+    size: int
+    cells: list[Cell]
+    spans: Boxes
+
+    def tile(self, cell: Cell) -> Tile:
+        here, found = Tile(cell, np.empty(0, dtype=np.intp)), [np.empty(0, dtype=np.intp)]
+        near = here.near(self.spans, self.reach)
+        for part, close in zip(mapped.blocks(len(self.boxes)), near, strict=True):
+            if close:
+                inside = self.known[part] & here.near(self.boxes[part], self.reach)
+                found.append(part.start + np.flatnonzero(inside))
+        rows = np.concatenate(found)
+        left_out = max(0, len(rows) - CROWD * self.size)
         if left_out:
-            extent = (known[inside, 2:] - known[inside, :2]).max(axis=1)
-            inside = np.sort(inside[np.argsort(extent, kind="stable")[: CROWD * size]])
-        if len(inside):
-            made.append(Tile(cell, rows[inside], left_out))
-    return made
+            extent = (self.boxes[rows, 2:] - self.boxes[rows, :2]).max(axis=1)
+            rows = np.sort(rows[np.argsort(extent, kind="stable")[: CROWD * self.size]])
+        return Tile(cell, rows, left_out)
 
 
-def _cells(
-    points: NDArray[np.float64], cell: tuple[float, float, float, float], size: int
-) -> list[tuple[float, float, float, float]]:
+def cut(boxes: Boxes, usable: Mask, reach: float, size: int = SIZE) -> Cut:
+    """Cut the plane so that every usable feature with a finite box stands in a tile. reach: metres."""
+    there = known(boxes, usable)
+    spans = [_span(boxes[part][there[part]]) for part in mapped.blocks(len(boxes))]
+    points = mapped.picked(boxes[:, :2], there)
+    cells = _cells(points, (-np.inf, -np.inf, np.inf, np.inf), size)
+    return Cut(boxes, there, reach, size, cells, np.array(spans).reshape(-1, 4))
+
+
+def known(boxes: Boxes, usable: Mask) -> Mask:
+    """The usable features with a finite box."""
+    there: Mask = mapped.zeros(len(boxes), np.bool_)
+    for part in mapped.blocks(len(boxes)):
+        there[part] = usable[part] & np.isfinite(boxes[part]).all(axis=1)
+    return there
+
+
+def _span(boxes: Boxes) -> NDArray[np.float64]:
+    return np.concatenate([boxes[:, :2].min(axis=0, initial=np.inf), boxes[:, 2:].max(axis=0, initial=-np.inf)])
+
+
+def _cells(points: NDArray[np.float64], cell: Cell, size: int) -> list[Cell]:
     """Halve the cell across its longer side until no half holds more points than `size`."""
     if len(points) <= size:
         return [cell]
     low, high = points.min(axis=0), points.max(axis=0)
     axis = int(np.argmax(high - low))
-    middle = float(np.median(points[:, axis]))
+    middle = _middle(points[:, axis])
     if middle <= low[axis]:  # more than half of them begin at one coordinate
-        above = points[points[:, axis] > low[axis], axis]
-        if not len(above):
+        above = points[:, axis] > low[axis]
+        if not above.any():
             return [cell]
-        middle = float(above.min())
+        middle = float(points[:, axis].min(where=above, initial=np.inf))
     before, after = list(cell), list(cell)
     before[axis + 2] = after[axis] = middle
     first = points[:, axis] < middle
     west, south, east, north = before
     other_west, other_south, other_east, other_north = after
     return [
-        *_cells(points[first], (west, south, east, north), size),
-        *_cells(points[~first], (other_west, other_south, other_east, other_north), size),
+        *_cells(mapped.picked(points, first), (west, south, east, north), size),
+        *_cells(mapped.picked(points, ~first), (other_west, other_south, other_east, other_north), size),
     ]
+
+
+def _middle(values: NDArray[np.float64]) -> float:
+    copied = mapped.zeros(len(values), np.float64)
+    copied[:] = values
+    return float(np.median(copied, overwrite_input=True))
