@@ -331,3 +331,57 @@ def test_memory_does_not_grow_with_the_features(tmp_path: Path) -> None:
         write_features(path, "lots", table, 9210, "Polygon")
         peaks[count] = min(_peak(path, layer, count) for _ in range(2))
     assert peaks[120_000] - peaks[20_000] < 100_000 * 1_300, peaks
+
+
+HELD = """
+import json, sys, tracemalloc
+from functools import partial
+from pathlib import Path
+import pyarrow as pa
+from sdi.contract.codelist import CodeList
+from sdi.contract.delivery import Request
+from sdi.contract.layer import Layer
+from sdi.contract.registry import Registry
+from sdi.ingest import abreast, deliver, mapped
+from sdi.ingest.checks import duplicates
+
+# What is large of a million features is so of some thousand, too: parts, tiles, blocks, what goes into a file.
+mapped.LEAST, mapped.BLOCK, duplicates.READ, abreast.THREADS = 4096, 1000, 1000, 1
+deliver.between.check_between = partial(deliver.between.check_between, size=1000, threads=1)
+registry = Registry(Path(), {}, {"uses": CodeList("uses", ())})
+layer = Layer.model_validate_json(sys.argv[2])
+tracemalloc.start()
+received = deliver.receive(Request(Path(sys.argv[1])), layer, registry, grid=9210, part=1000)
+print(json.dumps([received.report.by_rule(), tracemalloc.get_traced_memory()[1], pa.default_memory_pool().max_memory()]))
+"""
+ALL_BETWEEN = """checks:
+  - {rule: attribute.unique, parameters: {attributes: [number], within: [street]}}
+  - {rule: geometry.duplicate, tolerance: 0.01}
+  - {rule: coverage.overlap, tolerance: 0.1, parameters: {within: [street]}}
+  - {rule: coverage.gap}
+  - {rule: coverage.edge_mismatch, tolerance: 0.1, parameters: {between: [street]}}
+"""
+
+
+def test_what_is_held_of_all_features_is_no_memory_of_the_process(tmp_path: Path) -> None:
+    """At its peak, of Python, NumPy and Arrow; of each feature some masks of a byte are, and what stands in files is
+    not. A box alone would be 32 bytes."""
+    layer = contract(KEYED.partition("checks:")[0] + ALL_BETWEEN).model_dump_json()
+    peaks = []
+    for count in (10_000, 30_000):
+        path = tmp_path / f"{count}.gpkg"
+        west, south = 600_000 + 12.0 * (np.arange(count) % 100), 1_190_000 + 12.0 * (np.arange(count) // 100)
+        table = pa.table({
+            "number": np.arange(count).astype(str), "street": (np.arange(count) % 50).astype(str),
+            "geom": pa.array(shapely.to_wkb(shapely.box(west, south, west + 12, south + 12)), pa.binary()),
+        })  # fmt: skip
+        write_features(path, "lots", table, 9210, "Polygon")
+        ran = subprocess.run(
+            [sys.executable, "-c", HELD, str(path), layer], capture_output=True, text=True,
+            env={**os.environ, "PYTHONPATH": str(ROOT)},
+        )  # fmt: skip
+        assert not ran.returncode, ran.stderr
+        found, *peak = json.loads(ran.stdout)
+        assert found == {}
+        peaks.append(sum(peak))
+    assert peaks[1] - peaks[0] < 20_000 * 16, peaks
