@@ -1,7 +1,8 @@
 """A delivery from file to features: the whole flow of reading, conforming and checking on one page.
 
 The file is gone through twice, in parts of some ten thousand features: once to decide how it is read, once to read it.
-In memory there are a few parts at a time, and of each feature its box, its place and a hash of its id.
+In memory there are a few parts at a time; of each feature its box, its place and a hash of its id are in files
+(`remembered`), and what compares all features goes over these a block, a bucket of hashes or a tile at a time.
 """
 
 from __future__ import annotations
@@ -36,7 +37,8 @@ from sdi.ingest.reading import Reading, survey
 from sdi.ingest.recognition import Recognised
 from sdi.ingest.source import PART, Facts, Limits, Progress, Source, read
 from sdi.ingest.standing import Standing, around, known
-from sdi.ingest.whole import Features, Spilled, Whole, Work, work_on
+from sdi.ingest.views import Features, Spilled
+from sdi.ingest.whole import Whole, Work, work_on
 
 BEHIND = 3
 """Steps of niceness: two such threads have half of what another process has, so that on two cores the database keeps
@@ -229,7 +231,7 @@ def _recognised(standing: Standing | None, context: str | None, request: Request
     if standing is None or context is None:
         return None
     met = None if request.check_all else standing.recognised(context, max(day, date.today()))
-    return Recognised.of(*(met or (b"", b"")))
+    return Recognised.of(*(met or (0, ())))
 
 
 def _judge_file(facts: Facts, findings: Findings) -> None:
@@ -278,11 +280,10 @@ def _check_whole(
     if standing is None or reach is None or early:
         checks = _Checks(edition if standing is not None else None, scope)
         return checks, partial(between.check_between, spilled, where, findings)
-    ids = whole.ids
-    beside = around(standing, spilled, ids, where, mode, scope, reach)
+    beside = around(standing, spilled, where, mode, scope, reach)
     anew = None
     if edition is not None and not request.check_all:
-        anew = known(standing, spilled, ids, where, edition, scope)
+        anew = known(standing, spilled, where, edition, scope)
     checks = _Checks(edition, scope, anew.load_id if anew is not None else None)
     return checks, partial(between.check_between, spilled, where, findings, anew=anew, around=beside)
 

@@ -85,7 +85,7 @@ def alike(numbers: NDArray[Any], among: Mask, most: int = MOST) -> Iterator[Rows
     first = 0
     while first < len(ordered):
         last = int(np.searchsorted(ordered, ordered[min(first + most, len(ordered)) - 1], side="right"))
-        yield _among(numbers, among, np.unique(ordered[first:last]))
+        yield having(numbers, np.unique(ordered[first:last]), among)
         first = last
 
 
@@ -100,15 +100,58 @@ def _repeated(ordered: NDArray[Any]) -> NDArray[Any]:
     return ordered[:end]
 
 
-def _among(numbers: NDArray[Any], among: Mask, wanted: NDArray[Any]) -> Rows:
-    """The rows with one of the wanted numbers, which are sorted."""
-    found = []
+def having(numbers: NDArray[Any], wanted: NDArray[Any], among: Mask | None = None) -> Rows:
+    """The rows with one of the wanted numbers, which ascend and are some."""
+    found = [np.empty(0, dtype=np.intp)]
     for part in blocks(len(numbers)):
         here = numbers[part]
-        some = np.flatnonzero(among[part] & (here >= wanted[0]) & (here <= wanted[-1]))
+        inside = (here >= wanted[0]) & (here <= wanted[-1])
+        some = np.flatnonzero(inside if among is None else inside & among[part])
         place = np.searchsorted(wanted, here[some])
         found.append(part.start + some[wanted[place] == here[some]])
     return np.concatenate(found)
+
+
+def in_order(numbers: NDArray[Any], others: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any]]:
+    """Numbers in their order, and what stands beside each: first apart by their first bits, which are to be as often 0
+    as 1, then what has the same ones."""
+    bits = max(1, (len(numbers) // BLOCK).bit_length())
+    made = zeros(len(numbers), np.uint64), zeros(len(others), others.dtype)
+    sizes = np.zeros(1 << bits, dtype=np.intp)
+    for part in blocks(len(numbers)):
+        sizes += np.bincount(_first(numbers[part], bits), minlength=len(sizes))
+    ends = np.cumsum(sizes)
+    free = ends - sizes
+    for part in blocks(len(numbers)):
+        kind = _first(numbers[part], bits)
+        order = np.argsort(kind, kind="stable")
+        count = np.bincount(kind, minlength=len(sizes))
+        place = np.repeat(free - (np.cumsum(count) - count), count) + np.arange(len(order))
+        made[0][place], made[1][place] = numbers[part][order], others[part][order]
+        free += count
+    for end, size in zip(ends.tolist(), sizes.tolist(), strict=True):
+        alike = slice(end - size, end)
+        order = np.argsort(made[0][alike])
+        made[0][alike], made[1][alike] = made[0][alike][order], made[1][alike][order]
+    return made
+
+
+def beside(one: NDArray[np.int64], two: NDArray[np.int64]) -> Iterator[tuple[Rows, Rows]]:
+    """The rows of one and of the other that may have a hash in common, ascending, about MOST at a time."""
+    bits = max(1, (max(len(one), len(two)) // MOST).bit_length())
+    for kind in range(1 << bits):
+        mine, others = _of(one.view(np.uint64), bits, kind), _of(two.view(np.uint64), bits, kind)
+        if len(mine) and len(others):
+            yield mine, others
+
+
+def _of(numbers: Hashes, bits: int, kind: int) -> Rows:
+    found = [part.start + np.flatnonzero(_first(numbers[part], bits) == kind) for part in blocks(len(numbers))]
+    return np.concatenate([np.empty(0, dtype=np.intp), *found])
+
+
+def _first(numbers: NDArray[Any], bits: int) -> Rows:
+    return (numbers >> np.uint64(64 - bits)).astype(np.intp)
 
 
 def give_back() -> None:

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import platform
 from bisect import bisect_left, bisect_right
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import date
 from functools import cache
@@ -32,7 +32,7 @@ from sdi.contract.codelist import CodeList
 from sdi.contract.faults import fields_of
 from sdi.contract.layer import Attribute, Layer
 from sdi.contract.registry import Registry
-from sdi.ingest import ended
+from sdi.ingest import ended, mapped
 from sdi.ingest.cast import one
 from sdi.ingest.checks.between import grouping
 from sdi.ingest.checks.form import CODE_RULES
@@ -55,11 +55,15 @@ class Recognised:
     hashes: NDArray[np.void]
 
     @classmethod
-    def of(cls, marks: bytes, hashes: bytes) -> Recognised:
-        """marks: little-endian, in any order, beside each other with `hashes`."""
-        found = np.frombuffer(marks, "<u8").astype(np.uint64)
-        order = np.argsort(found)
-        return cls(found[order], np.frombuffer(hashes, f"V{HASH}")[order])
+    def of(cls, count: int, parts: Iterable[tuple[bytes, bytes]]) -> Recognised:
+        """count: of all rows. parts: marks, little-endian, in any order, and beside each other with them the hashes."""
+        marks, hashes = mapped.zeros(count, np.uint64), mapped.zeros(count, f"V{HASH}")
+        start = 0
+        for some, beside in parts:
+            rows = slice(start, start + len(some) // 8)
+            marks[rows], hashes[rows] = np.frombuffer(some, "<u8"), np.frombuffer(beside, f"V{HASH}")
+            start = rows.stop
+        return cls(*mapped.in_order(marks, hashes))
 
     @property
     def is_empty(self) -> bool:

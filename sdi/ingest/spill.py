@@ -41,6 +41,10 @@ class Spill:
     def parts(self) -> int:
         return len(self._starts) - 1
 
+    @property
+    def count(self) -> int:
+        return self._starts[-1]
+
     def write(self, batch: pa.RecordBatch) -> None:
         """Raises StoreError where the disk is full."""
         try:

@@ -6,7 +6,8 @@ worked out here; how it is looked at, in `checks.between`. Every unsureness lead
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import closing
 from datetime import date
 from typing import Protocol
 
@@ -17,13 +18,16 @@ import shapely
 from numpy.typing import NDArray
 
 from sdi.contract.delivery import Mode
+from sdi.ingest import mapped
 from sdi.ingest.cast import to_text
 from sdi.ingest.checks.anew import Anew
 from sdi.ingest.checks.between import grouping, reach_of
 from sdi.ingest.checks.neighbourhood import Boxes, InMemory, Neighbourhood
+from sdi.ingest.chunk import hashes_of
 from sdi.ingest.findings import Mask, Rows
 from sdi.ingest.geometry import Shapes
 from sdi.ingest.place import Placement
+from sdi.ingest.spill import Spill
 from sdi.national import vn2000
 
 ROW_HASH = "row_hash"
@@ -43,9 +47,8 @@ class Checked(Protocol):
 
     @property
     def load_id(self) -> int: ...
-    @property
-    def heads(self) -> pa.Table:
-        """id and row_hash of the features that were part of it and stand unchanged since."""
+    def heads(self) -> Iterator[pa.RecordBatch]:
+        """id and row_hash of the features that were part of it and stand unchanged since, some at a time."""
         ...
 
     @property
@@ -67,7 +70,7 @@ class Standing(Protocol):
         """16 bytes for the content of each row, by which the store knows it again."""
         ...
 
-    def recognised(self, context: str, day: date) -> tuple[bytes, bytes] | None:
+    def recognised(self, context: str, day: date) -> tuple[int, Iterable[tuple[bytes, bytes]]] | None:
         """What `recognition.Recognised.of` takes of rows that were read in this way, until this day."""
         ...
 
@@ -84,45 +87,81 @@ class Standing(Protocol):
         ...
 
 
-def known(
-    standing: Standing, neighbourhood: Neighbourhood, ids: pa.Array, where: Placement, edition: str,
-    scope: Sequence[str],
-) -> Anew | None:  # fmt: skip
-    """Compare a full delivery with the last that was checked as a whole; None: nothing of that counts any more.
+class Delivered(Neighbourhood, Protocol):
+    """A delivery whose features can be met by their ids."""
 
-    ids: of its features, as they are stored.
-    """
-    most = int(MOST * neighbourhood.count)
+    @property
+    def hashes(self) -> NDArray[np.int64]:
+        """Of the ids, as `chunk.hashes_of` makes them."""
+        ...
+
+    def heads(self, rows: Rows) -> tuple[pa.Array, pa.Array]:
+        """id, as it is stored, and row_hash of rows, which ascend."""
+        ...
+
+    def rows_of(self, ids: pa.Array) -> Rows:
+        """The first row that has each id, -1: none has it."""
+        ...
+
+
+def known(
+    standing: Standing, delivered: Delivered, where: Placement, edition: str, scope: Sequence[str]
+) -> Anew | None:  # fmt: skip
+    """Compare a full delivery with the last that was checked as a whole; None: nothing of that counts any more."""
+    most = int(MOST * delivered.count)
     checked = standing.checked(edition, where.grid, scope, most)
     if checked is None:
         return None
-    match = pc.index_in(ids, value_set=checked.heads["id"].combine_chunks())
-    same = _same(match, neighbourhood.column(ROW_HASH), checked.heads[ROW_HASH].combine_chunks())
-    head = np.asarray(pc.fill_null(match, -1)).astype(np.intp)
-    met = np.zeros(checked.heads.num_rows, dtype=bool)
-    met[head[same & neighbourhood.usable]] = True
-    others = np.flatnonzero(~met)
-    if len(others) > most:
-        return None
-    were = standing.features(checked.heads["id"].take(pa.array(others)), grouping(neighbourhood.layer))
-    row_of = np.full(len(met), -1)
-    row_of[head[head >= 0]] = np.flatnonzero(head >= 0)
-    rows = row_of[others[np.asarray(pc.index_in(were["id"], value_set=checked.heads["id"].take(pa.array(others))))]]
-    alike = _alike(neighbourhood, rows, were)
+    with closing(_kept(checked.heads())) as heads:
+        row_of, met, same = _met(delivered, heads)
+        others = np.flatnonzero(~met)
+        if len(others) > most:
+            return None
+        names = heads.some(["id"], others)[0] if len(others) else pa.array([], pa.string())
+    were = standing.features(names, grouping(delivered.layer))
+    rows = row_of[others[np.asarray(pc.index_in(were["id"], value_set=names))]]
+    alike = _alike(delivered, rows, were)
     same[rows[alike]] = True
-    same &= neighbourhood.usable
+    same &= delivered.usable
     old = np.column_stack([were.filter(pa.array(~alike))[side] for side in ("west", "south", "east", "north")])
-    boxes = neighbourhood.boxes[~same & neighbourhood.usable]
+    boxes = delivered.boxes[~same & delivered.usable]
     degrees = np.concatenate([checked.changed.reshape(-1, 4), old.astype(np.float64).reshape(-1, 4)])
     changed = np.concatenate([_in_grid(degrees, where), boxes[np.isfinite(boxes).all(axis=1)]])
-    anew = Anew(checked.load_id, changed, _by_row(checked.found, ids))
-    near = anew.near(neighbourhood.boxes, reach_of(neighbourhood.layer) or 0.0)
-    return anew if np.count_nonzero(near) <= WINDOWS * neighbourhood.count else None
+    anew = Anew(checked.load_id, changed, _by_row(checked.found, delivered))
+    near = anew.near(delivered.boxes, reach_of(delivered.layer) or 0.0)
+    return anew if np.count_nonzero(near) <= WINDOWS * delivered.count else None
 
 
-def _same(match: pa.Array, digests: pa.Array, heads: pa.Array) -> Mask:
-    same: Mask = np.asarray(pc.fill_null(pc.equal(digests, heads.take(match)), False))
-    return same.copy()
+def _kept(heads: Iterator[pa.RecordBatch]) -> Spill:
+    kept = Spill()
+    try:
+        for some in heads:
+            kept.write(some)
+        kept.finish()
+    except BaseException:
+        kept.close()
+        raise
+    return kept
+
+
+def _met(delivered: Delivered, heads: Spill) -> tuple[Rows, Mask, Mask]:
+    """By head the row that has its id, -1: none; and whether one has that is as it was. By row, whether it is so."""
+    theirs = mapped.zeros(heads.count, np.int64)
+    for start, (ids,) in zip(heads.starts, heads.in_parts(["id"]), strict=True):
+        theirs[start : start + len(ids)] = hashes_of(ids)
+    row_of: Rows = mapped.zeros(heads.count, np.intp)
+    row_of[:] = -1
+    met: Mask = mapped.zeros(heads.count, np.bool_)
+    same: Mask = mapped.zeros(delivered.count, np.bool_)
+    for mine, others in mapped.beside(delivered.hashes, theirs):
+        (names, now), (ids, then) = delivered.heads(mine), heads.some(["id", ROW_HASH], others)
+        match = pc.index_in(names, value_set=ids)
+        there = np.asarray(match.is_valid())
+        head = others[np.asarray(match.drop_null())]
+        row_of[head] = mine[there]
+        same[mine] = np.asarray(pc.fill_null(pc.equal(now, then.take(match)), False))
+        met[head[same[mine[there]] & delivered.usable[mine[there]]]] = True
+    return row_of, met, same
 
 
 def _alike(neighbourhood: Neighbourhood, rows: Rows, were: pa.Table) -> Mask:
@@ -140,11 +179,10 @@ def _alike(neighbourhood: Neighbourhood, rows: Rows, were: pa.Table) -> Mask:
     return alike
 
 
-def _by_row(found: pa.Table, ids: pa.Array) -> pa.Table:
+def _by_row(found: pa.Table, delivered: Delivered) -> pa.Table:
     """Findings with the rows of their features in this delivery, -1 for what is none of it."""
     for name in ("feature", "other"):
-        rows = pc.fill_null(pc.index_in(found[name].combine_chunks(), value_set=ids), -1)
-        found = found.append_column(f"{name}_row", rows)
+        found = found.append_column(f"{name}_row", pa.array(delivered.rows_of(found[name].combine_chunks())))
     return found.filter(pc.greater_equal(found["feature_row"], 0))
 
 
@@ -152,9 +190,8 @@ def _by_row(found: pa.Table, ids: pa.Array) -> pa.Table:
 
 
 def around(
-    standing: Standing, delivered: Neighbourhood, ids: pa.Array, where: Placement, mode: Mode, scope: Sequence[str],
-    reach: float,
-) -> InMemory | None:  # fmt: skip
+    standing: Standing, delivered: Delivered, where: Placement, mode: Mode, scope: Sequence[str], reach: float
+) -> InMemory | None:
     """What the layer has within `reach` metres of the delivered features and keeps whatever they are."""
     layer = delivered.layer
     if mode == "full" and layer.load.scope is None:
@@ -164,7 +201,7 @@ def around(
         return None
     asked = _in_degrees(_grown(_gathered(boxes), reach), where)
     table = standing.around(asked, grouping(layer), scope if mode == "full" else ())
-    table = table.filter(pc.invert(pc.is_in(table["id"], value_set=ids)))
+    table = table.filter(pa.array(delivered.rows_of(table["id"].combine_chunks()) < 0))
     shapes = _brought(_parsed(table["geom"]), where.grid)
     near = _meeting(shapely.bounds(shapes), _grown(boxes, reach))
     if not len(near):

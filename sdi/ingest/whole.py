@@ -20,16 +20,15 @@ import pyarrow.compute as pc
 import shapely
 from numpy.typing import NDArray
 
-from sdi.contract.layer import Layer
 from sdi.contract.registry import Registry
 from sdi.ingest import chunk, recognition
 from sdi.ingest.abreast import in_order
 from sdi.ingest.cast import to_text
-from sdi.ingest.chunk import Chunk, split
+from sdi.ingest.chunk import Chunk, hashes_of, split
 from sdi.ingest.conform import distinguish
 from sdi.ingest.findings import Findings, Mask, Rows
 from sdi.ingest.geometry import Shapes
-from sdi.ingest.mapped import alike, give_back
+from sdi.ingest.mapped import alike, give_back, having
 from sdi.ingest.reading import Reading, join
 from sdi.ingest.recognition import Recognised
 from sdi.ingest.remembered import Remembered
@@ -180,16 +179,23 @@ class Whole:
     def names(self, rows: Rows) -> list[str | None]:
         return names(self.spill, self.renamed, rows)
 
-    @property
-    def ids(self) -> pa.Array:
-        """Of all rows, as they are stored."""
-        found = self.spill.column("id")
-        if not self.renamed:
-            return found
-        rows = sorted(self.renamed)
-        mask = np.zeros(len(found), dtype=bool)
-        mask[rows] = True
-        return pc.replace_with_mask(found, pa.array(mask), pa.array([self.renamed[row] for row in rows], found.type))
+    def heads(self, rows: Rows) -> tuple[pa.Array, pa.Array]:
+        """id, as it is stored, and hash of rows, which ascend."""
+        ids, digests = self.spill.some(["id", ROW_HASH], rows)
+        again = np.isin(rows, list(self.renamed))
+        if again.any():
+            ids = pc.replace_with_mask(ids, pa.array(again), pa.array(self.names(rows[again]), ids.type))
+        return ids, digests
+
+    def rows_of(self, ids: pa.Array, hashes: NDArray[np.int64]) -> Rows:
+        """The first row that has each id, -1: none has it. hashes: of the ids as they are stored."""
+        wanted, row_of = ids.to_pylist(), dict[str | None, int]()
+        if wanted:
+            rows = having(hashes, np.unique(hashes_of(ids)))
+            for row, name in zip(rows.tolist(), self.names(rows), strict=True):
+                row_of.setdefault(name, row)
+        row_of[None] = -1
+        return np.array([row_of.get(name, -1) for name in wanted], dtype=np.intp)
 
     def column(self, name: str) -> pa.Array:
         """A column of all rows."""
@@ -369,73 +375,3 @@ def work_on(work: Work, count: int) -> Whole:
     assert start == count
     give_back()
     return Whole(work, spill, remembered)
-
-
-# --- what others see of it --------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class Spilled:
-    """A `checks.neighbourhood.Neighbourhood` of a delivery."""
-
-    whole: Whole
-    usable: Mask
-
-    @property
-    def layer(self) -> Layer:
-        return self.whole.reading.layer
-
-    @property
-    def boxes(self) -> NDArray[np.float64]:
-        return self.whole.boxes
-
-    @property
-    def count(self) -> int:
-        return len(self.whole.boxes)
-
-    def shapes(self, rows: Rows) -> Shapes:
-        return self.whole.shapes(rows)
-
-    def column(self, name: str) -> pa.Array:
-        return self.whole.column(name)
-
-    def in_parts(self, names: Sequence[str]) -> Iterator[list[pa.Array]]:
-        return self.whole.in_parts(names)
-
-    def ids(self, rows: Rows) -> list[str | None]:
-        return self.whole.names(rows)
-
-
-@dataclass(frozen=True)
-class Features:
-    """The features of a delivery that are kept: all of them, or what is asked for and no more."""
-
-    whole: Whole
-    keep: Mask
-
-    @property
-    def count(self) -> int:
-        return int(self.keep.sum())
-
-    def __call__(self) -> pa.RecordBatchReader:
-        """id, the stored attributes, geom (EWKB in its grid), geom_wgs84 (EWKB 4326), source_row (from 1), and row_hash
-        where the layer's store was there to make it."""
-        return pa.RecordBatchReader.from_batches(self.whole.spill.schema, self.whole.kept(self.keep))
-
-    def heads(self, names: Sequence[str]) -> pa.RecordBatchReader | None:
-        """These columns alone; None: they are not at hand without all else."""
-        if not self.whole.complete >= set(names):
-            return None
-        spill, renamed = self.whole.spill, self.whole.renamed
-        schema = pa.schema([spill.schema.field(name) for name in names])
-        return pa.RecordBatchReader.from_batches(schema, (b.select(names) for b in kept(spill, self.keep, renamed)))
-
-    def chosen(self, which: Mask) -> pa.RecordBatchReader:
-        """Some of them, with all their columns."""
-        rows = np.flatnonzero(self.keep)[which]
-        return pa.RecordBatchReader.from_batches(self.whole.spill.schema, self._chosen(rows))
-
-    def _chosen(self, rows: Rows) -> Iterator[pa.RecordBatch]:
-        for number, inside, positions in split(rows, self.whole.spill.starts):
-            batch = self.whole.taken(number, inside)
-            yield batch.set_column(0, "id", pa.array(self.whole.names(rows[positions]), pa.string()))

@@ -6,7 +6,7 @@ loads, rollbacks and reforms, and is dropped only when a later delivery of the s
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import date
 from functools import cache
 from hashlib import sha256
@@ -21,16 +21,26 @@ _HASHING = ("content.py", "sending.py")
 """The code that makes a row's hash."""
 
 
-def read(connection: Connection, layer: Layer, context: str, day: date) -> tuple[bytes, bytes] | None:
-    """Marks and hashes of all rows that were read in one way; None: there are none.
+def read(
+    connection: Connection, layer: Layer, context: str, day: date
+) -> tuple[int, Iterator[tuple[bytes, bytes]]] | None:  # fmt: skip
+    """How many rows were read in one way, and their marks and hashes, part by part; None: there are none.
 
     day: after which nothing lies in the future; what was loaded later is not counted on.
     """
-    rows = connection.execute(
-        "SELECT marks, hashes FROM sdi.recognised WHERE layer = %s AND context = %s AND day <= %s",
-        [layer.id, _key(context), day], binary=True,
+    parts = connection.execute(
+        "SELECT load_id, part, octet_length(marks) / 8 FROM sdi.recognised"
+        " WHERE layer = %s AND context = %s AND day <= %s ORDER BY load_id, part",
+        [layer.id, _key(context), day],
     ).fetchall()  # fmt: skip
-    return (b"".join(marks for marks, _ in rows), b"".join(hashes for _, hashes in rows)) if rows else None
+    told = ((load_id, part) for load_id, part, _ in parts)
+    return (sum(count for *_, count in parts), _parts(connection, layer, told)) if parts else None
+
+
+def _parts(connection: Connection, layer: Layer, parts: Iterable[tuple[int, int]]) -> Iterator[tuple[bytes, bytes]]:
+    statement = "SELECT marks, hashes FROM sdi.recognised WHERE layer = %s AND load_id = %s AND part = %s"
+    for load_id, part in parts:
+        yield from connection.execute(statement, [layer.id, load_id, part], binary=True).fetchall()
 
 
 def write(

@@ -7,9 +7,10 @@ at again.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -37,9 +38,12 @@ class Checked:
     """A whole check of a layer; see `ingest.standing.Checked`."""
 
     load_id: int
-    heads: pa.Table
+    told: Callable[[], Iterator[pa.RecordBatch]]
     changed: NDArray[np.float64]
     found: pa.Table
+
+    def heads(self) -> Iterator[pa.RecordBatch]:
+        return self.told()
 
 
 @dataclass(frozen=True)
@@ -56,7 +60,7 @@ class Standing:
         columns = [rows[field.name].cast(field.type) for field in wanted]
         return content.row_hashes(self.layer, pa.RecordBatch.from_arrays(columns, schema=wanted))
 
-    def recognised(self, context: str, day: date) -> tuple[bytes, bytes] | None:
+    def recognised(self, context: str, day: date) -> tuple[int, Iterable[tuple[bytes, bytes]]] | None:
         """Marks and hashes of rows that the layer has met."""
         return recognised.read(self.connection, self.layer, context, day)
 
@@ -68,7 +72,7 @@ class Standing:
         found = self._found(load_id)
         if changed is None or found is None:
             return None
-        return Checked(load_id, self._heads(load_id, scope), changed, found)
+        return Checked(load_id, partial(self._heads, load_id, scope), changed, found)
 
     def _last(self, edition: str, grid: int, scope: Sequence[str]) -> int | None:
         row = self.connection.execute(
@@ -104,8 +108,8 @@ class Standing:
         ).fetchall()
         return _table(_FOUND, rows)
 
-    def _heads(self, load_id: int, scope: Sequence[str]) -> pa.Table:
-        """In three long values: a row for each of a million features costs four times as much."""
+    def _heads(self, load_id: int, scope: Sequence[str]) -> Iterator[pa.RecordBatch]:
+        """Each time in three long values: a row for each of a million features costs four times as much."""
         inside: sql.Composable = sql.SQL("true")
         if self.layer.load.scope is not None:
             inside = sql.SQL("({})").format(sql.SQL(" OR ").join(
@@ -115,15 +119,12 @@ class Standing:
             "SELECT string_agg(convert_to(o.id, 'UTF8'), ''::bytea), string_agg(int4send(octet_length(o.id)), ''),"
             " string_agg(o.row_hash, '') FROM {} o WHERE o.load_id <= %(load)s AND {} AND NOT EXISTS"
             " (SELECT FROM sdi.quarantine q WHERE q.load_id = %(load)s AND q.id = o.id)"
+            " GROUP BY get_byte(o.row_hash, 0) / 4"
         ).format(tables.now(self.layer), inside)
-        with self.connection.cursor(binary=True) as cursor:
-            row = cursor.execute(statement, {"load": load_id, "scope": list(scope)}).fetchone()
-        texts, lengths, digests = (value or b"" for value in row or (None, None, None))
-        ends = np.concatenate([[0], np.cumsum(np.frombuffer(lengths, ">i4"))]).astype(np.int32)
-        count = len(ends) - 1
-        ids = pa.StringArray.from_buffers(count, pa.py_buffer(ends), pa.py_buffer(texts))
-        hashes = pa.FixedSizeBinaryArray.from_buffers(content.HASH, count, [None, pa.py_buffer(digests)])
-        return pa.table({"id": ids, "row_hash": hashes.cast(pa.binary())})
+        with self.connection.transaction(), self.connection.cursor(name="sdi_heads", binary=True) as cursor:
+            cursor.execute(statement, {"load": load_id, "scope": list(scope)})
+            while row := cursor.fetchone():
+                yield _head(*row)
 
     def features(self, ids: pa.Array, names: Sequence[str]) -> pa.Table:
         statement = sql.SQL("SELECT {} FROM {} o WHERE o.id = ANY(%s)").format(
@@ -160,6 +161,14 @@ class Standing:
         return sql.SQL(f"o.id, ST_AsEWKB(o.geom, 'NDR'), {_BOX.format('o.geom_wgs84')}{{}}").format(
             sql.SQL("").join(texts)
         )
+
+
+def _head(texts: bytes, lengths: bytes, digests: bytes) -> pa.RecordBatch:
+    ends = np.concatenate([[0], np.cumsum(np.frombuffer(lengths, ">i4"))]).astype(np.int32)
+    count = len(ends) - 1
+    ids = pa.StringArray.from_buffers(count, pa.py_buffer(ends), pa.py_buffer(texts))
+    hashes = pa.FixedSizeBinaryArray.from_buffers(content.HASH, count, [None, pa.py_buffer(digests)])
+    return pa.record_batch({"id": ids, "row_hash": hashes.cast(pa.binary())})
 
 
 def _features(names: Sequence[str]) -> pa.Schema:

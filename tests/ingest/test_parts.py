@@ -352,7 +352,8 @@ registry = Registry(Path(), {}, {"uses": CodeList("uses", ())})
 layer = Layer.model_validate_json(sys.argv[2])
 tracemalloc.start()
 received = deliver.receive(Request(Path(sys.argv[1])), layer, registry, grid=9210, part=1000)
-print(json.dumps([received.report.by_rule(), tracemalloc.get_traced_memory()[1], pa.default_memory_pool().max_memory()]))
+peaks = tracemalloc.get_traced_memory()[1], pa.default_memory_pool().max_memory()
+print(json.dumps([received.report.by_rule(), *peaks]))
 """
 ALL_BETWEEN = """checks:
   - {rule: attribute.unique, parameters: {attributes: [number], within: [street]}}

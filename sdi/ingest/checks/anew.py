@@ -17,6 +17,7 @@ import pyarrow as pa
 import shapely
 from numpy.typing import NDArray
 
+from sdi.ingest import mapped
 from sdi.ingest.checks.neighbourhood import Boxes
 from sdi.ingest.findings import Block, Cells, Findings, Mask
 from sdi.ingest.place import Placement
@@ -51,9 +52,9 @@ class Anew:
         return self._meets(np.column_stack([spots, spots]), reach + SLACK)
 
     def _meets(self, boxes: Boxes, margin: float) -> Mask:
-        meets: Mask = np.zeros(len(boxes), dtype=bool)
-        some = np.flatnonzero(np.isfinite(boxes).all(axis=1))
-        if len(self.changed) and len(some):
+        meets: Mask = mapped.zeros(len(boxes), np.bool_)
+        for part in mapped.blocks(len(boxes) if len(self.changed) else 0):
+            some = part.start + np.flatnonzero(np.isfinite(boxes[part]).all(axis=1))
             grown = boxes[some] + margin * np.array([-1, -1, 1, 1])
             meets[some[np.unique(self._tree.query(shapely.box(*grown.T))[0])]] = True
         return meets
