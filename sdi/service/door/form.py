@@ -66,7 +66,8 @@ class Task:
     by: str
 
     def text(self, name: str) -> str:
-        return self.form.get(name, [""])[-1].strip()
+        """A field's last value; empty where it has none, as a list in JSON may."""
+        return (self.form.get(name) or [""])[-1].strip()
 
     def maybe(self, name: str) -> str | None:
         return self.text(name) or None
