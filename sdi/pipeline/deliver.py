@@ -290,10 +290,13 @@ def _load(
 
 def measure(connection: Connection, settings: Settings, registry: Registry, load_id: int) -> None:
     """Give features their figures from the coverages where this load made them stale."""
+    stale = statistics.due(connection, registry)
+    if not stale:
+        return
     from sdi.ingest.zonal import zonal  # loads GDAL, which few deliveries ask for
 
     known = ledger.publications(connection)
-    for due in statistics.due(connection, registry):
+    for due in stale:
         publication = known[due.coverage.id]
         shapes = statistics.geometries(connection, due.layer, due.ids)
         assert due.coverage.coverage is not None
