@@ -10,7 +10,7 @@ from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 
 from sdi.contract.layer import Layer
-from sdi.store import tables
+from sdi.store import ledger, tables
 from sdi.store.engine import Connection
 
 _WORTH = 20_000
@@ -28,11 +28,12 @@ def filling(
 
     All of it is part of the caller's transaction: what fails leaves the indexes as they were. Where somebody reads the
     table just now, or it is served already, the indexes grow with the rows. Gives whether the table's file is a new
-    one, of this transaction.
+    one, of this transaction. Waits for its turn, for loads that derive of the layer wait for the table from here on.
     """
     target = tables.now(layer).as_string(connection)
     taken = False
     if expected >= _WORTH and not _is_known(connection, layer):
+        ledger.take_turn(connection)
         connection.execute("SET LOCAL maintenance_work_mem = '256MB'")
         row = connection.execute("SELECT sdi.unindex(%s::regclass, %s::name[])", [target, list(empty)]).fetchone()
         taken = bool(row and row[0])

@@ -295,14 +295,20 @@ def take_turn(connection: Connection) -> None:
     """Wait until no other load is between its first written row and its end.
 
     Two loads of different layers may change one derived layer; the second sees, from here on, all that the first wrote.
-    Every writer takes the turn before anything that a third could wait for, so no two wait for each other.
+    Every load takes the turn before anything that a third could wait for, so no two wait for each other. Who writes
+    none of a layer's rows waits for no load: the version, which they change too, a load changes at its commit.
     """
-    connection.execute("SELECT version FROM sdi.state FOR UPDATE")
+    connection.execute("SELECT pg_advisory_xact_lock(hashtextextended('sdi.turn', 0))")
 
 
 def bump(connection: Connection, layer: str) -> None:
     """Let services know, at the commit, that something about a layer changed."""
     connection.execute("UPDATE sdi.state SET version = version + 1")
+    _notify(connection, layer)
+
+
+def _notify(connection: Connection, layer: str) -> None:
+    """Call services, at the commit, to what a change of the publication tells (`sdi.publication_changed`)."""
     connection.execute("SELECT pg_notify(%s, %s)", [CHANNEL, layer])
 
 
@@ -349,11 +355,10 @@ def withdraw(connection: Connection, layer: Layer) -> None:
 
 def _set_published(connection: Connection, layer: Layer, value: bool) -> None:
     with connection.transaction():
-        take_turn(connection)
         statement = "UPDATE sdi.publication SET published = %s, changed_at = now() WHERE layer = %s"
         if connection.execute(statement, [value, layer.id]).rowcount == 0:
             raise NotFound(f"Nothing was loaded into '{layer.id}' yet.", hint=f"Run 'sdi load {layer.id} FILE'.")
-        bump(connection, layer.id)
+        _notify(connection, layer.id)
 
 
 def renew(connection: Connection, layer: Layer, load_id: int, *, changed: bool) -> None:
@@ -374,7 +379,7 @@ def renew(connection: Connection, layer: Layer, load_id: int, *, changed: bool) 
             {**facts, "layer": layer.id},
         )
         touched.record(connection, layer)
-    bump(connection, layer.id)
+    _notify(connection, layer.id)
 
 
 def renew_coverage(
@@ -400,7 +405,7 @@ def renew_coverage(
             "load_id": load_id, "facts": json.dumps(dict(facts), default=str),
         },
     )  # fmt: skip
-    bump(connection, layer.id)
+    _notify(connection, layer.id)
 
 
 def known(
