@@ -41,9 +41,8 @@ from sdi.store import cluster, engine, ledger, loader
 from sdi.store.ledger import Publication
 
 MOST = 3_000_000
-DEEP = 0.9
-"""Share of the features that lie before a deep page."""
-EARLY = 0.001
+EARLY, DEEP = 0.001, 0.9
+"""Shares of the features that lie before the first early page, and before the first deep one."""
 PAGES = 10
 """Early pages, and deep ones. As many of each: one page asked again and again would be told faster than ten."""
 PROGRAMS = "GDAL, QGIS"
