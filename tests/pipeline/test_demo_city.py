@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 import zipfile
 from pathlib import Path
 
 from sdi import pipeline
 from sdi.contract.delivery import Request
 from sdi.ingest.deliver import Received
+from sdi.settings import ROOT
 from tests.deployment import DemoCity
 
 
@@ -78,3 +80,10 @@ def test_a_kmz_keeps_the_attributes_of_its_kml(demo_city: DemoCity, tmp_path: Pa
     plain, zipped = (found.features().read_all() for found in received if isinstance(found, Received))
     assert plain.num_rows > 0
     assert zipped.drop_columns(["source_row"]).equals(plain.drop_columns(["source_row"]))
+
+
+def test_the_parcels_that_the_readme_leads_to_are_there(demo_city: DemoCity) -> None:
+    told = re.findall(r"/parcels/([\w.]+)/dossier", (ROOT / "README.md").read_text(encoding="utf-8"))
+    assert told
+    there = {row[0] for row in demo_city.rows("SELECT id FROM cadastre.parcel_overview")}
+    assert set(told) <= there, "a reader meets a 404"

@@ -89,6 +89,36 @@ def test_the_map_shows_the_layer_in_its_colours_with_a_legend(page: Any, apart: 
     assert "255,208,224" in colours
 
 
+def test_what_is_too_small_to_be_seen_is_a_spot_in_its_colour(page: Any, apart: Town) -> None:
+    page.goto(f"{apart.url}/collections/plots/items?limit=10&f=html")
+    page.wait_for_selector("#map[data-features='10']")
+    page.wait_for_timeout(500)
+    assert page.locator("#map").get_attribute("data-spots") == "0"
+    for _ in range(40):
+        page.locator(".leaflet-control-zoom-out").click()
+        page.wait_for_timeout(100)
+        if page.locator("#map").get_attribute("data-spots") == "10":
+            break
+    assert page.locator("#map").get_attribute("data-spots") == "10"
+    # On the first view again they are drawn as they are.
+    page.reload()
+    page.wait_for_selector("#map[data-spots='0']")
+
+
+def test_the_header_is_one_row_where_there_is_room(page: Any, apart: Town) -> None:
+    for language in ("vi", "en"):
+        page.set_viewport_size({"width": 1280, "height": 900})
+        page.goto(f"{apart.url}/?lang={language}")
+        parts = [page.locator(f"header.site {each}").bounding_box()
+                 for each in (".name", "nav", "a[rel=nofollow]", ".languages")]  # fmt: skip
+        middles = [part["y"] + part["height"] / 2 for part in parts]
+        assert max(middles) - min(middles) < 6, f"{language}: one below another"
+        assert [part["x"] for part in parts] == sorted(part["x"] for part in parts)
+        page.set_viewport_size({"width": 390, "height": 800})
+        wider = page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
+        assert wider == 0, f"{language}: the page must be shifted to be read"
+
+
 def test_a_click_on_the_map_leads_to_the_feature_and_its_dossier(page: Any, apart: Town) -> None:
     page.goto(f"{apart.url}/collections/plots/items?id=00004.1.1")
     page.wait_for_selector("#map[data-features='1']")

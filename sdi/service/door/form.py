@@ -69,6 +69,10 @@ class Task:
         """A field's last value; empty where it has none, as a list in JSON may."""
         return (self.form.get(name) or [""])[-1].strip()
 
+    def line(self, name: str) -> str:
+        """A field of several lines as one: tables have it in a row."""
+        return " ".join(self.text(name).split())
+
     def maybe(self, name: str) -> str | None:
         return self.text(name) or None
 

@@ -165,7 +165,7 @@ def _ask(task: Task, service: Service, snapshot: Snapshot) -> int:
     name = task.text("layer")
     return requests.ask(
         task.connection, _known(service, snapshot).get(name, name), service.agency.id,
-        cast("list[Privacy]", task.form.get("class", ["agency"])), task.text("purpose"), task.text("legal_basis"),
+        cast("list[Privacy]", task.form.get("class", ["agency"])), task.line("purpose"), task.line("legal_basis"),
         communes=task.several("communes"), actions=cast("list[Action]", task.form.get("action", ["read"])), by=task.by,
     )  # fmt: skip
 

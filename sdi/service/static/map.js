@@ -10,7 +10,7 @@
   const style = data.style;
   const note = document.getElementById("map-note");
   const colours = new Map(style.classes.map((each) => [each.value, each]));
-  const MOST = 2000, LABELS_FROM = 18, MOST_LABELS = 400;
+  const MOST = 2000, LABELS_FROM = 18, MOST_LABELS = 400, SMALL = 6;
 
   const map = L.map(holder, { preferCanvas: true, zoomSnap: 0.25, maxZoom: 22 });
   map.attributionControl.setPrefix(false);
@@ -18,6 +18,7 @@
   L.control.scale({ imperial: false }).addTo(map);
   const ground = L.layerGroup().addTo(map);
   let shown = L.featureGroup().addTo(map);
+  const spots = L.layerGroup().addTo(map);
 
   const [w, s, e, n] = data.extent;
   const whole = [[s, w], [n, e]];
@@ -78,8 +79,25 @@
     });
     shown.remove();
     shown = fresh.addTo(map);
+    spot();
     describe(collection.features);
     holder.dataset.features = collection.features.length;
+  }
+
+  // A polygon of some pixels is hardly seen: on this zoom a small circle stands over it.
+  function spot() {
+    spots.clearLayers();
+    shown.eachLayer((each) => {
+      if (!(each instanceof L.Polygon)) return;
+      const box = each.getBounds();
+      if (!box.isValid()) return;
+      const one = map.latLngToLayerPoint(box.getNorthWest()), other = map.latLngToLayerPoint(box.getSouthEast());
+      if (Math.max(other.x - one.x, other.y - one.y) >= SMALL) return;
+      const dot = L.circleMarker(box.getCenter(), { ...look(each.feature), radius: SMALL / 2, weight: 0.5, fillOpacity: 0.9 });
+      if (data.item) dot.bindPopup(() => popup(each.feature));
+      dot.addTo(spots);
+    });
+    holder.dataset.spots = spots.getLayers().length;
   }
 
   function describe(features) {
@@ -108,8 +126,10 @@
     ground.clearLayers();
     if (data.basemap) return;
     const view = map.getBounds(), span = view.getEast() - view.getWest();
-    const step = [10, 5, 2, 1, 0.5, 0.2, 0.1, 0.05, 0.02, 0.01, 0.005, 0.002, 0.001, 0.0005, 0.0002, 0.0001]
-      .find((each) => span / each >= 4) || 0.0001;
+    // At least 100 pixels between two lines, for what is written beside them.
+    const least = span * Math.max(0.15, 100 / map.getSize().x);
+    const step = [0.0001, 0.0002, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5]
+      .find((each) => each >= least) || 10;
     const digits = Math.max(0, Math.ceil(-Math.log10(step)));
     const line = { color: "#b9c6c9", weight: 1, interactive: false };
     const put = (place, text, anchor) => L.marker(place, {
@@ -126,7 +146,7 @@
     ground.eachLayer((each) => each.bringToBack && each.bringToBack());
   }
 
-  map.on("zoomend", () => shown && shown.setStyle(look));
+  map.on("zoomend", () => { shown.setStyle(look); spot(); });
 
   // --- features ------------------------------------------------------------------------------------------------------
   let running = null, first = true;

@@ -75,6 +75,19 @@ def test_to_the_public_there_are_no_requests(office: Desk) -> None:
     assert office.town.ask("/requests?f=html").status == 404
 
 
+def test_the_form_proposes_the_layers_that_one_sees_by_their_titles(office: Desk) -> None:
+    page = office.town.ask("/requests?f=html&lang=en", X_API_Key=office.keys[OTHER]).text
+    proposed = dict(re.findall(r'<option value="(\w+)">([^<]+)</option>', page))
+    assert proposed["plots"] == "Test plots"
+    assert "secrets" not in proposed
+
+
+def test_a_purpose_of_several_lines_is_one_in_lists(office: Desk) -> None:
+    said = {"do": "ask", "layer": "plots", "purpose": "cấp phép\r\nxây dựng ", "legal_basis": "NĐ 194"}
+    number = office.post(ASKER, said).json["request"]
+    assert office.listed(STEWARD)[number]["purpose"] == "cấp phép xây dựng"
+
+
 def test_who_asked_and_who_answers_see_a_request_and_nobody_else(office: Desk) -> None:
     number = office.asked()
     assert office.listed(ASKER)[number]["to_answer"] is False
