@@ -22,6 +22,10 @@ class Agency:
     """Those that hold now."""
     withdrawn: frozenset[str] = frozenset()
     """The layers that were withdrawn: they exist for nobody, so that nothing tells of them, whoever asks."""
+    names: tuple[str, str] | None = None
+    """In Vietnamese and in English, as the register has it; None: it is called by its id."""
+    administers: bool = False
+    """Whether its keys open the administrators' page."""
 
     def __post_init__(self) -> None:
         # Asked for with every request: what was compiled for an agency is found by it.
@@ -29,6 +33,10 @@ class Agency:
 
     def __hash__(self) -> int:
         return int(self.__dict__["_hash"])
+
+    def name(self, language: str) -> str:
+        """In `vi` or `en`."""
+        return self.id if self.names is None else self.names[language == "en"]
 
     @property
     def public(self) -> bool:

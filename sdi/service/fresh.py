@@ -91,6 +91,10 @@ def of_page(
     about: list[Any] = [*_standing(service, snapshot, publication), shown.tag]
     about += [asked.format, asked.language, asked.parameters]
     modified: datetime | None = snapshot.since[layer.id]
+    if asked.format == "html" and not service.agency.public:
+        # The head of a page says who is signed in and what is theirs.
+        about += [service.agency.names, service.agency.administers]
+        modified = None
     if shown.sight is not None and shown.sight.beside:
         # Which ids are told is decided by the layers that they are of.
         about.append(snapshot.beside(shown.sight))

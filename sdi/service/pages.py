@@ -49,8 +49,12 @@ class Pages:
             in_language=navigation.in_language, in_format=navigation.in_format,
             side=side, is_list=is_list, used_attributes=used_attributes,
             unit=lambda code: words.unit(code or None, language), day=lambda text: words.day(text or "", language),
-            percent=lambda rate: words.percent(rate, language),
+            percent=lambda rate: words.percent(rate, language), collects=_collects(service),
         )  # fmt: skip
+
+
+def _collects(service: Service) -> bool:
+    return any(layer.steward.id == service.agency.id for layer in service.registry.layers.values())
 
 
 def answered(request: Request, language: str, template: str, **content: Any) -> HTMLResponse:

@@ -16,6 +16,8 @@ from sdi.service.door.credentials import PARAMETER
 
 _JSON = re.compile(r"application/(\S+\+)?json\b")
 _HTML = "text/html"
+_FORMS = re.compile(rb'<li class="forms">.*?</li>', re.DOTALL)
+"""Links of a page's head to pages with forms, which a key in an address does not open."""
 
 
 class Carried:
@@ -66,7 +68,7 @@ class Carried:
     def _with_key(self, body: bytes) -> bytes:
         """A part of a body. Every part that is sent ends where a document's member or an element does."""
         if self._rewritten.startswith(_HTML):
-            body = self._put(self._attributes, body, b"&amp;")
+            body = self._put(self._attributes, _FORMS.sub(b"", body), b"&amp;")
             body = self._put(self._script, body, b"\\u0026")
             name, value = self._key.split(b"=", 1)
             hidden = b'<input type="hidden" name="' + name + b'" value="' + value + b'">'

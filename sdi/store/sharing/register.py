@@ -53,7 +53,9 @@ def read(connection: Connection, registry: Registry) -> Register:
     """The register at this instant, its grants put in terms of the layers. `connection`: of the stewards' role."""
     now = datetime.now(UTC)
     with connection.cursor(row_factory=dict_row) as cursor:
-        agencies = cursor.execute("SELECT id, administrator, merged_into, merged_at FROM sdi.agency").fetchall()
+        agencies = cursor.execute(
+            "SELECT id, ARRAY[name_vi, name_en] AS names, administrator, merged_into, merged_at FROM sdi.agency"
+        ).fetchall()
         keys = cursor.execute(
             "SELECT key_id, agency, sha256, name, expires_at FROM sdi.key_in_force ORDER BY key_id"
         ).fetchall()
@@ -69,13 +71,16 @@ def read(connection: Connection, registry: Registry) -> Register:
     for grant in map(grant_of, grants):
         if grant.holds(today):
             given[successors.get(grant.agency, grant.agency)].append(_placed(connection, registry, grant, today))
-    names = {row["id"] for row in agencies} - successors.keys() | {PUBLIC.id}
+    standing = [row for row in agencies if row["id"] not in successors]
+    told: dict[str, Any] = {row["id"]: (tuple(row["names"]), row["administrator"]) for row in standing}
+    told[PUBLIC.id] = (None, False)
     return Register(
-        {name: Agency(name, grants=tuple(given[name]), withdrawn=withdrawn) for name in sorted(names)},
+        {name: Agency(name, grants=tuple(given[name]), withdrawn=withdrawn, names=names, administers=administers)
+         for name, (names, administers) in sorted(told.items())},
         tuple(Holder(row["key_id"], str(successors.get(row["agency"], row["agency"])), row["sha256"], row["name"])
               for row in keys),
         successors,
-        frozenset(row["id"] for row in agencies if row["administrator"]) - successors.keys(),
+        frozenset(name for name, (_, administers) in told.items() if administers),
         _until(now, grants, [*(row["expires_at"] for row in keys), *(row["merged_at"] for row in agencies)]),
     )  # fmt: skip
 
