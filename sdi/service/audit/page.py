@@ -14,6 +14,7 @@ from sdi.contract.query import instant
 from sdi.errors import BadRequest, NotFound, nearest
 from sdi.service import fresh, links
 from sdi.service.asked import Asked, asked
+from sdi.service.audit.deeds import changed, deed
 from sdi.service.pages import Pages
 from sdi.service.state import Service, service_of
 from sdi.store.audit.search import MOST, Entry, Wanted
@@ -47,7 +48,7 @@ async def trail(request: Request) -> Response:
     headers = {"Content-Language": ask.language, "Cache-Control": fresh.SECRET, "Link": links.header(answered)}
     if ask.format == "html":
         pages: Pages = request.app.state.pages
-        layers = [service.registry.layers[name] for name in sorted(own)]
+        layers = {name: service.registry.layers[name] for name in sorted(own)}
         kept = {name: ask.parameters.get(name, "") for name in PARAMETERS}
         text = pages.render("audit.html", ask.language, request, rows=[*map(_row, entries)], layers=layers, ask=kept,
                             links=answered)  # fmt: skip
@@ -77,7 +78,8 @@ def _row(told: dict[str, Any]) -> dict[str, Any]:
     return {
         "seq": told["seq"], "at": told["at"], "agency": told.get("agency"),
         "who": told.get("member") or told.get("login"), "purpose": told.get("purpose"), "status": told.get("status"),
-        "what": " ".join(filter(None, [told["action"], told.get("operation")])), "layers": told.get("layers", []),
+        "what": deed(told), "mode": told.get("row", {}).get("mode"), "changed": changed(told),
+        "layers": told.get("layers", []),
         "count": sum(counts) if counts else None, "ids": ", ".join(ids[:NAMED]) + (" …" if more else ""),
     }  # fmt: skip
 

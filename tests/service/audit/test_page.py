@@ -4,8 +4,15 @@ from __future__ import annotations
 
 import json
 from datetime import UTC, datetime
+from typing import Any
 
+import pytest
+
+from sdi.service import words
+from sdi.service.audit.deeds import READS, WRITES, deed
 from sdi.service.audit.page import shown
+from sdi.service.audit.record import action_of
+from sdi.service.routes import Address, addresses
 from sdi.store.audit.search import Entry
 from tests.service.audit.conftest import Watched
 
@@ -66,6 +73,60 @@ def test_people_read_it_in_two_languages(watched: Watched) -> None:
         assert heading in page.text
         assert PARCEL in page.text
         assert "<script>alert" not in page.text
+
+
+def test_what_was_done_is_said_in_the_language_of_the_page(watched: Watched) -> None:
+    watched.ask(f"/collections/plots/items/{PARCEL}")
+    watched.ask("/collections/plots/statistics")
+    watched.bodies(2)
+    for language, deeds, layer in (("vi", ("Đọc một đối tượng", "Nạp dữ liệu", "Công bố"), "Thửa đất thử"),
+                                   ("en", ("Read a feature", "Loaded", "Published"), "Test plots")):  # fmt: skip
+        page = watched.ask(f"/audit?f=html&lang={language}&layer=plots&limit=1000").text
+        table = page[page.index("<tbody>") :]
+        for each in deeds:
+            assert f"<td>{each}" in table, each
+        assert f'<span title="plots">{layer}</span>' in table
+        for word in ("load update", "publication", ">items<", ">item<"):
+            assert word not in table
+    assert "load" in {each["action"] for each in watched.ask("/audit?layer=plots&limit=1000").json["entries"]}
+
+
+def test_a_column_without_anything_in_it_is_left_out(watched: Watched) -> None:
+    watched.ask(f"/collections/plots/items/{PARCEL}", "so_la", X_Purpose="Xem")
+    watched.bodies()
+    assert ">Purpose</th>" in watched.ask("/audit?f=html&lang=en&agency=so_la").text
+    seq = min(each["seq"] for each in watched.ask("/audit?limit=1000").json["entries"]) + 1
+    first = watched.ask(f"/audit?f=html&lang=en&before={seq}").text
+    assert ">Who</th>" in first
+    for heading in ("Purpose", "Ids", "Status", "Features"):
+        assert f">{heading}</th>" not in first, "the layer's first load read nothing"
+
+
+def test_every_deed_has_its_words() -> None:
+    """Whatever address tells of a layer, and whatever a write is."""
+    layers = [each.path for each in addresses() if isinstance(each, Address) and each.path.startswith("/coll")]
+    assert {action_of(path) for path in layers} - READS.keys() == set()
+    said = [*READS.values(), *(text for each in WRITES.values() for text in each.values())]
+    vietnamese, english = words.translator("vi"), words.translator("en")
+    assert [text for text in said if vietnamese(text) == text] == []
+    assert [text for text in said if ":" in english(text)] == []
+
+
+@pytest.mark.parametrize(
+    ("told", "said"),
+    [
+        ({"action": "load", "operation": "update", "row": {"kind": "source", "status": "done"}}, "change: loaded"),
+        ({"action": "load", "operation": "update", "row": {"kind": "derived", "status": "done"}}, "change: derived"),
+        ({"action": "load", "operation": "insert", "row": {"kind": "source", "status": "refused"}},
+         "A delivery was refused"),
+        ({"action": "publication", "operation": "update", "row": {"published": False}}, "change: withdrawn"),
+        ({"action": "grant", "operation": "update", "row": {"revoked_at": "2026-01-01"}}, "A grant was revoked"),
+        ({"action": "request", "operation": "insert", "row": {"layer": "plots"}}, "The layer was asked for"),
+        ({"action": "something", "operation": "new"}, "something new"),
+    ],
+)  # fmt: skip
+def test_what_became_of_a_write_is_told(told: dict[str, Any], said: str) -> None:
+    assert deed({"kind": "write", **told}) == said
 
 
 def test_an_entry_of_several_layers_tells_a_steward_of_its_own_alone() -> None:
