@@ -16,6 +16,7 @@ from sdi.service import formats
 from sdi.service.door import openapi as door
 from sdi.service.feed import openapi as feed
 from sdi.service.links import GEOJSON
+from sdi.service.operations import Said
 from sdi.service.parameters import FILTER_LANGUAGES, RESERVED, comparable, searched
 from sdi.service.portrayal import openapi as portrayal
 from sdi.service.provider import field
@@ -30,7 +31,11 @@ def document(
     counted: Mapping[str, Layer], *, collects: bool,
 ) -> dict[str, Any]:  # fmt: skip
     """What the service offers now to an agency, which `collects` layers or not."""
-    oas: dict[str, Any] = get_oas(config, fail_on_invalid_collection=False)
+    spoken = config["server"]["languages"]
+    # The first one is that of the document; by default the service speaks another.
+    server = {**config["server"], "languages": sorted(spoken)}
+    oas: dict[str, Any] = get_oas({**config, "server": server}, fail_on_invalid_collection=False)
+    oas["components"]["parameters"]["lang"]["schema"] |= {"enum": spoken, "default": spoken[0]}
     oas["openapi"] = "3.0.3"
     oas["info"]["version"] = __version__
     oas["servers"] = [{"url": config["server"]["url"]}]
@@ -45,7 +50,10 @@ def document(
     paths |= door.paths(known, agency, collects=collects)
     linked = ["/", "/collections", *(f"/collections/{name}" for name in layers)]
     answers = {"/openapi": "OpenAPI", **dict.fromkeys(linked, "Linked")}
+    said = Said({**counted, **layers}, "en")
     for path, operation in ((path, each) for path, about in paths.items() for each in about.values()):
+        # Each names its layer alone until here, where all layers' paths are known.
+        operation["summary"] = said.summary(path, operation)
         if path.endswith("/coverage"):
             operation["responses"] = {"200": {"$ref": "#/components/responses/Coverage"}}
         if path in answers:
@@ -114,12 +122,12 @@ def _refs(*names: str) -> list[dict[str, Any]]:
 def _of_layer(name: str, layer: Layer, agency: Agency) -> dict[str, Any]:
     if layer.coverage is not None:
         return {}
-    common = {"tags": [name], "description": layer.description.vi}
+    common = {"tags": [name], "description": layer.description.en}
     collection = f"/collections/{name}"
     compared = []
     for attribute in [each for each in comparable(agency, layer) if each.name not in RESERVED]:
         schema = {word: value for word, value in field(attribute).items() if word in ("type", "format")}
-        told = attribute.title.vi if attribute.description is None else attribute.description.vi
+        told = attribute.title.en if attribute.description is None else attribute.description.en
         compared.append(_parameter(attribute.name, schema) | {"description": told})
     text = ["q"] if searched(agency, layer) else []
     items = _refs("items-f", "lang", "limit", "offset", "cursor", "bbox", "bbox-crs", "crs", "datetime", *text, "as-of",
@@ -127,17 +135,17 @@ def _of_layer(name: str, layer: Layer, agency: Agency) -> dict[str, Any]:
     item = _refs("featureId", "item-f", "lang", "crs", "as-of")
     word = "".join(part.capitalize() for part in name.split("_"))
     paths = {
-        f"{collection}/items": _get(f"get{word}Features", layer.title.vi, "Features", items + compared, common),
-        f"{collection}/items/{{featureId}}": _get(f"get{word}Feature", layer.title.vi, "Feature", item, common),
-        f"{collection}/sortables": _get(f"get{word}Sortables", layer.title.vi, "Schema", _refs("f", "lang"), common),
+        f"{collection}/items": _get(f"get{word}Features", layer.title.en, "Features", items + compared, common),
+        f"{collection}/items/{{featureId}}": _get(f"get{word}Feature", layer.title.en, "Feature", item, common),
+        f"{collection}/sortables": _get(f"get{word}Sortables", layer.title.en, "Schema", _refs("f", "lang"), common),
     }
     if layer.sharing.level != "steward":
         whole = _refs("export-f", "lang", "crs")
-        paths[f"{collection}/export"] = _get(f"get{word}Export", layer.title.vi, "Export", whole, common)
-        paths[f"{collection}/export/sha256"] = _get(f"get{word}Checksum", layer.title.vi, "Checksum", whole, common)
+        paths[f"{collection}/export"] = _get(f"get{word}Export", layer.title.en, "Export", whole, common)
+        paths[f"{collection}/export/sha256"] = _get(f"get{word}Checksum", layer.title.en, "Checksum", whole, common)
     if layer.dossier is not None:
         path = f"/{layer.dossier.path}/{{featureId}}/dossier"
-        paths[path] = _get(f"get{word}Dossier", layer.title.vi, "Dossier", _refs("featureId", "f", "lang"), common)
+        paths[path] = _get(f"get{word}Dossier", layer.title.en, "Dossier", _refs("featureId", "f", "lang"), common)
     return paths
 
 

@@ -27,6 +27,7 @@ from sdi.service.audit import page as audit_page
 from sdi.service.door import administration, requests
 from sdi.service.feed import routes as feed_routes
 from sdi.service.formats import EXPORTS, ITEM, ITEMS, LABELS, export, lines, packed
+from sdi.service.operations import Said
 from sdi.service.page import begins
 from sdi.service.pages import Pages
 from sdi.service.parameters import Question, known, placed, question, record_time
@@ -139,7 +140,8 @@ async def openapi(request: Request) -> Response:
     ask = asked(request, ("json", "html"))
     _, snapshot = await _now(request)
     if ask.format == "html":
-        return _page(request, ask, "openapi.html", document=snapshot.openapi)
+        said = Said({**snapshot.counted, **snapshot.layers}, ask.language)
+        return _page(request, ask, "openapi.html", document=snapshot.openapi, said=said)
     return _document(ask, snapshot.openapi, OPENAPI)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from html import unescape
 from typing import Any
 
 import jsonschema
@@ -168,6 +169,24 @@ def test_the_openapi_document_is_whole_and_true(town: Town) -> None:
     number = next(each for each in parameters if each.get("name") == "number")
     assert number["schema"] == {"type": "integer"}
     assert number["explode"] is False
+
+
+def test_each_operation_says_what_it_does(town: Town) -> None:
+    """In English in the document, in the reader's language on its page."""
+    document = town.get("/openapi")
+    said = {path: about["get"]["summary"] for path, about in document["paths"].items() if "get" in about}
+    assert said["/collections/plots/items"] == "Features of Test plots"
+    assert said["/collections/plots/export"] == "Download all of Test plots"
+    assert len({*said.values()}) == len(said), "two do the same"
+    assert document["info"]["title"] == "Test town"
+    assert document["components"]["parameters"]["lang"]["schema"]["default"] == "vi-VN"
+    vietnamese, english = (unescape(town.ask(f"/openapi?f=html&lang={each}").text) for each in ("vi", "en"))
+    assert "Các đối tượng của lớp Thửa đất thử</summary>" in vietnamese
+    for path, text in said.items():
+        assert f"<code>GET {path}</code> {text}</summary>" in english
+        assert f"<code>GET {path}</code> " in vietnamese
+        assert f"{text}</summary>" not in vietnamese, path
+    assert "Thửa đất thử" not in english
 
 
 def test_every_parameter_that_openapi_names_is_taken(town: Town) -> None:

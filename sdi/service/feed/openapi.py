@@ -78,7 +78,7 @@ def _operation(layer: Layer) -> dict[str, Any]:
     names = ("since", "limit", "changes-f", "lang")
     return {
         "get": {
-            "tags": [layer.id], "operationId": f"get{word}Changes", "summary": layer.title.vi,
+            "tags": [layer.id], "operationId": f"get{word}Changes", "summary": layer.title.en,
             "description": DESCRIPTION,
             "parameters": [{"$ref": f"#/components/parameters/{name}"} for name in names],
             "responses": {"200": {"$ref": "#/components/responses/Changes"},

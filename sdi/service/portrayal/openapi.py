@@ -44,8 +44,8 @@ def paths(layers: Iterable[Layer]) -> dict[str, Any]:
     found["/qgis/{agencyId}.qgz"] = _get("getQgisProject", "QGIS", "QgisProject", ["agencyId", "qgz-f", "lang"], server)
     for layer in layers:
         if layer.geometry is not None:
-            about = {"tags": [layer.id], "description": layer.description.vi}
-            found |= _paths(f"/collections/{layer.id}", layer.id, layer.title.vi, about, "Style", "style-f")
+            about = {"tags": [layer.id], "description": layer.description.en}
+            found |= _paths(f"/collections/{layer.id}", layer.id, layer.title.en, about, "Style", "style-f")
     return found
 
 

@@ -79,7 +79,7 @@ def _operation(layer: Layer, agency: Agency) -> dict[str, Any]:
     refs = [{"$ref": f"#/components/parameters/{name}"} for name in ("statistics-f", "lang")]
     return {
         "get": {
-            "tags": ["server"], "operationId": f"get{word}Statistics", "summary": layer.title.vi,
+            "tags": ["server"], "operationId": f"get{word}Statistics", "summary": layer.title.en,
             "description": DESCRIPTION, "parameters": [by, *refs],
             "responses": {"200": {"$ref": "#/components/responses/Statistics"}},
         }

@@ -59,8 +59,8 @@ def paths(layers: Iterable[Layer]) -> dict[str, Any]:
     }
     for layer in layers:
         if is_tiled(layer):
-            about = {"tags": [layer.id], "description": layer.description.vi}
-            found |= _tilesets(f"/collections/{layer.id}", f"{layer.id}.collection", layer.title.vi, about, [])
+            about = {"tags": [layer.id], "description": layer.description.en}
+            found |= _tilesets(f"/collections/{layer.id}", f"{layer.id}.collection", layer.title.en, about, [])
     return found
 
 
