@@ -17,18 +17,25 @@ from typing import Any
 
 from starlette.requests import Request
 from starlette.responses import Response
+from starlette.types import ASGIApp, Receive, Scope, Send
 
-from sdi.service import fresh
-from sdi.service.audit.reads import OPENED, Read
+from sdi.errors import SdiError
+from sdi.service import fresh, problems
+from sdi.service.audit.door import broken_off, given
+from sdi.service.audit.kept import Kept
+from sdi.service.audit.reads import OPENED, Opened
+from sdi.service.audit.recorder import Recorder
 from sdi.service.formats import ITEMS
-from sdi.service.state import service_of
+from sdi.service.state import Service, service_of
 
 LARGEST = 128 * 1024
 """Bytes of a body that is kept: a box of 100 parcels has 70 kB; larger ones are put together from kept features."""
-ENTRY = 1500
+ENTRY = 2000
 """Bytes that an answer takes besides what is written in it and in its key, about."""
 _KINDS = tuple(ITEMS[name].media_type.encode() for name in ("json", "jsonfg"))
 _ACCEPTED = (b"accept", b"accept-language")
+_KEY = "kept_by"
+"""Where a request has the key that its answer may be kept by."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,16 +44,17 @@ class Answer:
     headers: list[tuple[bytes, bytes]]
     """The others."""
     body: bytes
-    reads: tuple[Read, ...]
-    """What the trail is told of it."""
+    told: Kept | None
+    """What the trail is told of it; None: nothing."""
     rows: int
+    route: Any
+    found: dict[str, Any]
+    """What the address was taken for, and what was found in it."""
 
     def response(self, request: Request) -> Response:
-        """The answer, or a 304 for who has it; the trail and the metrics hear of it as of any other."""
-        opened = OPENED.get()
-        if opened is not None:
-            opened.extend(self.reads)
-        request.state.rows = self.rows
+        """The answer, or a 304 for who has it; the log and the metrics hear of it as of any other."""
+        scope = request.scope
+        scope["route"], scope["path_params"], scope["state"]["rows"] = self.route, self.found, self.rows
         response = Response(self.body)
         response.raw_headers = [*self.headers]
         response.headers.update(self.validator.headers)  # Last-Modified is told only after a while
@@ -78,8 +86,36 @@ class Answers:
 def _size(key: Any, answer: Answer) -> int:
     # What was accepted may be as long as all headers: it is the client's to say, and is kept with the key.
     pairs = (*key[3], *answer.headers)
-    told = sum(len(name) + len(value) for name, value in pairs) + sum(read.size for read in answer.reads)
+    told = sum(len(name) + len(value) for name, value in pairs) + (answer.told.size if answer.told else 0)
     return len(answer.body) + len(key[1]) + len(key[2]) + told + ENTRY
+
+
+class AtHand:
+    """ASGI middleware, before the one that records and all that takes an address apart, which cost as much as a third
+    of giving what is kept: gives it, and records it itself."""
+
+    def __init__(self, app: ASGIApp, answers: Answers, recorder: Recorder) -> None:
+        self._app, self._answers, self._recorder = app, answers, recorder
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        key = await _key(scope) if scope["type"] == "http" and scope["method"] == "GET" else None
+        answer = None if key is None else self._answers.of(key)
+        if answer is None:
+            if key is not None:
+                scope["state"][_KEY] = key
+            await self._app(scope, receive, send)
+            return
+        response, told = answer.response(Request(scope, receive)), answer.told
+        refused = None if told is None else given(self._recorder, scope, told, response.status_code)
+        if refused is not None:
+            await problems.of_error(Request(scope, receive), refused)(scope, receive, send)
+            return
+        try:
+            await response(scope, receive, send)
+        except BaseException:
+            if told is not None:
+                broken_off(self._recorder, scope, service_of(Request(scope)), response.status_code)
+            raise
 
 
 def kept(endpoint: Callable[..., Awaitable[Response]]) -> Callable[..., Awaitable[Response]]:
@@ -87,41 +123,51 @@ def kept(endpoint: Callable[..., Awaitable[Response]]) -> Callable[..., Awaitabl
 
     @wraps(endpoint)
     async def answered(request: Request, **path: str) -> Response:
-        answers: Answers | None = request.app.state.answers
-        if answers is None or request.method != "GET" or _wants_new(request):
-            return await endpoint(request, **path)
-        key = await _key(request)
-        answer = answers.of(key)
-        if answer is not None:
-            return answer.response(request)
-        opened = OPENED.get()
-        before = len(opened) if opened is not None else 0
         response = await endpoint(request, **path)
-        if _may_be_kept(response):
-            reads = tuple(opened[before:]) if opened is not None else ()
-            answers.keep(key, _answer(request, response, reads))
+        key = request.scope["state"].get(_KEY)
+        if key is not None and _may_be_kept(response):
+            request.app.state.answers.keep(key, _answer(request, response))
         return response
 
     return answered
 
 
-def _wants_new(request: Request) -> bool:
-    """Whether a client says that nothing kept will do (RFC 9111, 5.2.1.4), as browsers do that load a page again."""
-    return any(name == b"cache-control" and b"no-cache" in value.lower() for name, value in request.scope["headers"])
-
-
-def _answer(request: Request, response: Response, reads: tuple[Read, ...]) -> Answer:
+def _answer(request: Request, response: Response) -> Answer:
     state: dict[str, Any] = request.scope["state"]
     validator = state.get("validator") or fresh.Validator(response.headers["etag"].strip('"'))
     others = [pair for pair in response.raw_headers if pair[0] not in (b"etag", b"last-modified")]
-    return Answer(validator, others, bytes(response.body), reads, state.get("rows", 0))
-
-
-async def _key(request: Request) -> Any:
-    snapshot = await service_of(request).publications.current()
+    opened = OPENED.get()
+    told = None if opened is None else _told(request, opened)
     scope = request.scope
-    accepted = tuple(pair for pair in scope["headers"] if pair[0] in _ACCEPTED)
-    return snapshot.mark, scope["path"], scope["query_string"], accepted, datetime.now(UTC).date()
+    return Answer(
+        validator, others, bytes(response.body), told, state.get("rows", 0), scope["route"], scope["path_params"]
+    )
+
+
+def _told(request: Request, opened: Opened) -> Kept:
+    service = service_of(request)
+    told = opened.kept = Kept(request.scope, service.agency, service.registry, tuple(opened))
+    opened.clear()
+    return told
+
+
+async def _key(scope: Scope) -> Any:
+    """What an answer follows from; None: none of it is kept, or the client says that nothing kept will do (RFC 9111,
+    5.2.1.4), as browsers do that load a page again."""
+    if "/items" not in scope["path"]:  # of nothing else answers are kept here
+        return None
+    accepted = []
+    for pair in scope["headers"]:
+        if pair[0] in _ACCEPTED:
+            accepted.append(pair)
+        elif pair[0] == b"cache-control" and b"no-cache" in pair[1].lower():
+            return None
+    service: Service = scope["state"].get("service") or scope["app"].state.service
+    try:
+        snapshot = await service.publications.current()
+    except SdiError:
+        return None  # told where it is asked for again
+    return snapshot.mark, scope["path"], scope["query_string"], tuple(accepted), datetime.now(UTC).date()
 
 
 def _may_be_kept(response: Response) -> bool:

@@ -20,7 +20,7 @@ from sdi.access import PUBLIC, Agency
 from sdi.contract.registry import Registry, read_registry
 from sdi.errors import SdiError
 from sdi.service import agencies, observe, ogc, problems, routes
-from sdi.service.answers import Answers
+from sdi.service.answers import Answers, AtHand
 from sdi.service.audit.door import Audited
 from sdi.service.audit.recorder import Recorder
 from sdi.service.audit.refusals import Refusals
@@ -59,6 +59,7 @@ def create_app(settings: Settings, registry: Registry, *, url: str | None = None
     publications = Publications(settings, registry, agency, reader)
     recorder = Recorder(settings, url)
     refusals = Refusals(recorder)
+    answers = Answers(settings.kept_answers * 2**20) if settings.kept_answers else None
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
@@ -96,6 +97,7 @@ def create_app(settings: Settings, registry: Registry, *, url: str | None = None
             Middleware(Gate, settings=settings, book=shares.book),
             Middleware(agencies.Doorkeeper),
             Middleware(Turnstile, settings=settings, book=shares.book),
+            *([Middleware(AtHand, answers=answers, recorder=recorder)] if answers is not None else []),
             Middleware(Audited, recorder=recorder),
         ],
     )  # fmt: skip
@@ -106,7 +108,7 @@ def create_app(settings: Settings, registry: Registry, *, url: str | None = None
     app.state.tiles, app.state.changes = Tiles(), Known(reader)
     app.state.tables = Tiles(ROOM)
     app.state.exports = Exports()
-    app.state.answers = Answers(settings.kept_answers * 2**20) if settings.kept_answers else None
+    app.state.answers = answers
     app.state.listeners = Listeners()
     app.router.routes.extend(routes.addresses())
     app.mount("/static", StaticFiles(directory=STATIC), name="static")

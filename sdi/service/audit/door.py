@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Awaitable
+from contextlib import suppress
 from time import time
 
 from starlette.requests import ClientDisconnect, Request
@@ -11,8 +12,9 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from sdi.errors import StoreError
 from sdi.service import problems
-from sdi.service.audit.reads import OPENED, Read
-from sdi.service.audit.record import Answered, is_recorded
+from sdi.service.audit.kept import Given, Kept
+from sdi.service.audit.reads import OPENED, Opened
+from sdi.service.audit.record import Answered, client_of, is_recorded, purpose_of
 from sdi.service.audit.recorder import Recorder
 from sdi.service.state import Service
 
@@ -35,9 +37,8 @@ class Audited:
         if service is None or not is_recorded(service.agency) or _is_quiet(scope["path"]):
             await self._app(scope, receive, send)
             return
-        opened: list[Read] = []
-        before = OPENED.set(opened)
-        answer = _Answer(scope, service, self._recorder, opened, send)
+        answer = _Answer(scope, service, self._recorder, send)
+        before = OPENED.set(answer)
         try:
             await self._app(scope, receive, answer.send)
         except BaseException as error:
@@ -58,15 +59,15 @@ class Audited:
             answer.end("whole")
 
 
-class _Answer:
+class _Answer(Opened):
     """An answer on its way."""
 
-    __slots__ = ("_opened", "_part", "_recorder", "_request", "_scope", "_send", "_service", "_status", "refused")
+    __slots__ = ("_part", "_recorder", "_scope", "_send", "_service", "_status", "refused")
 
-    def __init__(self, scope: Scope, service: Service, recorder: Recorder, opened: list[Read], send: Send) -> None:
-        self._scope, self._service, self._recorder, self._opened, self._send = scope, service, recorder, opened, send
-        self._request = scope["state"].get("request") or uuid.uuid4().hex
+    def __init__(self, scope: Scope, service: Service, recorder: Recorder, send: Send) -> None:
+        self._scope, self._service, self._recorder, self._send = scope, service, recorder, send
         self._status = self._part = 0
+        self.kept = None
         self.refused: StoreError | None = None
 
     def send(self, message: Message) -> Awaitable[None]:
@@ -79,7 +80,7 @@ class _Answer:
             except StoreError as error:
                 self.refused = error
                 raise _Unrecorded from None
-        elif self._opened:
+        elif self:
             try:
                 self._record()
             except StoreError:
@@ -89,7 +90,7 @@ class _Answer:
     @property
     def is_in_parts(self) -> bool:
         """Whether more than its beginning is to be told of; one of a single part was recorded whole."""
-        return self._part > 1 or bool(self._opened)
+        return self._part > 1 or bool(self)
 
     def end(self, how: str) -> None:
         """Tell how an answer that had begun ended."""
@@ -100,13 +101,45 @@ class _Answer:
                 return  # it has been sent, and its parts are recorded
 
     def _record(self, ended: str | None = None) -> None:
-        reads = [*self._opened]
-        self._opened.clear()
+        scope, part = self._scope, self._part
+        self._part += 1
+        if self.kept is not None and not part:
+            self._recorder.add(_given(scope, self.kept, self._status))
+            return
+        reads = [*self]
+        self.clear()
         agency, registry = self._service.agency, self._service.registry
-        part, self._part = self._part, self._part + 1
-        self._recorder.add(
-            Answered(time(), self._scope, agency, registry, self._request, self._status, reads, part, ended)
+        request = _number(scope)
+        self._recorder.add(Answered(time(), scope, agency, registry, request, self._status, reads, part, ended))
+
+
+def given(recorder: Recorder, scope: Scope, kept: Kept, status: int) -> StoreError | None:
+    """Record a kept answer before it is sent; why it must not be."""
+    try:
+        recorder.add(_given(scope, kept, status))
+    except StoreError as error:
+        return error
+    return None
+
+
+def broken_off(recorder: Recorder, scope: Scope, service: Service, status: int) -> None:
+    """Tell of an answer that was recorded whole and could not be sent so."""
+    with suppress(StoreError):
+        recorder.add(
+            Answered(time(), scope, service.agency, service.registry, _number(scope), status, [], 1, "broken off")
         )
+
+
+def _given(scope: Scope, kept: Kept, status: int) -> Given:
+    state = scope["state"]
+    who = state.get("member"), state.get("key_id"), client_of(scope)
+    return Given(time(), kept, _number(scope), status, *who, purpose_of(scope))
+
+
+def _number(scope: Scope) -> str:
+    """The request's number, as the log and the client have it."""
+    state: dict[str, str] = scope["state"]
+    return state.get("request") or state.setdefault("request", uuid.uuid4().hex)
 
 
 def _is_quiet(path: str) -> bool:

@@ -9,14 +9,17 @@ from collections.abc import Callable, Iterable
 from contextvars import ContextVar
 from functools import lru_cache
 from json.encoder import encode_basestring
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sdi.store.versions import BETWEEN
+
+if TYPE_CHECKING:
+    from sdi.service.audit.kept import Kept
 
 FEW = 20
 """Ids that are found by an index; more stand in the entry as the versions of a page."""
 
-OPENED: ContextVar[list[Read] | None] = ContextVar("OPENED", default=None)
+OPENED: ContextVar[Opened | None] = ContextVar("OPENED", default=None)
 """What the request that runs has read and what is not recorded yet; None: it is not recorded."""
 
 csv.field_size_limit(2**31 - 1)  # a boundary of 5,000 vertices is longer than what csv takes by itself
@@ -56,6 +59,16 @@ class Read:
 
 
 _Write = Callable[[Any], bytes]
+
+
+class Opened(list[Read]):
+    """What a request has read and what is not recorded yet."""
+
+    __slots__ = ("kept",)
+
+    def __init__(self) -> None:
+        self.kept: Kept | None = None
+        """The answer, where it is one that is kept, in place of what it was made of."""
 
 
 def told(layer: str, fields: tuple[str, ...], count: int | None = None, ids: Iterable[str] = ()) -> None:

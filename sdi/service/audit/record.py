@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from functools import lru_cache
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import unquote
 
 from starlette.types import Scope
@@ -13,6 +14,9 @@ from starlette.types import Scope
 from sdi.access import PUBLIC, Agency, rule_of
 from sdi.contract.registry import Registry
 from sdi.service.audit.reads import Read, quoted, write
+
+if TYPE_CHECKING:
+    from sdi.service.audit.kept import Given
 
 LONGEST = 4000
 """Characters of an address, of a query and of a purpose that are kept; longer ones end with `…`."""
@@ -72,52 +76,63 @@ class Answered(NamedTuple):
     ended: str | None
     """How one ended that had begun."""
 
+    @property
+    def layers(self) -> tuple[str, ...]:
+        return layers_of(self.scope, self.registry, self.reads)
 
-def entry(answered: Answered) -> bytes | None:
-    """The entry as a line of JSON; None: nothing that is not open to everybody was answered."""
-    if is_open(answered):
-        return None
-    scope, agency, reads, layers = answered.scope, answered.agency, answered.reads, _layers(answered)
-    state, found = scope["state"], scope.get("path_params") or {}
-    client = state.get("address") or (scope.get("client") or (None,))[0]
-    who = agency.id, state.get("member"), state.get("key_id"), client
-    about = _about(agency, who, getattr(scope.get("route"), "path", "none"), layers)
-    at = datetime.fromtimestamp(answered.at, UTC).isoformat(timespec="microseconds")
-    told = [f'{{"at":"{at}",{about.all},"request":"{answered.request}","status":{answered.status}']
-    told.append(f'"part":{answered.part}' if answered.part else _asked(scope, about))
-    if "feature" in found:
-        told.append(f'"asked":[{_text(found["feature"], LONGEST_ID)}]')
-    if answered.ended:
-        told.append(f'"ended":"{answered.ended}"')
-    text = ",".join(told).encode("utf-8", "replace")
-    if not reads:
-        return text + b"}"
-    return b"".join((text, b',"reads":[', b",".join([read.text for read in reads]), b"]}"))
+    @property
+    def is_open(self) -> bool:
+        """Whether nothing that is not open to everybody was answered."""
+        return self.agency.public and not exceeds(self.agency, self.registry, self.layers)
 
-
-def is_open(answered: Answered) -> bool:
-    """Whether nothing that is not open to everybody was answered."""
-    agency, registry = answered.agency, answered.registry
-    return agency.public and not exceeds(agency, registry, _layers(answered))
+    def entry(self) -> bytes | None:
+        """The entry as a line of JSON; None: nothing that is not open to everybody was answered."""
+        if self.is_open:
+            return None
+        scope, state = self.scope, self.scope["state"]
+        who = self.agency.id, state.get("member"), state.get("key_id"), client_of(scope)
+        about = about_of(self.agency, who, getattr(scope.get("route"), "path", "none"), self.layers)
+        if self.part:
+            told = f',"part":{self.part}'
+        else:
+            told = question(scope["method"], scope["path"], scope.get("query_string")) + about.right(purpose_of(scope))
+        told += asked((scope.get("path_params") or {}).get("feature"))
+        if self.ended:
+            told += f',"ended":"{self.ended}"'
+        begin = beginning(self.at, about, self.request, self.status)
+        return f"{begin}{told}".encode("utf-8", "replace") + end(self.reads)
 
 
-def damaged(answered: Answered) -> bytes:
+def damaged(answered: Answered | Given) -> bytes:
     """What is told in place of an entry that could not be made."""
-    at = datetime.fromtimestamp(answered.at, UTC).isoformat(timespec="microseconds")
-    told = {"at": at, "kind": "damaged", "action": "damaged", "agency": answered.agency.id, "layers": [],
-            "request": answered.request, "status": answered.status}  # fmt: skip
+    told = {"at": instant(answered.at), "kind": "damaged", "action": "damaged", "agency": answered.agency.id,
+            "layers": [], "request": answered.request, "status": answered.status}  # fmt: skip
     return write(told).encode("utf-8", "replace")
 
 
-def _layers(answered: Answered) -> tuple[str, ...]:
-    name = (answered.scope.get("path_params") or {}).get("collection")
-    layers = tuple([read.layer for read in answered.reads])
+def layers_of(scope: Scope, registry: Registry, reads: Sequence[Read]) -> tuple[str, ...]:
+    """What was read, and the layer that was asked for."""
+    name = (scope.get("path_params") or {}).get("collection")
+    layers = tuple([read.layer for read in reads])
     if layers == (name,):
         return layers
-    return tuple(dict.fromkeys(layers + ((name,) if name in answered.registry.layers else ())))
+    return tuple(dict.fromkeys(layers + ((name,) if name in registry.layers else ())))
 
 
-class _About(NamedTuple):
+def client_of(scope: Scope) -> str | None:
+    """The client's address."""
+    return scope["state"].get("address") or (scope.get("client") or (None,))[0]
+
+
+def purpose_of(scope: Scope) -> bytes | None:
+    """The purpose as it was sent; None: none was."""
+    for name, value in scope["headers"]:
+        if name == b"x-purpose":
+            return bytes(value)
+    return None
+
+
+class About(NamedTuple):
     """What entries have in common, as JSON."""
 
     agency: Agency
@@ -128,8 +143,14 @@ class _About(NamedTuple):
     purpose: str
     """Theirs, for where none is told."""
 
+    def right(self, purpose: bytes | None) -> str:
+        """By which right something is asked, and what for."""
+        if purpose is None:
+            return self.grants + self.purpose
+        return f'{self.grants},"purpose":{_text(unquote(purpose.decode("utf-8", "replace"), errors="replace"))}'
 
-def _about(agency: Agency, who: _Who, route: str, layers: tuple[str, ...]) -> _About:
+
+def about_of(agency: Agency, who: _Who, route: str, layers: tuple[str, ...]) -> About:
     key = (who, route, layers)
     found = _KNOWN.get(key)
     if found is None or found.agency is not agency:
@@ -141,16 +162,16 @@ def _about(agency: Agency, who: _Who, route: str, layers: tuple[str, ...]) -> _A
 
 _Who = tuple[str, str | None, int | None, str | None]
 """Agency, name of the key, its number, address."""
-_KNOWN: dict[tuple[_Who, str, tuple[str, ...]], _About] = {}
+_KNOWN: dict[tuple[_Who, str, tuple[str, ...]], About] = {}
 
 
-def _make(agency: Agency, who: _Who, route: str, layers: tuple[str, ...]) -> _About:
+def _make(agency: Agency, who: _Who, route: str, layers: tuple[str, ...]) -> About:
     _, member, key, client = who
     told = {"kind": "read", "action": action_of(route), "agency": agency.id, "layers": layers,
             "member": member or None, "key": key, "client": client}  # fmt: skip
     held = [grant for grant in agency.grants if grant.layer in layers]
     purposes = "; ".join(dict.fromkeys(grant.purpose for grant in held if grant.purpose))
-    return _About(
+    return About(
         agency,
         write({name: value for name, value in told.items() if value is not None})[1:-1],
         f',"grants":{write([grant.grant_id for grant in held])}' if held else "",
@@ -158,15 +179,27 @@ def _make(agency: Agency, who: _Who, route: str, layers: tuple[str, ...]) -> _Ab
     )
 
 
-def _asked(scope: Scope, about: _About) -> str:
-    """What was asked, by which right and what for."""
-    query, purpose = scope.get("query_string"), about.purpose
-    for name, value in scope["headers"]:
-        if name == b"x-purpose":
-            purpose = f',"purpose":{_text(unquote(value.decode("utf-8", "replace"), errors="replace"))}'
-            break
-    asked = f',"query":{_text(without_secrets(query.decode("latin-1")))}' if query else ""
-    return f'"method":{quoted(scope["method"])},"path":{_text(scope["path"])}{asked}{about.grants}{purpose}'
+def instant(at: float) -> str:
+    return datetime.fromtimestamp(at, UTC).isoformat(timespec="microseconds")
+
+
+def beginning(at: float, about: About, request: str, status: int) -> str:
+    return f'{{"at":"{instant(at)}",{about.all},"request":"{request}","status":{status}'
+
+
+def question(method: str, path: str, query: bytes | None) -> str:
+    """What was asked."""
+    told = f',"query":{_text(without_secrets(query.decode("latin-1")))}' if query else ""
+    return f',"method":{quoted(method)},"path":{_text(path)}{told}'
+
+
+def asked(feature: str | None) -> str:
+    """Which feature was asked for; None: not one."""
+    return "" if feature is None else f',"asked":[{_text(feature, LONGEST_ID)}]'
+
+
+def end(reads: Sequence[Read]) -> bytes:
+    return b',"reads":[%b]}' % b",".join([read.text for read in reads]) if reads else b"}"
 
 
 def without_secrets(query: str) -> str:

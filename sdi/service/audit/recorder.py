@@ -16,7 +16,8 @@ from time import monotonic
 import structlog
 
 from sdi.errors import SdiError, StoreError
-from sdi.service.audit.record import Answered, damaged, entry, is_open
+from sdi.service.audit.kept import Given
+from sdi.service.audit.record import Answered, damaged
 from sdi.settings import Settings
 from sdi.store import engine
 from sdi.store.audit import chain
@@ -44,7 +45,7 @@ class Recorder:
         self.on = settings.audit != "off"
         self._strict, self._url = settings.audit == "strict", url
         self._spool = Spool(folder_of(settings.data, url), settings.audit_spool * 2**20)
-        self._answered: deque[tuple[float, Answered | bytes]] = deque()
+        self._answered: deque[tuple[float, Answered | Given | bytes]] = deque()
         self._writing = threading.Lock()
         self._refused: StoreError | None = None
         self._awake, self._ended = threading.Event(), threading.Event()
@@ -63,7 +64,7 @@ class Recorder:
             self._threads.append(threading.Thread(target=run, name=f"sdi-audit{run.__name__}", daemon=True))
             self._threads[-1].start()
 
-    def add(self, answered: Answered | bytes) -> None:
+    def add(self, answered: Answered | Given | bytes) -> None:
         """Record what is answered now, or an entry that is made. Raises StoreError where it cannot be, unless the
         deployment prefers to answer."""
         now = monotonic()
@@ -80,8 +81,8 @@ class Recorder:
         if not self._awake.is_set():  # to set it takes a lock and wakes a thread
             self._awake.set()
 
-    def _refuse(self, answered: Answered | bytes, error: StoreError) -> None:
-        if isinstance(answered, Answered) and is_open(answered):
+    def _refuse(self, answered: Answered | Given | bytes, error: StoreError) -> None:
+        if not isinstance(answered, bytes) and answered.is_open:
             return
         log.error("not recorded", error=error.message)
         if self._strict:
@@ -171,11 +172,11 @@ def _too_much() -> StoreError:
     )
 
 
-def _line(answered: Answered | bytes) -> bytes | None:
+def _line(answered: Answered | Given | bytes) -> bytes | None:
     if isinstance(answered, bytes):
         return answered
     try:
-        return entry(answered)
+        return answered.entry()
     except Exception:  # one that cannot be made must not keep the others from the trail
         log.exception("not told in full", request=answered.request)
         return damaged(answered)

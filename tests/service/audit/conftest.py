@@ -5,8 +5,9 @@ from __future__ import annotations
 import time
 from base64 import b64encode
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,6 +15,8 @@ from fastapi import FastAPI
 
 from sdi.access import Grant
 from sdi.contract.registry import read_registry
+from sdi.service.answers import Answer as KeptAnswer
+from sdi.service.answers import Answers
 from sdi.store import engine, migrate
 from sdi.store.audit import search
 from sdi.store.audit.search import Entry, Wanted
@@ -33,6 +36,7 @@ class Watched:
     keys: dict[str, str]
     after: int = 0
     asked: int = field(default=0)
+    given: list[str] = field(default_factory=list)
 
     def ask(self, path: str, who: str | None = "so_thu", method: str = "GET", **headers: str) -> Answer:
         if who is not None:
@@ -104,3 +108,25 @@ def watched(quiet: Watched) -> Watched:
     with engine.connect(quiet.town.database) as connection:
         quiet.after = search.find(connection, Wanted(limit=1))[0].seq
     return quiet
+
+
+@pytest.fixture
+def keeping(watched: Watched, tmp_path: Path) -> Iterator[Watched]:
+    """The same, asked of a service that keeps its answers, and `given`, by their addresses, that it gave again."""
+    found = replace(watched, given=[])
+
+    def also(app: FastAPI) -> None:
+        hurried(app)
+        answers: Answers = app.state.answers
+        of = answers.of
+
+        def noted(key: Any) -> KeptAnswer | None:
+            answer = of(key)
+            found.given += [] if answer is None else [key[1]]
+            return answer
+
+        answers.of = noted  # type: ignore[method-assign]
+
+    town = watched.town
+    with served(town.database, town.registry, also, data=tmp_path, kept_answers=4) as found.town:
+        yield found

@@ -19,10 +19,15 @@ import structlog
 
 from sdi.access import Agency
 from sdi.errors import StoreError
+from sdi.service.answers import Answer as KeptAnswer
+from sdi.service.answers import Answers, AtHand
 from sdi.service.audit import reads
 from sdi.service.audit.door import Audited
+from sdi.service.audit.kept import Kept
 from sdi.service.audit.record import Answered
 from sdi.service.audit.recorder import BOUND, Recorder
+from sdi.service.fresh import Validator
+from sdi.service.publications import Snapshot
 from sdi.service.state import Service
 from sdi.store import engine
 from sdi.store.audit import chain, search, spool
@@ -32,6 +37,7 @@ from sdi.store.audit.spool import Spool
 from tests.service.audit.conftest import PATIENCE, Watched, hurried
 from tests.service.conftest import served, served_apart
 
+NOW = Snapshot(version=1)
 ITEM = "/collections/plots/items/00004.1.2"
 
 
@@ -190,11 +196,12 @@ def test_a_disk_that_takes_nothing_refuses_by_setting(
 ) -> None:
     (tmp_path / "audit").write_text("a file stands in the way of the folder")
     town = watched.town
-    with served(town.database, town.registry, data=tmp_path, audit=setting) as broken:
+    with served(town.database, town.registry, data=tmp_path, audit=setting, kept_answers=4) as broken:
         asked = Watched(broken, watched.keys)
-        answer = asked.ask(ITEM, Accept="application/json")
-        assert answer.status == status
-        assert (b"properties" in answer.body) == (status == 200)
+        for _ in range(3):  # the first is made, the others were kept
+            answer = asked.ask(ITEM, Accept="application/json")
+            assert answer.status == status
+            assert (b"properties" in answer.body) == (status == 200)
         assert asked.ask(ITEM, who=None).status == 200
 
 
@@ -235,8 +242,39 @@ def test_a_streamed_answer_is_recorded_part_by_part_and_says_how_it_ended(watche
     assert [each.body["part"] for each in found] == [3], "the part that was cut off was not sent"
 
 
+def test_a_kept_answer_that_could_not_be_sent_is_told_of(watched: Watched, tmp_path: Path) -> None:
+    answers, recorder, service = Answers(10**6), alone(watched, tmp_path), _service(watched)
+
+    async def making(scope: Any, receive: Any, send: Any) -> None:
+        (key,) = [value for value in scope["state"].values() if isinstance(value, tuple)]
+        read = reads.Read("plots", (("number",), 1), ("00004.1.2",), 80, reads._of_ids)
+        told = Kept(scope | {"path_params": {"collection": "plots"}}, service.agency, service.registry, (read,))
+        answers.keep(key, KeptAnswer(Validator("tag"), [], b"body", told, 1, None, {}))
+
+    async def gone(message: dict[str, Any]) -> None:
+        if message["type"] == "http.response.body":
+            raise ConnectionResetError
+
+    async def ask() -> None:
+        for number in range(2):
+            scope = {"type": "http", "method": "GET", "path": ITEM, "headers": [], "query_string": b"",
+                     "state": {"service": service, "request": f"r{number}"}}  # fmt: skip
+            await AtHand(making, answers, recorder)(scope, None, gone)  # type: ignore[arg-type]
+
+    with pytest.raises(ConnectionResetError):
+        asyncio.run(ask())
+    recorder.write()
+    whole, broken = [json.loads(line) for line in kept(tmp_path)]
+    assert (whole["request"], whole["reads"][0]["ids"], "ended" in whole) == ("r1", ["00004.1.2"], False)
+    assert (broken["request"], broken["part"], broken["ended"]) == ("r1", 1, "broken off")
+    recorder.close()
+
+
 def _service(watched: Watched) -> Service:
-    publications: Any = type("Contracts", (), {"registry": watched.town.registry})
+    async def current(self: object) -> Snapshot:
+        return NOW
+
+    publications: Any = type("Contracts", (), {"registry": watched.town.registry, "current": current})()
     return Service(watched.town.settings, Agency("so_thu"), None, publications)  # type: ignore[arg-type]
 
 

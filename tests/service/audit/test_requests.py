@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import random
+import time
 from base64 import b64encode
 from collections.abc import Callable
 from datetime import date
@@ -28,7 +29,7 @@ from sdi.store.audit.search import Wanted
 from sdi.store.feed import webhooks
 from sdi.store.sharing import keys, requests
 from sdi.store.versions import BETWEEN
-from tests.service.audit.conftest import PURPOSE, Watched, hurried
+from tests.service.audit.conftest import PATIENCE, PURPOSE, Watched, granted, hurried
 from tests.service.conftest import TOWN, served
 
 ITEMS = "/collections/plots/items"
@@ -232,18 +233,19 @@ def test_what_opens_something_is_cut_out_of_a_query(query: str, kept: str) -> No
     assert without_secrets(query) == kept
 
 
-def test_no_key_stands_in_the_trail(watched: Watched) -> None:
-    secret = watched.keys["so_thu"]
-    watched.ask(f"{ITEMS}?limit=1&key={secret}")
-    watched.ask(f"{ITEMS}?limit=1", X_API_Key=secret)
-    found = watched.entries(lambda found: len(found) >= 1)
+def test_no_key_stands_in_the_trail(keeping: Watched) -> None:
+    secret = keeping.keys["so_thu"]
+    for _ in range(2):  # the second answers were kept
+        keeping.ask(f"{ITEMS}?limit=1&key={secret}")
+        keeping.ask(f"{ITEMS}?limit=1", X_API_Key=secret)
+    found = keeping.entries(lambda found: len(found) >= 4)
     assert secret not in str(found)
-    with engine.connect(watched.town.database) as connection:
+    with engine.connect(keeping.town.database) as connection:
         rows = connection.execute("SELECT body FROM sdi_audit.entry").fetchall()
         digests = [row[0] for row in connection.execute("SELECT sha256 FROM sdi.agency_key")]
     text = "\n".join(row[0] for row in rows)
     assert "agency_key" in text, "that keys were made is in it"
-    assert not any(each in text for each in (*watched.keys.values(), *digests))
+    assert not any(each in text for each in (*keeping.keys.values(), *digests))
 
 
 @pytest.mark.parametrize("path", [f"{ITEMS}/%00", f"{ITEMS}/%ff", f"{ITEMS}/%22%5C%0A", f"{ITEMS}?filter=%00",
@@ -310,16 +312,62 @@ def test_ids_are_read_before_places_of_any_length() -> None:
     assert [json.loads(read.text)["ids"] for read in opened] == [['a "1"', "b"]]
 
 
-def test_an_answer_that_was_kept_is_recorded_like_the_first(watched: Watched) -> None:
+def test_an_answer_that_was_kept_is_recorded_like_the_first(keeping: Watched) -> None:
     for path in (f"{ITEMS}/00004.3.1", f"{ITEMS}?limit=25"):
-        first, second = watched.ask(path), watched.ask(path)
+        first, second = keeping.ask(path), keeping.ask(path)
         assert first.body == second.body
-        told, again = watched.bodies(2)
+        assert keeping.given == [path.partition("?")[0]]
+        keeping.given.clear()
+        told, again = keeping.bodies(2)
         assert told["request"] != again["request"]
         assert told["reads"] == again["reads"]
         assert {name: told[name] for name in told if name not in ("at", "request")} == {
             name: again[name] for name in again if name not in ("at", "request")
         }
+
+
+def test_of_a_kept_answer_it_is_told_who_has_it_now_and_what_for(keeping: Watched) -> None:
+    with engine.connect(keeping.town.database, engine.OWNER) as owner:
+        other = keys.make_key(owner, "so_thu", name="Xe hiện trường")
+        numbers = {key.name: key.key_id for key in keys.keys(owner, "so_thu")}
+    path = f"{ITEMS}?limit=3&lang=vi"
+    keeping.entries(lambda found: any(told.body["action"] == "agency_key" for told in found))
+    tag = keeping.ask(path).headers["ETag"]
+    assert keeping.ask(path, X_Purpose=quote('"Giải quyết" khiếu nại')).status == 200
+    assert keeping.ask(path, If_None_Match=tag).status == 304
+    assert keeping.town.ask(path, X_API_Key=other).status == 200
+    assert keeping.ask(path, who="so_la").status == 200
+    found = keeping.bodies(5)
+    assert [told["status"] for told in found] == [200, 200, 304, 200, 200]
+    assert [told.get("purpose") for told in found] == [PURPOSE, '"Giải quyết" khiếu nại', PURPOSE, PURPOSE, None]
+    desk, car = numbers["Bàn GIS"], numbers["Xe hiện trường"]
+    assert [told["key"] for told in found[:4]] == [desk, desk, desk, car]
+    assert [told["member"] for told in found[:4]] == ["Bàn GIS"] * 3 + ["Xe hiện trường"]
+    assert [told["agency"] for told in found] == ["so_thu"] * 4 + ["so_la"]
+    assert len({told["request"] for told in found}) == 5
+    (one,) = {json.dumps(told["reads"]) for told in found[:4]}
+    assert len(json.loads(one)[0]["fields"]) > len(found[4]["reads"][0]["fields"]), "so_la sees less, and has its own"
+    assert keeping.given == [ITEMS] * 3
+
+
+def test_the_public_is_recorded_where_a_grant_shows_it_more_also_of_what_is_kept(keeping: Watched) -> None:
+    granted(keeping.town.database, "public", classes=frozenset({"open", "agency"}), purpose="Công khai")
+    try:
+        began, shown = time.monotonic(), 0
+        while shown < 2:  # the first that the grant is in force for, and one more, which is kept
+            shown += "hidden_note" in keeping.town.ask(f"{ITEMS}/00004.2.1").json["properties"]
+            assert time.monotonic() - began < PATIENCE
+        for _ in range(2):
+            assert keeping.ask("/collections/works/items?limit=1", who=None).status == 200
+        assert keeping.given[-2:] == [f"{ITEMS}/00004.2.1", "/collections/works/items"]
+        keeping.ask(f"{ITEMS}/00004.2.2")
+        found = keeping.entries(lambda found: any(told.body.get("asked") == ["00004.2.2"] for told in found))
+    finally:
+        with engine.connect(keeping.town.database, engine.OWNER) as owner:
+            owner.execute("UPDATE sdi.grant SET revoked_at = now(), revoked_why = 'thử' WHERE agency = 'public'")
+    read = [told.body for told in found if told.body["kind"] == "read" and told.body["agency"] == "public"]
+    assert [(told["path"], told["purpose"]) for told in read] == [(f"{ITEMS}/00004.2.1", "Công khai")] * 2
+    assert all("hidden_note" in told["reads"][0]["fields"] for told in read)
 
 
 def test_reads_of_a_parcel_are_found_and_nobody_elses(watched: Watched) -> None:
