@@ -91,8 +91,8 @@ def _size(key: Any, answer: Answer) -> int:
 
 
 class AtHand:
-    """ASGI middleware, before the one that records and all that takes an address apart, which cost as much as a third
-    of giving what is kept: gives it, and records it itself."""
+    """ASGI middleware, before the one that records and all that takes an address apart: gives what is kept, and records
+    it itself. To go through the others takes 25 of 170 µs."""
 
     def __init__(self, app: ASGIApp, answers: Answers, recorder: Recorder) -> None:
         self._app, self._answers, self._recorder = app, answers, recorder
