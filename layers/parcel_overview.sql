@@ -25,8 +25,7 @@ alike AS (
 parcel AS (
     SELECT
         s.id, s.geom, s.geom_wgs84, ST_Area(s.geom) AS area, s.parcel_key, s.sheet_number, s.parcel_number,
-        s.land_use_code, CASE WHEN jsonb_typeof(s.use_purposes) = 'array'
-            THEN jsonb_path_query_array(s.use_purposes, '$[*].code ? (@ != null)') END AS purposes
+        s.land_use_code, s.use_purposes
     FROM subject AS s
     OFFSET 0
 ),
@@ -179,6 +178,28 @@ commune AS (
     WHERE a.level = 'commune'
         AND a.valid_from <= current_date AND (a.valid_to IS NULL OR a.valid_to > current_date)
     ORDER BY s.id, a.valid_from DESC, a.id
+),
+found AS (
+    -- Joined with each other first: a parcel on which nothing lies is then looked up once, not seven times.
+    SELECT
+        parcel, built.parcel IS NOT NULL AS is_built, built.number AS buildings, built.footprint, built.floors,
+        built.floor_area, built.list AS building_list,
+        permitted.number AS permits, permitted.list AS permit_list,
+        zoned.number AS zones, zoned.list AS zone_list,
+        allowed.density_max, allowed.far_max, allowed.floors_max,
+        used.list AS use_list,
+        coalesce(planned.code, zoned.code) AS planned_use_code,
+        coalesce(alike.codes, ARRAY[coalesce(plan.present, planned.code, zoned.code)]) AS as_planned,
+        coalesce(built.defence, false) OR coalesce(zoned.defence, false) OR coalesce(used.defence, false)
+            OR coalesce(planned.defence, false) AS defence
+    FROM built
+    FULL JOIN permitted USING (parcel)
+    FULL JOIN zoned USING (parcel)
+    FULL JOIN allowed USING (parcel)
+    FULL JOIN used USING (parcel)
+    FULL JOIN planned USING (parcel)
+    LEFT JOIN code AS plan ON plan.code = coalesce(planned.code, zoned.code)
+    LEFT JOIN alike ON alike.present = coalesce(plan.present, planned.code, zoned.code)
 )
 SELECT
     s.id,
@@ -189,60 +210,54 @@ SELECT
     commune.code AS commune_code,
     commune.full_name AS commune_name,
     coalesce(s.land_use_code, greatest_purpose.code) AS land_use_code,
-    m.planned_use_code,
-    CASE WHEN m.planned_use_code IS NOT NULL AND (s.land_use_code IS NOT NULL OR jsonb_array_length(s.purposes) > 0)
-        THEN NOT coalesce(s.land_use_code = ANY (m.as_planned), false) AND NOT coalesce(s.purposes ?| m.as_planned, false)
+    found.planned_use_code,
+    CASE WHEN found.planned_use_code IS NOT NULL AND (s.land_use_code IS NOT NULL OR jsonb_array_length(m.purposes) > 0)
+        THEN NOT coalesce(s.land_use_code = ANY (found.as_planned), false)
+            AND NOT coalesce(m.purposes ?| found.as_planned, false)
     END AS use_differs_from_plan,
     floor(100 * s.area + 0.5) / 100 AS map_area,
-    coalesce(built.number, 0) AS building_count,
+    coalesce(found.buildings, 0) AS building_count,
     m.footprint_area::double precision AS footprint_area,
     m.density::double precision AS density,
-    allowed.density_max::double precision AS density_max,
-    round(m.density, 1) > round(allowed.density_max, 1) AS over_density,
-    built.floors,
-    allowed.floors_max,
-    built.floors > allowed.floors_max AS over_floors,
+    found.density_max::double precision AS density_max,
+    round(m.density, 1) > round(found.density_max, 1) AS over_density,
+    found.floors,
+    found.floors_max,
+    found.floors > found.floors_max AS over_floors,
     m.gross_floor_area::double precision AS gross_floor_area,
-    CASE WHEN s.area > 0 AND built.parcel IS NULL THEN 0
+    CASE WHEN s.area > 0 AND found.is_built IS NOT TRUE THEN 0
         WHEN s.area > 0 THEN round(m.gross_floor_area / s.area::numeric, 3) END::double precision AS floor_area_ratio,
-    allowed.far_max::double precision AS far_max,
-    coalesce(permitted.number, 0) AS permit_count,
-    coalesce(zoned.number, 0) AS zone_count,
-    coalesce(built.list, '[]') AS buildings,
-    coalesce(permitted.list, '[]') AS permits,
-    coalesce(zoned.list, '[]') AS zones,
-    coalesce(used.list, '[]') AS uses,
+    found.far_max::double precision AS far_max,
+    coalesce(found.permits, 0) AS permit_count,
+    coalesce(found.zones, 0) AS zone_count,
+    coalesce(found.building_list, '[]') AS buildings,
+    coalesce(found.permit_list, '[]') AS permits,
+    coalesce(found.zone_list, '[]') AS zones,
+    coalesce(found.use_list, '[]') AS uses,
     round(terrain.elevation_mean::numeric, 3)::double precision AS elevation_mean,
     round(flood.depth_mean::numeric, 3)::double precision AS flood_depth_mean,
     round(flood.depth_max::numeric, 3)::double precision AS flood_depth_max,
-    coalesce(s.land_use_code = ANY (defence.codes), false) OR coalesce(s.purposes ?| defence.codes, false)
-        OR coalesce(built.defence, false)
-        OR coalesce(zoned.defence, false) OR coalesce(used.defence, false)
-        OR coalesce(planned.defence, false) AS withheld,
+    coalesce(s.land_use_code = ANY (defence.codes), false)
+        OR coalesce(s.use_purposes @> ANY (defence.purposes), false)
+        OR coalesce(found.defence, false) AS withheld,
     s.geom,
     s.geom_wgs84
 FROM parcel AS s
 CROSS JOIN (
-    SELECT array_agg(code) || ARRAY['CQP', 'CAN'] AS codes FROM code WHERE present IN ('CQP', 'CAN')
+    SELECT array_agg(d.code) AS codes, array_agg(jsonb_build_array(jsonb_build_object('code', d.code))) AS purposes
+    FROM (SELECT code FROM code WHERE present IN ('CQP', 'CAN') UNION VALUES ('CQP'), ('CAN')) AS d
 ) AS defence
 LEFT JOIN greatest_purpose ON greatest_purpose.id = s.id
-LEFT JOIN built ON built.parcel = s.id
-LEFT JOIN permitted ON permitted.parcel = s.id
-LEFT JOIN zoned ON zoned.parcel = s.id
-LEFT JOIN allowed ON allowed.parcel = s.id
-LEFT JOIN used ON used.parcel = s.id
-LEFT JOIN planned ON planned.parcel = s.id
-LEFT JOIN code AS plan ON plan.code = coalesce(planned.code, zoned.code)
-LEFT JOIN alike ON alike.present = coalesce(plan.present, planned.code, zoned.code)
+LEFT JOIN found ON found.parcel = s.id
 LEFT JOIN commune ON commune.id = s.id
 LEFT JOIN terrain.terrain__cadastral_parcels AS terrain ON terrain.id = s.id
 LEFT JOIN hazard.flood_depth__cadastral_parcels AS flood ON flood.id = s.id
 CROSS JOIN LATERAL (
     SELECT
-        CASE WHEN built.parcel IS NULL THEN 0 ELSE round(built.footprint::numeric, 2) END AS footprint_area,
-        CASE WHEN s.area > 0 AND built.parcel IS NULL THEN 0
-            WHEN s.area > 0 THEN round((100 * built.footprint / s.area)::numeric, 2) END AS density,
-        CASE WHEN built.parcel IS NULL THEN 0 ELSE round(built.floor_area::numeric, 2) END AS gross_floor_area,
-        coalesce(planned.code, zoned.code) AS planned_use_code,
-        coalesce(alike.codes, ARRAY[coalesce(plan.present, planned.code, zoned.code)]) AS as_planned
+        CASE WHEN found.is_built IS NOT TRUE THEN 0 ELSE round(found.footprint::numeric, 2) END AS footprint_area,
+        CASE WHEN s.area > 0 AND found.is_built IS NOT TRUE THEN 0
+            WHEN s.area > 0 THEN round((100 * found.footprint / s.area)::numeric, 2) END AS density,
+        CASE WHEN found.is_built IS NOT TRUE THEN 0 ELSE round(found.floor_area::numeric, 2) END AS gross_floor_area,
+        CASE WHEN found.planned_use_code IS NOT NULL AND jsonb_typeof(s.use_purposes) = 'array'
+            THEN jsonb_path_query_array(s.use_purposes, '$[*].code ? (@ != null)') END AS purposes
 ) AS m
