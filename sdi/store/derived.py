@@ -21,7 +21,7 @@ from psycopg.pq import TransactionStatus
 from sdi.contract.layer import Derived, Input, Layer
 from sdi.contract.registry import Registry
 from sdi.errors import ContractError, Fault
-from sdi.store import bulk, delta, engine, ledger, tables
+from sdi.store import bulk, delta, engine, ledger, loader, tables
 from sdi.store.delta import NEXT, STAGED
 from sdi.store.engine import Connection
 from sdi.store.ledger import Counts
@@ -96,8 +96,7 @@ def _refresh(connection: Connection, layer: Layer, registry: Registry, cause: in
         return None
     load_id, counts = made
     ledger.finish(connection, load_id, counts)
-    if counts.written:
-        connection.execute("SELECT sdi.analyse(%s::regclass)", [tables.now(layer).as_string(connection)])
+    loader.analyse(connection, layer, counts.written)
     ledger.renew(connection, layer, load_id, changed=counts.written > 0)
     return Load.of(load_id, layer, counts, seconds=perf_counter() - begun)
 

@@ -59,6 +59,9 @@ _POSITION = "sdi_position"
 """Column of NEXT: the place of a row in the delivery, from 0."""
 _WORTH_ANALYSING = 0.05
 """Share of a table whose change makes the planner's statistics stale."""
+_FIRST_LOOK = 30
+"""Statistics target of a first load: 9,000 rows looked at, in a sixth of the time that 30,000 take. PostgreSQL's
+autovacuum looks at such a table again, with its usual 100, soon after the commit."""
 
 
 @dataclass(frozen=True)
@@ -147,7 +150,7 @@ def fill_ahead(
         begun = Begun(load_id, first.fill(connection, Arrived(layer, features, load_id), expected, sent))
         delta.note_all(connection, layer, load_id)
         succession.renew(connection, layer)
-        _analyse(connection, layer, Counts(inserted=begun.filled))
+        analyse(connection, layer, begun.filled)
         ledger.renew(connection, layer, load_id, changed=True)
     return begun
 
@@ -174,7 +177,7 @@ def settle(
         succession.renew(connection, layer)
     ledger.finish(connection, load_id, counts, report)
     if begun is None or changed:
-        _analyse(connection, layer, counts)
+        analyse(connection, layer, counts.written if begun is None else begun.filled - counts.inserted)
         ledger.renew(connection, layer, load_id, changed=changed)
     quarantine.sum_up(connection, layer, load_id)
 
@@ -367,7 +370,12 @@ def _forget_statistics(connection: Connection, layer: Layer, registry: Registry)
             connection.execute(sql.SQL(statement).format(table, sql.Literal(layer.id), tables.now(layer)))
 
 
-def _analyse(connection: Connection, layer: Layer, counts: Counts) -> None:
-    if counts.written > _WORTH_ANALYSING * (counts.written + counts.unchanged):
-        name = tables.now(layer).as_string(connection)
-        connection.execute("SELECT sdi.analyse(%s::regclass)", [name])
+def analyse(connection: Connection, layer: Layer, written: int) -> None:
+    """Renew the planner's statistics of a layer whose publication does not yet count what was written, if need be."""
+    stood = ledger.count(connection, layer)
+    if written <= _WORTH_ANALYSING * stood:
+        return
+    if not stood:
+        connection.execute("SELECT set_config('default_statistics_target', %s, true)", [str(_FIRST_LOOK)])
+    connection.execute("SELECT sdi.analyse(%s::regclass)", [tables.now(layer).as_string(connection)])
+    connection.execute("SET LOCAL default_statistics_target = DEFAULT")
