@@ -29,7 +29,7 @@ from sqlalchemy.schema import CreateIndex, CreateTable
 
 from sdi.contract.layer import GeometryType, Layer
 from sdi.contract.registry import Registry
-from sdi.store.tables import INDEX, KNOWN, SEARCH, figures, indexed
+from sdi.store.tables import INDEX, KNOWN, SEARCH, asked_lists, figures, indexed
 from sdi.store.tables import name as _name
 
 _TYPES: dict[str, Any] = {
@@ -54,7 +54,7 @@ def tables(registry: Registry) -> list[Table]:
             for name in sorted({statistic.layer for statistic in layer.coverage.statistics}):
                 _statistics(layer, name, metadata)
         else:
-            _now(layer, metadata)
+            _now(layer, registry, metadata)
             _past(layer, metadata)
     return list(metadata.tables.values())
 
@@ -107,7 +107,7 @@ def _columns(layer: Layer) -> list[Column[Any]]:
     ]
 
 
-def _now(layer: Layer, metadata: MetaData) -> None:
+def _now(layer: Layer, registry: Registry, metadata: MetaData) -> None:
     made = _columns(layer)
     made[0].primary_key = True
     table = Table(
@@ -130,13 +130,12 @@ def _now(layer: Layer, metadata: MetaData) -> None:
             _name(layer.id, name, SEARCH, INDEX), func.sdi.fold(table.c[name]).label(SEARCH),
             postgresql_using="gin", postgresql_ops={SEARCH: "gin_trgm_ops"},
         )  # fmt: skip
-    for attribute in layer.stored:
-        if attribute.type == "list" and attribute.refers_to is not None:
-            # Finds the features that name one, by containment: attribute @> '[{"id": "…"}]'.
-            Index(
-                _name(layer.id, attribute.name, INDEX), table.c[attribute.name],
-                postgresql_using="gin", postgresql_ops={attribute.name: "jsonb_path_ops"},
-            )  # fmt: skip
+    for name in asked_lists(layer, registry):
+        # Finds the features that name one, by containment: attribute @> '[{"id": "…"}]'.
+        Index(
+            _name(layer.id, name, INDEX), table.c[name],
+            postgresql_using="gin", postgresql_ops={name: "jsonb_path_ops"},
+        )  # fmt: skip
 
 
 def _past(layer: Layer, metadata: MetaData) -> None:

@@ -16,7 +16,8 @@ def missing(connection: Connection, registry: Registry) -> list[str]:
     A table that is not there at all has not been migrated: nothing is served from it. Any role may ask.
     """
     # By their names alone: as `definitions` it would take SQLAlchemy, which nothing else in a worker does.
-    asked = [(layer, table, names) for layer in registry for table, names in tables.index_names(layer).items()]
+    asked = [(layer, table, names) for layer in registry
+             for table, names in tables.index_names(layer, registry).items()]  # fmt: skip
     wanted = {(layer.theme, table): names for layer, table, names in asked}
     needs_key = {(layer.theme, table) for layer, table, _ in asked if table != f"{layer.id}__past"}
     query = """

@@ -17,6 +17,7 @@ from typing import Literal
 from psycopg import sql
 
 from sdi.contract.layer import Attribute, Layer
+from sdi.contract.registry import Registry
 
 _TYPES = {
     "text": "text", "code": "text", "integer": "bigint", "decimal": "numeric", "number": "double precision",
@@ -144,7 +145,14 @@ def indexed(layer: Layer) -> list[str]:
     return [attribute.name for attribute in layer.stored if _is_indexed(attribute, roles)]
 
 
-def index_names(layer: Layer) -> dict[str, set[str]]:
+def asked_lists(layer: Layer, registry: Registry) -> list[str]:
+    """The lists with an index by what they name: by which layers that are made of this one find their subjects."""
+    made = [each.derived for each in registry if each.derived is not None and each.derived.subject == layer.id]
+    asked = {name for derived in made for source in derived.inputs for name in source.key.values()}
+    return [attribute.name for attribute in layer.stored if attribute.type == "list" and attribute.name in asked]
+
+
+def index_names(layer: Layer, registry: Registry) -> dict[str, set[str]]:
     """The tables that a layer's contract asks for, and their indexes besides the keys, as `definitions` makes them."""
     if layer.coverage is not None:
         return {name(layer.id, statistic.layer): set() for statistic in layer.coverage.statistics}
@@ -152,8 +160,7 @@ def index_names(layer: Layer) -> dict[str, set[str]]:
     found = {name(layer.id, column, INDEX) for column in ("geom_wgs84", "load_id", *_subject(layer))}
     found |= {name(layer.id, attribute, KNOWN, INDEX) for attribute in indexed(layer)}
     found |= {name(layer.id, attribute, SEARCH, INDEX) for attribute in layer.search}
-    found |= {name(layer.id, each.name, INDEX) for each in layer.stored
-              if each.type == "list" and each.refers_to is not None}  # fmt: skip
+    found |= {name(layer.id, attribute, INDEX) for attribute in asked_lists(layer, registry)}
     return {layer.id: found, past: {name(past, column, INDEX) for column in ("id", "load_to", "load_id", "geom_wgs84")}}
 
 

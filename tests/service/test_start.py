@@ -37,7 +37,9 @@ def test_the_indexes_that_are_looked_for_are_those_that_a_migration_makes() -> N
         made = {(str(table.schema), table.name): {str(index.name) for index in table.indexes}
                 for table in definitions.tables(registry)}  # fmt: skip
         asked = {
-            (layer.theme, table): names for layer in registry for table, names in tables.index_names(layer).items()
+            (layer.theme, table): names
+            for layer in registry
+            for table, names in tables.index_names(layer, registry).items()
         }
         assert asked == made
         keyed = {(str(table.schema), table.name) for table in definitions.tables(registry) if table.primary_key.columns}

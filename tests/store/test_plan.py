@@ -14,7 +14,7 @@ from sdi.errors import ContractError
 from sdi.store import binaries, engine, ledger, migrate
 from sdi.store.engine import Connection
 from tests.store.conftest import write_contracts
-from tests.store.town import CODES, HEIGHTS, PLOTS, Town, attribute, plot, zone
+from tests.store.town import CODES, HEIGHTS, PLOTS, Town, attribute, plot, shop, zone
 
 Change = Callable[[str, str, str], None]
 
@@ -89,6 +89,20 @@ def test_a_new_attribute_is_a_new_column_of_the_layer_and_its_past(town: Town, d
     done = applied(town, drafts)
     assert "Add column 'note' to town.zones." in done
     assert "Add column 'note' to town.zones__past." in done
+
+
+def test_a_list_by_which_subjects_are_found_has_an_index_as_long_as_they_are(town: Town, drafts: Drafts) -> None:
+    by_code, by_use = "key: {plot: code}", "key: {plot: uses}"
+    drafts.change("plot_summary.yaml", by_code, by_use)
+    asked = "p.uses @> jsonb_build_array(jsonb_build_object('id', k.plot))"
+    drafts.change("plot_summary.sql", "k.plot = p.code", asked)
+    assert "Create index plots__uses__ix." in applied(town, drafts)
+    town.load("plots", [plot(n, uses=[{"id": "ODT" if n % 2 else "CLN", "share": 1.0}]) for n in range(6)])
+    town.load("shops", [shop("S1", 20, plot="ODT")])
+    told = dict(town.rows("SELECT id, shops FROM town.plot_summary"))
+    assert told == {f"P{n}": n % 2 for n in range(6)}
+    drafts.change("plot_summary.yaml", by_use, by_code)
+    assert "Drop index plots__uses__ix." in applied(town, drafts)
 
 
 def test_a_dropped_attribute_asks_for_a_written_migration(town: Town, drafts: Drafts) -> None:
