@@ -54,3 +54,18 @@ def test_defence_buildings_are_withheld_with_their_parcel_its_conflicts_and_thei
         ("no_permit", "unknown", None), ("permit_revoked", "depot", "2"), ("permit_revoked", "house", "1"),
     ]  # fmt: skip
     assert public_count(lot, "permit_conflicts") == 1
+
+
+def test_a_permit_whose_key_names_withheld_land_is_linked_as_if_that_were_not_there(lot: Any, box: Any) -> None:
+    def public() -> list[Any]:
+        rows = {layer: lot.rows(layer) for layer in ("permit_parcels", "parcel_overview", "permit_conflicts")}
+        return [{**row, "geom": None} for layer in rows for row in rows[layer] if not row["withheld"]]
+
+    lot.add("construction_permits", "depot", [(5, 5)], permit_number="9", parcel_key="31120.1.9", status="issued")
+    lot.add("construction_permits", "inside", [(45, 5)], permit_number="8", parcel_key="31120.1.9", status="issued")
+    before = public()
+    assert [row["id"] for row in before] == ["depot:31120.1.1", "31120.1.1"]
+    lot.add("cadastral_parcels", "31120.1.9", box(40, 0, 60, 10), parcel_key="31120.1.9", land_use_code="CQP")
+    assert public() == before
+    linked = [(row["id"], row["basis"]) for row in lot.rows("permit_parcels")]
+    assert linked == [("depot:31120.1.1", "place"), ("depot:31120.1.9", "key"), ("inside:31120.1.9", "key")]
