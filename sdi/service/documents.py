@@ -189,6 +189,8 @@ def _complete(document: dict[str, Any], service: Service, snapshot: Snapshot, la
     if layer.geometry is not None:
         document["links"].append(portrayal.link_to(service, layer, language))
     document["links"] += linked.of_layer(service, layer, language)
+    # pygeoapi has a link of its own to CSV.
+    document["links"] = list({(link["rel"], link["href"]): link for link in document["links"]}.values())
     if rates := snapshot.rates.get(layer.id):
         document["quality"] = quality(rates, language)
     document["attribution"] = layer.steward.name.in_language(language)

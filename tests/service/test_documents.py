@@ -52,6 +52,7 @@ def test_every_link_of_a_collection_answers(town: Town) -> None:
     for name in ("plots", "works", "plot_card", "ground"):
         found = town.get(f"/collections/{name}")
         assert found == next(each for each in town.get("/collections")["collections"] if each["id"] == name)
+        assert len({(each["rel"], each["href"]) for each in found["links"]}) == len(found["links"])
         for each in found["links"]:
             # A whole layer as a file is waited for in formats/test_export.py.
             if each["href"].startswith(town.url) and each["rel"] != "enclosure":
