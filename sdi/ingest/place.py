@@ -171,7 +171,7 @@ def check_zone(lonlat: Coordinates, place: Placement, findings: Findings) -> Non
         half = STRIPS[known.kind]
         west, east = min(west, known.meridian - half), max(east, known.meridian + half)
         south, north = vn2000.grid(4756).area[1::2] if known.datum == "VN-2000" else (south, north)
-    lon, lat = lonlat.T
+    lon, lat = np.where(np.isfinite(lonlat), lonlat, np.nan).T
     across = np.fmax(np.fmax(west - lon, lon - east), 0.0) * np.cos(np.radians(lat))
     along = np.fmax(np.fmax(south - lat, lat - north), 0.0)
     metres = np.hypot(across, along) * DEGREE

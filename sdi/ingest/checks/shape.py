@@ -186,7 +186,7 @@ def check_slivers(entry: Check, subject: Subject, findings: Findings) -> None:
 def check_tiny_parts(entry: Check, subject: Subject, findings: Findings) -> None:
     """Parts of a multi-geometry and holes smaller than the tolerance, m²."""
     parts, owner = shapely.get_parts(subject.master, return_index=True)
-    surface = shapely.get_dimensions(parts) == 2
+    surface = (shapely.get_dimensions(parts) == 2) & ~shapely.is_empty(parts)
     parts, owner = parts[surface], owner[surface]
     several = np.bincount(owner, minlength=len(subject.master))[owner] > 1
     pierced = shapely.get_num_interior_rings(parts) > 0
