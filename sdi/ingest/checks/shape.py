@@ -191,7 +191,7 @@ def check_tiny_parts(entry: Check, subject: Subject, findings: Findings) -> None
     several = np.bincount(owner, minlength=len(subject.master))[owner] > 1
     pierced = shapely.get_num_interior_rings(parts) > 0
     rings, inner = shapely.get_rings(parts[pierced], return_index=True)
-    hole = np.diff(inner, prepend=-1) == 0  # the first ring of a polygon is its shell
+    hole = (np.diff(inner, prepend=-1) == 0) & ~shapely.is_empty(rings)  # the first ring of a polygon is its shell
     pieces = np.concatenate([parts[several], shapely.polygons(rings[hole])])
     of = np.concatenate([owner[several], owner[pierced][inner[hole]]])
     area = shapely.area(pieces)
