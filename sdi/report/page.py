@@ -34,7 +34,7 @@ def render(account: Account, language: str) -> str:
         next_step=words.NEXT[language], colours=COLOURS, picture=picture, beyond=beyond, element=element,
         grid=vn2000.grid(account.grid), grids=vn2000.GRIDS, groups=_groups(account, numbers, language),
         n=lambda value: words.number(value, language), percent=lambda rate: words.percent(rate, language),
-        moment=lambda value: words.moment(value, language),
+        moment=lambda value: words.moment(value, language), title=lambda rule: _title(rule, language),
     )  # fmt: skip
 
 

@@ -90,6 +90,7 @@ def _common(service: Service, layer: Layer, publication: Publication, language: 
             "other": _("other or empty"),
             "all": _("{all} features in view"),
             "part": _("{shown} of {all} features in view are shown; zoom in to see all"),
+            "values": _("{low} – {high}; the darker, the greater"),
             "failed": _("The features cannot be shown now."),
         },
     }

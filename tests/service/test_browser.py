@@ -150,7 +150,26 @@ def test_the_preview_of_a_coverage_is_drawn(page: Any, apart: Town) -> None:
     page.wait_for_selector("#map[data-cells]")
     assert page.locator("#map").get_attribute("data-cells") == "1199"
     assert page.locator("#map img.leaflet-image-layer").count() == 1
-    assert page.locator("#map-note").inner_text() == "0,1 – 119,9 m"
+    assert page.locator("#map-note").inner_text() == "0,1 – 119,9 m; càng đậm giá trị càng lớn"
+
+
+def test_a_printed_table_is_whole(page: Any, apart: Town) -> None:
+    page.goto(f"{apart.url}/collections/plots/items?limit=30&f=html")
+    hidden = "(() => { const box = document.querySelector('.scroll'); return box.scrollHeight - box.clientHeight })()"
+    assert page.evaluate(hidden) > 100, "on the screen it is scrolled"
+    page.emulate_media(media="print")
+    assert page.evaluate(hidden) <= 1
+
+
+def test_no_page_is_wider_than_a_telephone(page: Any, apart: Town) -> None:
+    page.set_viewport_size({"width": 390, "height": 800})
+    for path in ("/collections", "/collections/plots", "/collections/plots/items", "/collections/plots/items/00004.1.1",
+                 "/lots/00004.1.1/dossier", "/collections/data-catalogue/items", "/open-data", "/openapi",
+                 "/collections/plots/tiles", "/collections/plots/schema", "/catalogue/changes"):  # fmt: skip
+        for language in ("vi", "en"):
+            page.goto(f"{apart.url}{path}?lang={language}&f=html")
+            wider = page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
+            assert wider == 0, (path, language)
 
 
 @pytest.mark.parametrize(

@@ -14,6 +14,7 @@ import rasterio
 
 from sdi.national import vn2000
 from sdi.service import words
+from sdi.settings import Settings
 from tests.service.conftest import CORNER, Town
 
 EPSG = "http://www.opengis.net/def/crs/EPSG/0/"
@@ -170,6 +171,16 @@ def test_the_openapi_document_is_whole_and_true(town: Town) -> None:
     number = next(each for each in parameters if each.get("name") == "number")
     assert number["schema"] == {"type": "integer"}
     assert number["explode"] is False
+
+
+def test_layers_stand_below_the_name_of_their_theme(town: Town) -> None:
+    page = town.ask("/collections?f=html").text
+    assert re.findall(r"<h2>(.*?)</h2>\s*<ul class=\"cards\">", page) == ["testtown"]
+    folder = Settings().layers
+    themes = {line.split()[1] for path in folder.glob("*.yaml") for line in path.read_text("utf-8").splitlines()
+              if line.startswith("theme:")}  # fmt: skip
+    for language in ("vi", "en"):
+        assert [theme for theme in themes if words.translator(language)(theme) == theme] == []
 
 
 def test_each_operation_says_what_it_does(town: Town) -> None:

@@ -137,7 +137,8 @@
     }).addTo(ground);
     for (let x = Math.ceil(view.getWest() / step) * step; x < view.getEast(); x += step) {
       L.polyline([[view.getSouth(), x], [view.getNorth(), x]], line).addTo(ground);
-      put([view.getNorth(), x], x.toFixed(digits) + "°", [-3, -2]);
+      // Not under the buttons in the corner.
+      if (map.latLngToContainerPoint([view.getNorth(), x]).x > 45) put([view.getNorth(), x], x.toFixed(digits) + "°", [-3, -2]);
     }
     for (let y = Math.ceil(view.getSouth() / step) * step; y < view.getNorth(); y += step) {
       L.polyline([[y, view.getWest()], [y, view.getEast()]], line).addTo(ground);
@@ -232,7 +233,8 @@
     context.putImageData(picture, 0, 0);
     L.imageOverlay(canvas.toDataURL(), [[s, w], [n, e]]).addTo(map);
     const unit = Object.values(found.parameters)[0].unit.symbol.value;
-    say(`${low.toLocaleString(data.language)} – ${high.toLocaleString(data.language)} ${unit}`);
+    say(data.texts.values.replace("{low}", low.toLocaleString(data.language))
+      .replace("{high}", `${high.toLocaleString(data.language)} ${unit}`));
     holder.dataset.cells = known.length;
   }
 
