@@ -13,7 +13,7 @@ from urllib.parse import quote
 from starlette.requests import Request
 from starlette.responses import Response
 
-from sdi.access import visible
+from sdi.access import Itself, visible
 from sdi.contract.layer import Layer
 from sdi.contract.query import FeatureQuery
 from sdi.errors import NotFound
@@ -145,8 +145,12 @@ async def one(
     service: Any, layer: Layer, feature_id: str, crs: Crs, known_at: datetime | None = None, form: Form = forms.geojson
 ) -> str:
     """The text of one feature that exists, or was known at an instant, for who asks. Raises NotFound."""
-    query = by_ids(service, layer, (feature_id,), crs, known_at)
-    row: str | None = await service.reader.text(layer, query, form)
+    row: str | None
+    if known_at is None:
+        mark = service.agency, Itself(layer), crs.epsg, crs.north_first, form
+        row = await service.reader.item(mark, layer, lambda: by_ids(service, layer, (), crs), form, feature_id)
+    else:
+        row = await service.reader.text(layer, by_ids(service, layer, (feature_id,), crs, known_at), form)
     if row is None:
         had = f"had, as of {instant(known_at)}," if known_at else "has"
         raise NotFound(f"Collection '{layer.id}' {had} no feature '{feature_id[:100]}'.")

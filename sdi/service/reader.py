@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Hashable, Mapping
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -25,6 +25,7 @@ from sdi.service.page import Page, place_of
 from sdi.service.texts.kept import Texts
 from sdi.service.texts.pages import FIRST, PART, TextPages
 from sdi.service.texts.ready import Ready
+from sdi.service.together import Together
 from sdi.service.wall.turns import Shares
 from sdi.settings import Settings
 from sdi.store import (
@@ -81,6 +82,7 @@ class Reader:
         self.cursors: Cursors | None = None
         kept = Texts(settings.kept_text * 2**20)
         self.texts = TextPages(self._rows_of, kept, ready) if settings.kept_text or settings.ready_text else None
+        self._together = Together(self._rows_of, self._fetched)
         self._marks = Marks()
         # The ledger has its own connection, so that slow filters never delay a look at what is published.
         self._ledger = engine.pool(
@@ -185,6 +187,19 @@ class Reader:
         text: str = rows[0][0].decode()
         return text
 
+    async def item(
+        self, mark: Hashable, layer: Layer, ask: Callable[[], FeatureQuery], form: Form, name: str
+    ) -> str | None:  # fmt: skip
+        """The text of the feature with an id, found with others that are asked for meanwhile. `mark`: the same for all
+        questions that `ask` tells, whatever the id.
+        """
+        line = self._together.line(mark) or self._together.begun(mark, layer, ask(), form)
+        text = await line.text(name)
+        if text is None:
+            return None
+        reads.told(layer.id, line.attributes, 1, (name,))
+        return text.decode()
+
     async def count(
         self, layer: Layer, query: FeatureQuery, lane: Lane, *, at_most: int, within: float
     ) -> int | None:  # fmt: skip
@@ -211,7 +226,9 @@ class Reader:
         self, select: Callable[[Layer, FeatureQuery], Statement], layer: Layer, query: FeatureQuery, lane: Lane
     ) -> list[tuple[Any, ...]]:
         """All rows of a statement, its texts as bytes."""
-        statement = select(layer, await self.with_codes(layer, query))
+        return await self._fetched(select(layer, await self.with_codes(layer, query)), lane)
+
+    async def _fetched(self, statement: Statement, lane: Lane) -> list[tuple[Any, ...]]:
         async with self._connection(lane) as connection:
             try:
                 # The server's own limit is the slow lane's; to set another would cost the quick one a round trip.

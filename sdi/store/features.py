@@ -31,8 +31,7 @@ __all__ = [
     "select_groups", "select_named", "select_placeless", "select_rows", "select_stream", "select_text",
 ]  # fmt: skip
 
-_ID = sql.Identifier("id")
-_ROWS = sight.ROWS
+_ID, _ROWS = sql.Identifier("id"), sight.ROWS
 NAMED = 50_000  # features of a page whose ids are held while it is sent: some megabyte
 
 
@@ -353,10 +352,11 @@ def _where(layer: Layer, query: FeatureQuery, parameters: Parameters) -> sql.Com
     conditions: list[sql.Composable] = []
     parameters.day, parameters.meant, parameters.near = _day(query), query.meant, sight.reach(query.sight)
     if query.ids is not None and len(query.ids) == 1:
-        # Not as a list of one: for a list PostgreSQL plans anew each time, and that takes longer than all the rest.
-        conditions.append(sql.SQL("id = {}").format(parameters.draw(_only, query, "text")))
+        # Not as a list of one, nor one the planner sees: for these it plans each time, which is longer than all else.
+        conditions.append(sql.SQL("id = {}").format(parameters.draw(only, query, "text")))
     elif query.ids is not None:
-        conditions.append(sql.SQL("id = ANY({})").format(parameters.draw(_named, query, "text[]")))
+        named = parameters.draw(_named, query, "text[]")
+        conditions.append(sql.SQL("id = ANY(ARRAY(SELECT unnest({})))").format(named))
     if query.area is not None:
         conditions.append(area.inside(query.area, query, parameters))
     if query.interval is not None:
@@ -439,8 +439,8 @@ def _numeral(name: str, text: str) -> Decimal:
     return Decimal(text.strip())
 
 
-def _only(query: FeatureQuery) -> str | None:
-    """The only id that is asked for; None, which is equal to none, where no feature has it."""
+def only(query: FeatureQuery) -> str | None:
+    """The only id that is asked for; None, which is equal to none, where no feature can have it."""
     return next(iter(_named(query)), None)
 
 

@@ -64,6 +64,12 @@ def _of_layer(of: Itself, attributes: tuple[str, ...], crs: int | None, north_fi
     return _feature_text(tuple((name, of.layer[name].type) for name in attributes), crs, north_first)
 
 
+@lru_cache(maxsize=10)
+def with_id(form: Form) -> Form:
+    """The id in a column before what another form writes."""
+    return lambda layer, query: sql.SQL("id, {}").format(form(layer, query))
+
+
 def written(layer: Layer, query: FeatureQuery) -> str:
     """The SQL of `geojson`: texts of the same version that it makes are the same."""
     return geojson(layer, query).as_string()
