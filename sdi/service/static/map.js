@@ -84,20 +84,34 @@
     holder.dataset.features = collection.features.length;
   }
 
-  // A polygon of some pixels is hardly seen: on this zoom a small circle stands over it.
+  // A polygon of some pixels, or a sliver, is hardly seen: on this zoom a small circle stands over it.
   function spot() {
     spots.clearLayers();
     shown.eachLayer((each) => {
-      if (!(each instanceof L.Polygon)) return;
-      const box = each.getBounds();
-      if (!box.isValid()) return;
-      const one = map.latLngToLayerPoint(box.getNorthWest()), other = map.latLngToLayerPoint(box.getSouthEast());
-      if (Math.max(other.x - one.x, other.y - one.y) >= SMALL) return;
-      const dot = L.circleMarker(box.getCenter(), { ...look(each.feature), radius: SMALL / 2, weight: 0.5, fillOpacity: 0.9 });
+      if (!(each instanceof L.Polygon) || !each.getBounds().isValid() || !small(each)) return;
+      const dot = L.circleMarker(each.getBounds().getCenter(), { ...look(each.feature), radius: SMALL / 2, weight: 0.5, fillOpacity: 0.9 });
       if (data.item) dot.bindPopup(() => popup(each.feature));
       dot.addTo(spots);
     });
     holder.dataset.spots = spots.getLayers().length;
+  }
+
+  function small(polygon) {
+    const box = polygon.getBounds();
+    const one = map.latLngToLayerPoint(box.getNorthWest()), other = map.latLngToLayerPoint(box.getSouthEast());
+    const length = Math.max(other.x - one.x, other.y - one.y);
+    if (length < SMALL || length >= 8 * SMALL) return length < SMALL;
+    const outlines = polygon.getLatLngs().flat(Array.isArray(polygon.getLatLngs()[0][0]) ? 1 : 0);
+    return outlines.reduce((sum, ring) => sum + pixels(ring), 0) < (SMALL * SMALL) / 2;
+  }
+
+  // How many a ring encloses (the shoelace formula).
+  function pixels(ring) {
+    const points = ring.map((place) => map.latLngToLayerPoint(place));
+    return Math.abs(points.reduce((sum, point, at) => {
+      const next = points[(at + 1) % points.length];
+      return sum + point.x * next.y - next.x * point.y;
+    }, 0)) / 2;
   }
 
   function describe(features) {
