@@ -51,6 +51,10 @@ TOO_SLOW = 15.0
 """Seconds of one answer, above which a server is not asked by many at once."""
 
 
+Seen = dict[tuple[str, str], list[tuple[Asked, float, float]]]
+"""By contender and case what was seen in each round, with the CPU seconds of the server and of PostgreSQL."""
+
+
 @dataclass(frozen=True)
 class Row:
     """What a contender did in a case: medians of the rounds; milliseconds, but `rate` 1/s, `kib` and `own`, the share
@@ -92,14 +96,16 @@ def main() -> None:
                 if zoom < begins and _wanted(asked, f"tile, z{zoom}")
             })  # fmt: skip
             with watched({each.name: each.pids for each in found}) as results.memory:
-                for case in chosen:
-                    compared(found, case, results)
+                for group in grouped(chosen):
+                    for case in group:
+                        compared(found, case, results)
                     let_go(settings)
                     for clients in map(int, asked.clients.split(",")):
-                        several = rounds(found, case, clients, asked, results, postmaster, settings)
+                        several = rounds(found, group, clients, asked, results, postmaster, settings)
                         results.rows += [asdict(row) for row in several]
-                        alone(settings, layer, case, clients, asked.seconds, folder, results)
-                        print(f"{perf_counter() - begun:6.0f} s  {case.name}, {clients}", file=sys.stderr)
+                        for case in group:
+                            alone(settings, layer, case, clients, asked.seconds, folder, results)
+                            print(f"{perf_counter() - begun:6.0f} s  {case.name}, {clients}", file=sys.stderr)
                 if _wanted(asked, PROGRAMS):
                     programs(found, asked, folder, results)
     results.told.append(heading(publication.count, asked.workers))
@@ -133,6 +139,12 @@ def _arguments() -> argparse.Namespace:
 
 def _wanted(asked: argparse.Namespace, name: str) -> bool:
     return not asked.only or any(part in name for part in asked.only)
+
+
+def grouped(chosen: Sequence[Case]) -> list[list[Case]]:
+    """The cases, each alone; but early and deep pages together, for they are held against each other."""
+    pages = [case for case in chosen if case.kind == "deep"]
+    return [pages if case in pages else [case] for case in chosen if case not in pages[1:]]
 
 
 def stands(settings: Settings) -> Publication | None:
@@ -258,24 +270,53 @@ def programs(found: list[Contender], asked: argparse.Namespace, folder: Path, re
 
 
 def rounds(
-    found: list[Contender], case: Case, clients: int, asked: argparse.Namespace, results: Results,
+    found: list[Contender], group: list[Case], clients: int, asked: argparse.Namespace, results: Results,
     postmaster: int | None, settings: Settings,
 ) -> Iterator[Row]:  # fmt: skip
-    """Everybody in turn, as often as there are rounds; who takes too long once is not asked again."""
-    seen: dict[str, list[tuple[Asked, float, float]]] = {}
-    for _ in range(asked.rounds):
+    """Everybody in turn, as often as there are rounds, with the cases of a group there and back, so that none has a
+    better moment; who takes too long once is not asked again.
+    """
+    seen: Seen = {}
+    for number in range(asked.rounds):
         for each in found:
-            runs = seen.setdefault(each.name, [])
-            if runs and runs[-1][0].lasted > 5 * asked.seconds + 5:
-                continue
-            requests = list(asked_of(each, case, results))
-            if requests:
-                runs.append(measured(each, requests, clients, asked, postmaster))
-            if not requests or runs[-1][0].abandoned:
-                let_go(settings)
-    for name, runs in seen.items():
-        if runs:
-            yield row(case, name, clients, runs, postmaster is not None)
+            for case in group[:: -1 if number % 2 else 1]:
+                runs = seen.setdefault((each.name, case.name), [])
+                if runs and runs[-1][0].lasted > 5 * asked.seconds + 5:
+                    continue
+                requests = list(asked_of(each, case, results))
+                if requests:
+                    runs.append(measured(each, requests, clients, asked, postmaster))
+                if not requests or runs[-1][0].abandoned:
+                    let_go(settings)
+    if len(group) > 1:
+        results.more.append(beside(group, clients, found, seen))
+    for case in group:
+        for each in found:
+            if runs := seen[each.name, case.name]:
+                yield row(case, each.name, clients, runs, postmaster is not None)
+
+
+def beside(
+    group: list[Case], clients: int, found: list[Contender], seen: Seen
+) -> tuple[str, list[str], list[list[str]]]:  # fmt: skip
+    """A table: time and CPU of an answer in the last case as multiples of the first one's, medians of the rounds."""
+    first, *_, last = (case.name for case in group)
+    columns = [("", "time", "CPU")]
+    for each in found:
+        runs = zip(seen[each.name, first], seen[each.name, last], strict=False)
+        pairs = [(_cost(a), _cost(b)) for a, b in runs if a[0].taken and b[0].taken]
+        if pairs and not each.held:
+            time, spent = (median(b[at] / a[at] for a, b in pairs) for at in (0, 1))
+            columns.append((each.name, f"{time:.2f}", f"{spent:.2f}"))
+    title = f"{last} beside {first}, {clients} client{'s' if clients > 1 else ''}, in turn"
+    headings, *lines = map(list, zip(*columns, strict=True))
+    return title, headings, lines
+
+
+def _cost(run: tuple[Asked, float, float]) -> tuple[float, float]:
+    """Seconds and CPU seconds of an answer."""
+    seen, own, sql = run
+    return seen.lasted / len(seen.taken), (own + sql) / len(seen.taken)
 
 
 def asked_of(each: Contender, case: Case, results: Results) -> Iterator[bytes]:
