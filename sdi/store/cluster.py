@@ -56,6 +56,8 @@ shared_buffers = {shared}MB
 effective_cache_size = {cache}MB
 work_mem = 32MB
 maintenance_work_mem = 256MB
+# Who builds an index works too: with one more than there are cores they wait for each other.
+max_parallel_maintenance_workers = {helpers}
 random_page_cost = 1.1
 jit = off
 # Nobody follows this cluster's log (a backup is a dump), so what a first load writes need not stand in it too.
@@ -356,6 +358,7 @@ def _launch(place: Place, programs: binaries.Binaries) -> None:
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2**20
     configuration = _CONFIGURATION.format(
         port=_PORT, socket=place.socket, shared=max(64, min(512, memory // 8)), cache=max(256, memory // 2),
+        helpers=max(1, min(4, (os.cpu_count() or 2) - 1)),
         # pglz, which is all that older servers have, takes a quarter of a delta's time.
         compression="lz4" if (_major(place) or 0) >= 15 else "on",
     )  # fmt: skip
