@@ -38,7 +38,7 @@ def dump(items: list[dict[str, Any]]) -> str:
 
 
 def _from_json(value: str, attribute: Attribute) -> list[dict[str, Any]] | None:
-    """JSON passes when it is a list of objects; what the contract does not name is left out."""
+    """JSON passes when it is a list of objects with plain values; what the contract does not name is left out."""
     try:
         items = json.loads(value)
     except ValueError:
@@ -46,7 +46,8 @@ def _from_json(value: str, attribute: Attribute) -> list[dict[str, Any]] | None:
     names = [item.name for item in attribute.items or []]
     if not isinstance(items, list) or not all(isinstance(item, dict) for item in items):
         return None
-    return [{name: item[name] for name in names if item.get(name) is not None} for item in items]
+    found = [{name: item[name] for name in names if item.get(name) is not None} for item in items]
+    return None if any(isinstance(value, list | dict) for item in found for value in item.values()) else found
 
 
 def coded_amounts(value: str, fields: list[Item]) -> list[dict[str, Any]] | None:

@@ -291,13 +291,19 @@ def test_several_uses_in_one_text_become_a_list() -> None:
 def test_a_list_comes_from_its_own_column_or_from_its_items_columns(hand_in: HandIn) -> None:
     own = hand_in(
         LISTS,
-        [plot(1, mucdich="ODT(100);CLN(50)"), plot(2, mucdich='[{"code":"ODT","x":1}]'), plot(3, mucdich="?!")],
+        [
+            plot(1, mucdich="ODT(100);CLN(50)"),
+            plot(2, mucdich='[{"code":"ODT","x":[1]}]'),
+            plot(3, mucdich="?!"),
+            plot(4, mucdich='[{"code":["ODT"]}]'),
+            plot(5, mucdich='[{"code":{"id":"ODT"}}]'),
+        ],
         *CODES,
     )
     assert [json.loads(text) for text in own.features().read_all()["uses"].to_pylist()] == [
         [{"code": "ODT", "area": 100.0}, {"code": "CLN", "area": 50.0}], [{"code": "ODT"}],
     ]  # fmt: skip
-    assert rules(own) == {"attribute.type": 1}
+    assert rules(own) == {"attribute.type": 3}
     items = hand_in(LISTS, [plot(1, use="ODT", thsd="Lâu dài"), plot(2, use=None, thsd=None)], *CODES)
     assert items.features().read_all()["uses"].to_pylist() == ['[{"code":"ODT","term":"Lâu dài"}]', None]
 
