@@ -33,6 +33,8 @@ class Context(Protocol):
         ...
 
 
+FIELD = re.compile(r"\{(\w+)\}")
+"""An attribute's name in a template."""
 RESERVED = frozenset(
     {"id", "geom", "geom_wgs84", "row_hash", "load_id", "load_to", "subject_id", "source_row", "geometry", COUNT}
 )
@@ -58,6 +60,7 @@ def faults(layer: Layer, file: str, context: Context) -> Found:
     yield from parameters.faults(layer, context.layers, context.unreadable)
     yield from _of_actions(layer)
     yield from _of_style(layer, context)
+    yield from _of_heading(layer)
     yield from lineage.faults(layer, context.layers, context.unreadable)
     if layer.statistics is not None:
         yield from _of_statistics(layer, layer.statistics, context)
@@ -72,7 +75,7 @@ def faults(layer: Layer, file: str, context: Context) -> Found:
 
 def fields_of(template: str | None) -> list[str]:
     """The attribute names in a template."""
-    return re.findall(r"\{(\w+)\}", template or "")
+    return FIELD.findall(template or "")
 
 
 def folded(name: str) -> str:
@@ -223,6 +226,20 @@ def _of_style(layer: Layer, context: Context) -> Found:
     if codes is not None:
         for value in style.colours:
             yield from _unknown([value], codes.values(), ("style", "colours", value), "code", codes.id)
+
+
+def _of_heading(layer: Layer) -> Found:
+    stored = {attribute.name: attribute for attribute in layer.stored}
+    for index, part in enumerate(layer.heading):
+        for language in ("vi", "en"):
+            place, text = ("heading", index, language), part.in_language(language)
+            names = fields_of(text)
+            if not names or re.search(r"[{}]", FIELD.sub("", text)):
+                yield place, f"'{text}' names no attribute in braces"
+            yield from _unknown(names, stored, place, "stored attribute")
+            for name in names:
+                if name in stored and stored[name].type == "list":
+                    yield place, f"'{name}' is a list, and no word of a heading"
 
 
 def _of_statistics(layer: Layer, told: Statistics, context: Context) -> Found:

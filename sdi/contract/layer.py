@@ -377,6 +377,11 @@ class Layer(Part):
     update_cycle: Literal["continual", "daily", "weekly", "monthly", "quarterly", "annually", "asNeeded"]
     """ISO 19115 MD_MaintenanceFrequencyCode."""
     style: Style = Style()
+    heading: list[Text] = []
+    """What people call a feature, in parts that are joined by commas: `thửa đất số {parcel_number}`, `tờ bản đồ số
+    {sheet_number}`, `{commune_code}`. A part of which an attribute is empty, or hidden from who asks, is left out.
+    Codes are written as their labels, those of administrative units as the units' names. Left out: the attribute that
+    labels the feature on a map."""
     search: list[Word] = []
     """The text attributes that name a feature: `q` looks for words in them. Each has an index of its own."""
     frame: Word | None = None
@@ -402,6 +407,12 @@ class Layer(Part):
     def stored(self) -> list[Attribute]:
         """The attributes that have a column: all but the personal ones."""
         return [attribute for attribute in self.attributes if attribute.privacy != "personal"]
+
+    @property
+    def coded_by_unit(self) -> dict[str, str]:
+        """Attribute -> the layer of administrative units whose codes it holds."""
+        reformed = {self.reform.attribute: self.reform.units} if self.reform else {}
+        return reformed | (self.statistics.units if self.statistics else {})
 
     @property
     def table(self) -> tuple[str, str]:

@@ -17,6 +17,7 @@ from sdi import __version__
 from sdi.access import visible
 from sdi.catalog.style import coded, map_style
 from sdi.contract.codelist import CodeList
+from sdi.contract.faults import FIELD, fields_of
 from sdi.contract.layer import Attribute, Item, Layer
 from sdi.service import asked, links, words
 from sdi.service.state import Service, service_of
@@ -114,11 +115,26 @@ class Writer:
         unit = words.unit(part.unit, self.language)
         return f"{self.title(part)} ({unit})" if unit else self.title(part)
 
-    def name(self, layer: Layer, feature: Mapping[str, Any]) -> str:
-        """What people call a feature: the attribute that labels it on the map, else its id."""
+    def name(self, layer: Layer, feature: Mapping[str, Any], units: Mapping[str, str]) -> str:
+        """What people call a feature: by the contract's heading, else by the attribute that labels it on the map, else
+        its id. `units`: attribute -> the name of the unit whose code it holds (`heading.units_of`).
+        """
+        told: Mapping[str, Any] = feature["properties"]
+        parts = [self._part(layer, part.in_language(self.language), told, units) for part in layer.heading]
+        heading = ", ".join(filter(None, parts))
+        if heading:
+            return heading[0].upper() + heading[1:]
         label = layer.style.label
-        value = feature["properties"].get(label) if label else None
-        return f"{self.title(layer[label])} {value}" if label and value else str(feature["id"])
+        value = told.get(label) if label else None
+        return (
+            f"{self.title(layer[label])} {self._text(layer[label], value)}" if label and value else str(feature["id"])
+        )
+
+    def _part(self, layer: Layer, text: str, told: Mapping[str, Any], units: Mapping[str, str]) -> str:
+        """A part of a heading; none where something in it is empty, or was not told to who asks."""
+        if any(told.get(name) in (None, "") for name in fields_of(text)):
+            return ""
+        return FIELD.sub(lambda found: units.get(found[1]) or self._text(layer[found[1]], told[found[1]]), text)
 
     def shown(self, layer: Layer, feature: Mapping[str, Any]) -> list[tuple[Attribute, Any]]:
         """The attributes of an answer with their values, in the contract's order."""

@@ -19,7 +19,21 @@ from sdi.contract.elements import element
 from sdi.contract.layer import Layer
 from sdi.errors import NotFound, SdiError, nearest
 from sdi.national import vn2000
-from sdi.service import coverage, crs, documents, dossier, fresh, items, kin, links, maps, ogc, problems, provider
+from sdi.service import (
+    coverage,
+    crs,
+    documents,
+    dossier,
+    fresh,
+    heading,
+    items,
+    kin,
+    links,
+    maps,
+    ogc,
+    problems,
+    provider,
+)
 from sdi.service.agencies import CHALLENGE
 from sdi.service.answers import kept
 from sdi.service.asked import Asked, asked, checked_path
@@ -250,8 +264,10 @@ async def feature(request: Request, collection: str, feature: str) -> Response:
     if ask.format == "html":
         found = json.loads(row, parse_float=str)
         shown = maps.of_features(service, layer, publication, ask, maps.item_source(layer, feature_id, ask))
+        units = await heading.units_of(service, snapshot, layer, found["properties"])
         return _page(request, ask, "item.html", layer=layer, feature=found, map=shown, known_at=known_at, kin=related,
-                     links=items.item_links(service, ask, layer, feature_id, snapshot), labels=LABELS)  # fmt: skip
+                     links=items.item_links(service, ask, layer, feature_id, snapshot), labels=LABELS,
+                     units=units)  # fmt: skip
     query = items.by_ids(service, layer, (feature_id,), answered, known_at)
     found = provider.Found(query, [json.loads(row)])
     address = links.address("", feature_id).lstrip("/")

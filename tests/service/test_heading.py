@@ -1,0 +1,128 @@
+"""What a page calls a feature: of several attributes, with units by their names, in the reader's language."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+from datetime import date
+from html import unescape
+from pathlib import Path
+
+import pyarrow as pa
+import pytest
+import shapely
+
+from sdi.access import Grant
+from sdi.contract.registry import read_registry
+from sdi.store import engine, migrate
+from sdi.store.sharing import agencies, grants, keys
+from tests.service.conftest import CORNER, Town, deliver, served
+
+COMMON = """
+version: 1.0.0
+description: {vi: Để thử, en: For a test}
+theme: headings
+steward: {id: so_thu, name: {vi: Sở Thử nghiệm, en: Department of Tests}}
+legal_basis: [{reference: Luật Đất đai 31/2024/QH15, confidence: V}]
+geometry: {type: Point}
+licence: {id: test, title: {vi: Thử nghiệm, en: Test}}
+update_cycle: asNeeded
+"""
+LOTS = """
+id: lots
+title: {vi: Thửa, en: Lots}
+identifier: {attribute: key}
+attributes:
+  - {name: key, title: {vi: Khóa, en: Key}, type: text, required: true}
+  - {name: number, title: {vi: Số thửa, en: Number}, type: text}
+  - {name: sheet, title: {vi: Số tờ, en: Sheet}, type: text, privacy: agency}
+  - {name: ward, title: {vi: Mã xã, en: Commune code}, type: text, pattern: '^W\\d$'}
+  - {name: since, title: {vi: Từ, en: Since}, type: date}
+sharing: {level: open}
+statistics: {by: [ward], units: {ward: wards}}
+heading:
+  - {vi: 'thửa số {number}', en: 'lot {number}'}
+  - {vi: 'tờ số {sheet}', en: 'sheet {sheet}'}
+  - {vi: '{ward}', en: '{ward}'}
+  - {vi: 'từ {since}', en: 'since {since}'}
+style: {label: number}
+"""
+WARDS = """
+id: wards
+title: {vi: Phường, en: Wards}
+identifier: {template: '{code}.{since}'}
+frame: code
+attributes:
+  - {name: code, title: {vi: Mã, en: Code}, type: text, required: true}
+  - {name: name, title: {vi: Tên, en: Name}, type: text, privacy: agency}
+  - {name: since, title: {vi: Từ, en: Since}, type: date}
+temporal: {start: since}
+sharing: {level: open}
+style: {label: name}
+"""
+
+
+@pytest.fixture(scope="module")
+def lots(new_database: Callable[[], str], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Town]:
+    folder = tmp_path_factory.mktemp("lots")
+    for name, text in (("lots", LOTS), ("wards", WARDS)):
+        (folder / f"{name}.yaml").write_text(text + COMMON, encoding="utf-8")
+    _migrated(database := new_database(), folder)
+    with served(database, read_registry(folder), data=tmp_path_factory.mktemp("data"), audit="off") as found:
+        yield found
+
+
+def _migrated(database: str, folder: Path) -> None:
+    registry = read_registry(folder)
+    with engine.connect(database) as owner:
+        migrate.apply(owner, registry)
+        agencies.add(owner, "so_thu", "department", "Sở Thử nghiệm", "Department of Tests")
+    place = shapely.Point(*CORNER)
+    wards = pa.table({
+        "id": ["W1.2000-01-01", "W1.2025-07-01", "W2.2025-07-01"], "code": ["W1", "W1", "W2"],
+        "name": ["Phường Cũ", "Phường Hồ Sen", "Phường <b>Ỷ</b>"],
+        "since": pa.array([date(2000, 1, 1), date(2025, 7, 1), date(2025, 7, 1)]),
+    })  # fmt: skip
+    deliver(database, registry, registry["wards"], wards, [place] * 3, [5897] * 3)
+    lots = pa.table({
+        "id": ["a", "b", "c", "d"], "key": ["a", "b", "c", "d"], "number": ["1", None, None, "4"],
+        "sheet": ["12", "7", None, None], "ward": ["W1", "W2", None, "W9"],
+        "since": pa.array([None, date(2020, 1, 15), None, None], pa.date32()),
+    })  # fmt: skip
+    deliver(database, registry, registry["lots"], lots, [place] * 4, [5897] * 4)
+
+
+@pytest.fixture(scope="module")
+def key(lots: Town) -> str:
+    """Of an agency that sees the sheets and the wards' names."""
+    classes = frozenset({"open", "agency"})
+    with engine.connect(lots.database, engine.OWNER) as owner:
+        for layer in ("lots", "wards"):
+            grant = Grant(0, "so_thu", layer, classes, legal_basis="NĐ 194/2025/NĐ-CP", purpose="test")  # type: ignore[arg-type]
+            grants.give(owner, lots.registry[layer], grant)
+        return keys.make_key(owner, "so_thu")
+
+
+def heading(town: Town, name: str, language: str, **headers: str) -> str:
+    page = town.ask(f"/collections/lots/items/{name}?f=html&lang={language}", **headers)
+    found = re.search(r"<h1>(.*?)</h1>", page.text)
+    assert found is not None, page.text
+    title = re.search(r"<title>(.*?) · ", page.text)
+    assert title is not None
+    assert title[1] == found[1]
+    assert "<b>" not in found[1]
+    return unescape(found[1])
+
+
+def test_a_heading_is_what_a_land_officer_writes(lots: Town, key: str) -> None:
+    assert heading(lots, "a", "vi", X_API_Key=key) == "Thửa số 1, tờ số 12, Phường Hồ Sen"
+    assert heading(lots, "a", "en", X_API_Key=key) == "Lot 1, sheet 12, Phường Hồ Sen"
+    assert heading(lots, "b", "vi", X_API_Key=key) == "Tờ số 7, Phường <b>Ỷ</b>, từ 15/01/2020"
+
+
+def test_of_what_is_hidden_or_unknown_a_heading_tells_nothing(lots: Town, key: str) -> None:
+    """Neither a sheet, which the public does not see, nor the name of a ward, which it does not see either."""
+    assert heading(lots, "a", "vi") == "Thửa số 1, W1"
+    assert heading(lots, "b", "en") == "W2, since 15 Jan 2020"
+    assert heading(lots, "c", "vi") == heading(lots, "c", "vi", X_API_Key=key) == "c"
+    assert heading(lots, "d", "vi", X_API_Key=key) == "Thửa số 4, W9"
