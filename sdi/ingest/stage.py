@@ -12,7 +12,7 @@ import tempfile
 import unicodedata
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
@@ -301,6 +301,17 @@ def _copy(path: Path, parts: list[Path], folder: Path) -> tuple[Path, list[_Take
     return main, taken
 
 
+def _copied(file: BinaryIO, out: BinaryIO, left: int) -> int:
+    """Copy so many bytes; returns how many are not there. The kernel copies, with half to a third of the CPU
+    that it takes to go through here, and a file system that can share blocks shares them."""
+    with suppress(OSError):  # a file system, or two, between which it does not copy; what is wrong is met below again
+        while left and (taken := os.copy_file_range(file.fileno(), out.fileno(), left)):
+            left -= taken
+    while left and (block := os.read(file.fileno(), min(1 << 20, left))):
+        left -= out.write(block)
+    return left
+
+
 def _respell(main: Path, parts: list[Path]) -> Path:
     """Give the unpacked parts of a dataset one stem and small suffixes, as `_copy` does. Returns the main one."""
     if main.is_dir() or main.suffix.lower() == ".thf":
@@ -318,11 +329,8 @@ def _take(part: Path, target: Path) -> _Taken:
             raise SourceError(f"{part.name} is not a regular file.", hint="Hand in the file itself.")
         if taken.size > shutil.disk_usage(target.parent).free:
             raise OSError(errno.ENOSPC, "no room")
-        left = taken.size
         with target.open("xb") as out:
-            while left and (block := file.read(min(1 << 20, left))):
-                left -= len(block)
-                out.write(block)
+            left = _copied(file, out, taken.size)
         taken.require_same(file)
     if left:
         raise _changed(part)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import gzip
 import hashlib
 import io
@@ -207,6 +208,25 @@ def test_templates_in_an_archive_do_not_say_what_is_read(tmp_path: Path) -> None
     with staged(archive, None, SMALL) as stage:
         assert not stage.main.with_suffix(".csvt").exists()
     assert read(Request(path=archive)).table["name"].to_pylist() == ["Thửa 1"]
+
+
+def test_a_file_is_copied_whole_where_the_kernel_copies_only_some_of_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Between some file systems it copies nothing, and of a large file 2 GB at once."""
+    path = samples.write(tmp_path, "gpkg")
+    calls: list[int] = []
+
+    def some(source: int, target: int, count: int) -> int:
+        calls.append(count)
+        if len(calls) > 1:
+            raise OSError(errno.EXDEV, "")
+        return os.write(target, os.read(source, min(count, 1_000)))
+
+    monkeypatch.setattr(os, "copy_file_range", some)
+    with staged(path, None, SMALL) as stage:
+        assert calls == [path.stat().st_size, path.stat().st_size - 1_000]
+        assert stage.main.read_bytes() == path.read_bytes()
 
 
 # --- files that are none, and names -----------------------------------------------------------------------------------

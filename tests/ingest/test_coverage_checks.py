@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sdi.contract.report import Finding
-from sdi.ingest.checks.tiles import cut
+from sdi.ingest.checks.tiles import cut, near_any
 from tests.ingest.neighbours import EAST, NORTH, among, block, grid_place, line, polygon
 
 OVERLAP: dict[str, Any] = {"rule": "coverage.overlap"}
@@ -193,6 +193,15 @@ def test_checks_within_a_group_leave_other_groups_alone() -> None:
     assert not among(shapes, GAP)
 
 
+def test_within_a_sheet_what_does_not_meet_is_told_though_the_next_sheet_meets_both() -> None:
+    """The edges of a sheet are free within it, shared with the next one or not."""
+    lower = [block(0, 0, 10, 10), block(10.03, 0, 20, 10)]
+    upper = [polygon((0, 10), (10, 10), (10.03, 10), (20, 10), (20, 20), (0, 20))]
+    within = MISMATCH | {"parameters": {"within": ["sheet"]}}
+    assert told(among([*lower, *upper], within, sheets=["1", "1", "2"])) == [("0", "1", 0.03)]
+    assert not among([*lower, *upper], within, sheets=["1", "3", "2"])
+
+
 # --- duplicates -----------------------------------------------------------------------------------------------------
 
 
@@ -319,3 +328,18 @@ def test_every_feature_with_a_box_stands_in_a_tile_and_what_has_none_in_no_tile(
     owners = sum(tile.owns(boxes[:, 0], boxes[:, 1]).astype(int) for tile in made)
     assert set(np.concatenate([tile.rows for tile in made])) == set(np.flatnonzero(usable & ~np.isnan(boxes[:, 0])))
     assert set(owners[~np.isnan(boxes[:, 0])]) == {1}
+
+
+@given(st.integers(0, 10_000), st.floats(0, 5), st.sampled_from([0.0, 1.0, 300.0]))
+def test_what_comes_near_is_never_missed_and_what_is_far_is_left_out(seed: int, reach: float, size: float) -> None:
+    rng = np.random.default_rng(seed)
+    corner = np.array([EAST, NORTH]) + rng.uniform(0, 2_000, (60, 2))
+    boxes = np.column_stack([corner, corner + rng.uniform(0, 20, (60, 2))])
+    others = boxes[:5] + rng.uniform(-400, 400, (5, 1))
+    others[:, 2:] += size
+    apart = np.maximum(others[:, None, :2] - boxes[None, :, 2:], boxes[None, :, :2] - others[:, None, 2:])
+    away = apart.max(axis=2).min(axis=0)
+    near = near_any(boxes, others, reach)
+    assert near[away <= reach].all()
+    assert not near[away > reach + 15.0].any()  # squares of at most (2,000 + 800 + 320) / 512 m, on both sides
+    assert not near_any(boxes, others[:0], reach).any()

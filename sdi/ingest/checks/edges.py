@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from sdi.contract.layer import Check
 from sdi.ingest.checks.neighbourhood import Rows
 from sdi.ingest.checks.rings import Rings
-from sdi.ingest.checks.tiles import Held, Tile
+from sdi.ingest.checks.tiles import Held, Tile, near_any
 from sdi.ingest.findings import Findings
 from sdi.ingest.geometry import Shapes
 from sdi.ingest.place import Placement
@@ -84,10 +84,8 @@ class GapCheck:
         rings, tile, shapes = held.rings, held.tile, held.shapes[held.surfaces]
         assert rings is not None
         rows = tile.rows[held.surfaces]
-        start = rings.start[rings.free(None)]
-        ends = np.stack([rings.xy[start], rings.xy[start + 1]], axis=1)
-        boxes = np.column_stack([ends.min(axis=1), ends.max(axis=1)])
-        lines = shapely.linestrings(ends[tile.near(boxes, self.reach)])
+        free = np.flatnonzero(rings.open)
+        lines = rings.lines(free[tile.near(rings.boxes(free), self.reach)])
         faces = shapely.normalize(shapely.get_parts(shapely.polygonize([shapely.union_all(lines)])))
         faces = self._openings(tile, faces)
         # Not its point on the surface, which falls on the boundary of a narrow opening (seen 3e-11 m from it).
@@ -175,6 +173,11 @@ def _packed(high: Rows, low: Rows) -> Rows:
     return high << 32 | low
 
 
+def _ends(rings: Rings, points: Rows) -> Rows:
+    """Vertex and feature of some vertices, in one number."""
+    return _packed(rings.vertex[points], rings.owner[points])
+
+
 def _among(numbers: Rows, known: Rows) -> NDArray[np.bool_]:
     """Which numbers are among the known ones, which are sorted and of which there are many more."""
     if not len(known):
@@ -199,8 +202,8 @@ def _to_edges(rings: Rings, point: Rows, two: Rows, reach: float) -> tuple[Areas
     """How far vertices lie from the boundary of features, infinite beyond `reach`, and the place nearest on it: asked
     of the edges near by, as a boundary may have a million."""
     distance, nearest = np.full(len(point), np.inf), rings.xy[point].copy()
-    start = rings.start[np.isin(rings.owner[rings.start], np.unique(two))]
-    lines = shapely.linestrings(np.stack([rings.xy[start], rings.xy[start + 1]], axis=1))
+    edges = np.flatnonzero(np.isin(rings.owner[rings.start], np.unique(two)))
+    start, lines = rings.start[edges], rings.lines(edges)
     spots, tree = shapely.points(rings.xy[point]), shapely.STRtree(lines)
     for begin in range(0, len(point), ASKED):
         at, line = tree.query(spots[begin : begin + ASKED], predicate="dwithin", distance=reach)
@@ -250,15 +253,15 @@ class MismatchCheck:
     def _candidates(self, tile: Tile, rows: Rows, rings: Rings) -> tuple[Rows, Rows, int]:
         """Vertices of the tile on free edges, and the features whose free edges pass near without meeting them; how
         many vertices were not looked at, as too much lies about the others."""
-        free = np.flatnonzero(rings.free(None if self.groups is None else self.groups[rows]))
-        start = rings.start[free]
-        ends = np.stack([rings.xy[start], rings.xy[start + 1]], axis=1)
-        close = tile.near(np.column_stack([ends.min(axis=1), ends.max(axis=1)]), self.reach)
-        start, lines = start[close], shapely.linestrings(ends[close])
+        edges = self._edges(tile, rows, rings)
+        start, lines = rings.start[edges], rings.lines(edges)
         points = np.concatenate([start, start + 1])
-        met, first = np.unique(_packed(rings.vertex[points], rings.owner[points]), return_index=True)
+        met, first = np.unique(_ends(rings, points), return_index=True)
         points = points[first]
         points = points[tile.owns(rings.xy[points, 0], rings.xy[points, 1])]
+        open_edge = rings.open[edges]
+        ends = np.concatenate([start[open_edge], start[open_edge] + 1])
+        open_point = _among(_ends(rings, points), np.unique(_ends(rings, ends)))
         begin = np.flatnonzero(np.diff(rings.vertex[points], prepend=-1))
         tree = shapely.STRtree(lines)
         budget, found = max(BUDGET * len(points), 5_000_000), [np.empty(0, dtype=np.intp)]
@@ -272,7 +275,7 @@ class MismatchCheck:
             at, line = _ranges(begin[low:high][place], count), np.repeat(line, count)
             budget -= len(at)
             one, two = rings.owner[points[at]], rings.owner[start[line]]
-            keep = (one != two) & self._asked(rows[one], rows[two])
+            keep = (one != two) & self._asked(rows[one], rows[two]) & (open_point[at] | open_edge[line])
             if not self._same_vertices:
                 keep &= ~_among(_packed(rings.vertex[points[at]], two), met)
             at, line, two = at[keep], line[keep], two[keep]
@@ -281,6 +284,16 @@ class MismatchCheck:
             np.minimum.at(nearest, which, shapely.distance(shapely.points(rings.xy[points[at]]), lines[line]))
             found.append(pair[nearest > (-1.0 if self._same_vertices else self.meet)])
         return (*_unpacked(points, np.concatenate(found)), 0)
+
+    def _edges(self, tile: Tile, rows: Rows, rings: Rings) -> Rows:
+        """The free edges near the tile, and near one that is open: of two that do not meet at least one is asked to be,
+        for where each is shared with others, those lie between them, or upon them, which is told as an overlap."""
+        free = rings.open if self.groups is None else rings.free(self.groups[rows])
+        edges = np.flatnonzero(free)
+        edges = edges[tile.near(rings.boxes(edges), self.reach)]
+        if self.groups is None:
+            return edges
+        return edges[near_any(rings.boxes(edges), rings.boxes(edges[rings.open[edges]]), self.reach)]
 
     def _near(self, rings: Rings, points: Rows, start: Rows, lines: Shapes, tree: shapely.STRtree) -> tuple[Rows, Rows]:
         """The edges that pass within reach of vertices, but for those that begin or end there: nearly all do, and they

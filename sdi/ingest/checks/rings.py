@@ -49,6 +49,16 @@ class Rings:
         first, last = self.rings[ring], self.rings[ring + 1] - 1
         return np.where(vertices == first, last - 1, vertices - 1), np.where(vertices == last, first + 1, vertices + 1)
 
+    def boxes(self, edges: Numbers | Mask) -> Coordinates:
+        """(n, 4) what edges lie in."""
+        a, b = self.xy[self.start[edges]], self.xy[self.start[edges] + 1]
+        return np.concatenate([np.minimum(a, b), np.maximum(a, b)], axis=1)
+
+    def lines(self, edges: Numbers | Mask) -> Shapes:
+        start = self.start[edges]
+        lines: Shapes = shapely.linestrings(np.stack([self.xy[start], self.xy[start + 1]], axis=1))
+        return lines
+
     @cached_property
     def left_inside(self) -> Mask:
         """By edge: whether the feature lies on its left, for rings run either way round."""
@@ -77,6 +87,11 @@ class Rings:
         key = np.minimum(a, b).astype(np.int64) << 32 | np.maximum(a, b)
         _, key = np.unique(key, return_inverse=True)
         return key, (a < b) == self.left_inside, a != b
+
+    @cached_property
+    def open(self) -> Mask:
+        """By edge: whether it is `free` in the whole coverage."""
+        return self.free(None)
 
     def free(self, groups: NDArray[np.int64] | None) -> Mask:
         """By edge: whether it is not shared by just two features (of a group) that lie on either side of it."""

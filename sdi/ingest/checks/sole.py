@@ -35,14 +35,13 @@ def sole(held: Held) -> Mask:
     if rings is None:
         return nothing
     valid = told(shapes, np.flatnonzero(rings.lone))
-    free = rings.free(None)
+    free = rings.open
     if not valid.all():  # what an invalid polygon covers is not told by its edges: all of them count
         free = rings.free(valid.astype(np.int64)) | ~valid[rings.owner[rings.start]]
     if np.count_nonzero(free) > MOST_FREE * len(free):
         return nothing
     shapely.prepare(shapes)
-    start = rings.start[free]
-    lines = shapely.linestrings(np.stack([rings.xy[start], rings.xy[start + 1]], axis=1))
+    start, lines = rings.start[free], rings.lines(free)
     near = held.tile.near(shapely.bounds(shapes), 0.0)
     alone = _covered_once(held, shapes, np.flatnonzero(valid & near & (shapely.get_num_geometries(shapes) == 1)))
     budget = max(BUDGET * len(shapes), 1_000_000)

@@ -21,6 +21,9 @@ CROWD = 8
 """How many times its own features a tile may hold. Features so large, or so much upon each other, that more of them
 reach a cell are left out of it, the largest first, and told."""
 
+SQUARES = 512
+"""Squares along each side of the grid by which it is told what is near something."""
+
 Cell = tuple[float, float, float, float]
 """West, south, east, north."""
 
@@ -109,6 +112,33 @@ class Cut:
             extent = (self.boxes[rows, 2:] - self.boxes[rows, :2]).max(axis=1)
             rows = np.sort(rows[np.argsort(extent, kind="stable")[: CROWD * self.size]])
         return Tile(cell, rows, left_out)
+
+
+def near_any(boxes: Boxes, others: Boxes, reach: float) -> Mask:
+    """Which boxes come within reach, metres, of one of the others; some that come only near are among them, as told by
+    squares of a grid."""
+    if not len(others):
+        return np.zeros(len(boxes), dtype=bool)
+    low, high = others[:, :2].min(axis=0) - reach, others[:, 2:].max(axis=0) + reach
+    step = np.maximum((high - low) / SQUARES, 1.0)  # of a metre at least
+
+    def squares(some: Boxes, more: float) -> Rows:
+        first = np.clip(np.floor((some[:, :2] - more - low) / step), 0, SQUARES)
+        last = np.clip(np.floor((some[:, 2:] + more - low) / step), -1, SQUARES - 1)
+        spans: Rows = np.concatenate([first, last], axis=1).astype(np.intp)
+        return spans
+
+    west, south, east, north = squares(others, reach).T
+    edge = np.zeros((SQUARES + 1, SQUARES + 1), dtype=np.int64)
+    for sign, x, y in ((1, west, south), (-1, west, north + 1), (-1, east + 1, south), (1, east + 1, north + 1)):
+        np.add.at(edge, (x, y), sign)
+    met = edge.cumsum(axis=0).cumsum(axis=1)[:-1, :-1] > 0
+    sums = np.zeros((SQUARES + 1, SQUARES + 1), dtype=np.int64)
+    sums[1:, 1:] = met.cumsum(axis=0).cumsum(axis=1)
+    west, south, east, north = squares(boxes, 0.0).T
+    near: Mask = (west <= east) & (south <= north)
+    near &= sums[east + 1, north + 1] - sums[west, north + 1] - sums[east + 1, south] + sums[west, south] > 0
+    return near
 
 
 def cut(boxes: Boxes, usable: Mask, reach: float, size: int = SIZE) -> Cut:
