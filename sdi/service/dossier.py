@@ -90,7 +90,7 @@ async def page(
         neighbours = await service.reader.features(subject, _inside(service, subject, window))
         drawn = [(snapshot.layers.get(part["collection"]), part["items"]) for part in document["related"]]
         drawing = plan.draw(window, subject, feature, neighbours, [(layer, found) for layer, found in drawn if layer])
-    units = await heading.units_of(service, snapshot, subject, feature["properties"])
+    units = await heading.units_of(service, snapshot, subject, [feature["properties"]])
     pages: Pages = request.app.state.pages
     text = pages.render("dossier.html", asked.language, request, document=document, derived=derived, subject=subject,
                         units=units, layers=snapshot.layers, drawing=drawing)  # fmt: skip

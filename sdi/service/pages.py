@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from decimal import Decimal, InvalidOperation
 from pathlib import Path
@@ -115,9 +116,9 @@ class Writer:
         unit = words.unit(part.unit, self.language)
         return f"{self.title(part)} ({unit})" if unit else self.title(part)
 
-    def name(self, layer: Layer, feature: Mapping[str, Any], units: Mapping[str, str]) -> str:
+    def name(self, layer: Layer, feature: Mapping[str, Any], units: Mapping[str, Mapping[str, str]]) -> str:
         """What people call a feature: by the contract's heading, else by the attribute that labels it on the map, else
-        its id. `units`: attribute -> the name of the unit whose code it holds (`heading.units_of`).
+        its id. `units`: attribute -> code -> name of the unit (`heading.units_of`).
         """
         told: Mapping[str, Any] = feature["properties"]
         parts = [self._part(layer, part.in_language(self.language), told, units) for part in layer.heading]
@@ -130,11 +131,16 @@ class Writer:
             f"{self.title(layer[label])} {self._text(layer[label], value)}" if label and value else str(feature["id"])
         )
 
-    def _part(self, layer: Layer, text: str, told: Mapping[str, Any], units: Mapping[str, str]) -> str:
+    def _part(self, layer: Layer, text: str, told: Mapping[str, Any], units: Mapping[str, Mapping[str, str]]) -> str:
         """A part of a heading; none where something in it is empty, or was not told to who asks."""
         if any(told.get(name) in (None, "") for name in fields_of(text)):
             return ""
-        return FIELD.sub(lambda found: units.get(found[1]) or self._text(layer[found[1]], told[found[1]]), text)
+
+        def value(found: re.Match[str]) -> str:
+            name = found[1]
+            return units.get(name, {}).get(str(told[name])) or self._text(layer[name], told[name])
+
+        return FIELD.sub(value, text)
 
     def shown(self, layer: Layer, feature: Mapping[str, Any]) -> list[tuple[Attribute, Any]]:
         """The attributes of an answer with their values, in the contract's order."""

@@ -264,7 +264,7 @@ async def feature(request: Request, collection: str, feature: str) -> Response:
     if ask.format == "html":
         found = json.loads(row, parse_float=str)
         shown = maps.of_features(service, layer, publication, ask, maps.item_source(layer, feature_id, ask))
-        units = await heading.units_of(service, snapshot, layer, found["properties"])
+        units = await heading.units_of(service, snapshot, layer, [found["properties"]])
         return _page(request, ask, "item.html", layer=layer, feature=found, map=shown, known_at=known_at, kin=related,
                      links=items.item_links(service, ask, layer, feature_id, snapshot), labels=LABELS,
                      units=units)  # fmt: skip

@@ -338,8 +338,8 @@ def addresses(layer: str, names: list[str], then: str) -> Iterator[str]:
         yield f"{at}/items/{name}?f=json&as-of={then}"
     yield from (f"{at}/{rest}" for rest in (
         "tiles", "tiles/WebMercatorQuad?f=tilejson", "tiles/WebMercatorQuad", "tiles/WebMercatorQuad/16/28863/52039",
-        "tiles/WebMercatorQuad/17/57726/104079", "changes", "changes?f=ndjson&limit=30", "changes?since=now",
-        "changes?since=1", "changes?since=2020-01-01", f"changes?since={then}", "styles",
+        "tiles/WebMercatorQuad/17/57726/104079", "changes", "changes?f=ndjson&limit=30", "changes?f=html",
+        "changes?since=now", "changes?since=1", "changes?since=2020-01-01", f"changes?since={then}", "styles",
         "styles/default?f=mapbox", "styles/default?f=qml", "styles/default?f=sld11",
         *(f"statistics?by={by}&f={format_}" for by in ("use", "valid_from", "use,valid_from", "floors", "work_count")
           for format_ in ("json", "csv", "html")),

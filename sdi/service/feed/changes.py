@@ -64,17 +64,21 @@ async def answer(request: Request, asked: Asked, layer: Layer) -> Response:
     limit = limited(asked.parameters, service.settings.default_limit, service.settings.max_limit)
     told = await read(service, layer, asked.parameters.get("since"), limit)
     request.state.rows = len(told.entries)
-    answered = _links(service, asked, layer, told)
-    headers = {
-        "Content-Language": asked.language, "Link": links.header(answered),
-        "Cache-Control": fresh.cache_control(service, layer),
-    }  # fmt: skip
+    answered = linked(service, asked, layer, told)
+    headers = headers_of(service, asked, layer, answered)
     if asked.format == "ndjson":
         body = "".join(f"{line}\n" for line in lines(told))
         headers["OGC-NumberReturned"] = str(len(told.entries))
     else:
         body = document(layer, told, answered)
     return Response(body.encode(), headers=headers, media_type=FORMATS[asked.format].media_type)
+
+
+def headers_of(service: Service, asked: Asked, layer: Layer, answered: list[dict[str, Any]]) -> dict[str, str]:
+    return {
+        "Content-Language": asked.language, "Link": links.header(answered),
+        "Cache-Control": fresh.cache_control(service, layer),
+    }  # fmt: skip
 
 
 def lines(told: Told) -> list[str]:
@@ -102,7 +106,7 @@ def address(service: Service, layer: Layer, **parameters: Any) -> str:
     return links.address(service.url, "collections", layer.id, "changes", parameters=parameters or None)
 
 
-def _links(service: Service, asked: Asked, layer: Layer, told: Told) -> list[dict[str, Any]]:
+def linked(service: Service, asked: Asked, layer: Layer, told: Told) -> list[dict[str, Any]]:
     """self, alternate, collection; behind the page `next` where there is more, else where to look later: `monitor`."""
     _ = words.translator(asked.language)
     kept = {name: value for name, value in asked.parameters.items() if name not in ("f", "since")}

@@ -9,6 +9,7 @@ FORMATS = {
     each.name: each
     for each in (
         Format("json", "application/json", "JSON"),
+        Format("html", "text/html", "HTML"),
         Format("ndjson", "application/x-ndjson", "NDJSON"),
         Format("events", "text/event-stream", "Server-Sent Events"),
     )

@@ -9,7 +9,7 @@ from starlette.responses import Response
 
 from sdi.errors import NotFound
 from sdi.service.asked import asked, checked_path
-from sdi.service.feed import changes, stream
+from sdi.service.feed import changes, page, stream
 from sdi.service.feed.offered import FORMATS, are_told
 from sdi.service.state import service_of
 
@@ -29,5 +29,5 @@ async def changes_of(request: Request, collection: str) -> Response:
     if not are_told(layer):
         raise NotFound(f"Collection '{layer.id}' has no changes.")
     ask = asked(request, FORMATS, PARAMETERS)
-    told = stream.answer if ask.format == "events" else changes.answer
+    told = {"events": stream.answer, "html": page.answer}.get(ask.format, changes.answer)
     return await told(request, ask, layer)

@@ -199,6 +199,7 @@ PAGES = {
     "changes.html": "/catalogue/changes?f=html", "code_list.html": "/code-lists/use?f=html",
     "collection.html": "/collections/plots?f=html", "collections.html": "/collections?f=html",
     "conformance.html": "/conformance?f=html", "dossier.html": f"/lots/{FEATURE}/dossier?f=html",
+    "feed.html": "/collections/plots/changes?f=html",
     "item.html": f"/collections/plots/items/{FEATURE}?f=html", "items.html": "/collections/plots/items?f=html",
     "landing.html": "/?f=html", "open_data.html": "/open-data?f=html", "openapi.html": "/openapi?f=html",
     "problem.html": f"/collections/{FEATURE}?f=html", "record.html": "/collections/data-catalogue/items/plots?f=html",
@@ -209,6 +210,7 @@ PAGES = {
 """Every page there is, by its template."""
 TOLD = {
     "/admin/agencies": NASTY, "/requests?f=html&all=true": NASTY, "/audit?f=html&limit=1000": NASTY[:9],
+    "/collections/plots/changes?f=html": [NASTY[1], NASTY[2], NASTY[7], NASTY[12]],
     "/collections/plots__findings/items?f=html": NASTY, "/collections/plots__quarantine/items?f=html": NASTY[1::2],
 }  # fmt: skip
 """Pages for who shows a key, and which of the texts must stand there, or nothing would be tried."""
@@ -256,6 +258,7 @@ def asked_with_a_key() -> Iterator[str]:
                 for name in ("q", "bbox", "sortby", "type", "limit"))  # fmt: skip
     yield from (f"/catalogue/changes?f=html&{name}={text}" for name in ("collection", "datetime", "limit"))
     yield from (f"/collections/plots__findings/items?f=html&{name}={all_}" for name in ("rule", "feature", "filter"))
+    yield from (f"/collections/plots/changes?f=html&{name}={text}" for name in ("since", "limit", "X"))
     yield f"/tiles/WebMercatorQuad?f=html&collections={text}"
     yield f"/collections/plots__findings/items/{all_}?f=html"
     for path in ("/collections/plots/{}", "/collections/plots/styles/{}", "/collections/plots/tiles/{}",

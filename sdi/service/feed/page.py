@@ -1,0 +1,45 @@
+"""A page of changes for people: what a load left added, changed or gone, each feature by what it is called."""
+
+from __future__ import annotations
+
+import json
+from itertools import groupby
+from typing import Any
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from sdi.contract.layer import Layer
+from sdi.service import heading, pages
+from sdi.service.asked import Asked
+from sdi.service.feed import changes
+from sdi.service.feed.offered import FORMATS
+from sdi.service.parameters import limited
+from sdi.service.state import service_of
+
+ROWS = 100
+"""Changes of a page where no limit is asked."""
+
+
+async def answer(request: Request, asked: Asked, layer: Layer) -> Response:
+    """The page. Raises BadRequest, Gone."""
+    service = service_of(request)
+    since = asked.parameters.get("since")
+    limit = limited(asked.parameters, ROWS, service.settings.max_limit)
+    told = await changes.read(service, layer, since, limit)
+    request.state.rows = len(told.entries)
+    features = [None if each.text is None else json.loads(each.text, parse_float=str) for each in told.entries]
+    snapshot = await service.publications.current()
+    units = await heading.units_of(service, snapshot, layer, [each["properties"] for each in features if each])
+    rows = zip(told.entries, features, strict=True)
+    loads: list[dict[str, Any]] = [
+        {"name": told.loads[load], "at": at, "changes": [*found]}
+        for (load, at), found in groupby(rows, key=lambda row: (row[0].load, row[0].at))
+    ]
+    answered = changes.linked(service, asked, layer, told)
+    response = pages.answered(
+        request, asked.language, "feed.html", layer=layer, loads=loads, units=units, links=answered, since=since,
+        more=told.more, formats=[each for each in FORMATS.values() if each.name in ("json", "ndjson")],
+    )  # fmt: skip
+    response.headers.update(changes.headers_of(service, asked, layer, answered))
+    return response
