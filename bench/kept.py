@@ -16,7 +16,7 @@ from starlette.responses import JSONResponse
 from starlette.routing import Route
 
 from sdi.service.app import from_environment
-from sdi.service.tiles.cache import Tiles
+from sdi.service.tiles.packing import KEPT_AS, Tiles
 from sdi.settings import read_settings
 
 TILE = 16_000
@@ -33,14 +33,15 @@ def application() -> Starlette:
     texts, answers, tiles = app.state.service.reader.texts.kept, app.state.answers, app.state.tiles
     most = {
         "texts": _most(texts, "keep", lambda: texts.taken), "answers": _most(answers, "keep", lambda: answers.size),
-        "tiles": _most(tiles, "of", lambda: tiles.taken),
+        "tiles": _most(tiles.kept, "keep", lambda: tiles.kept.taken),
     }  # fmt: skip
-    rooms = {"texts": settings.kept_text * 2**20, "answers": settings.kept_answers * 2**20, "tiles": tiles.room}
+    rooms = {"texts": settings.kept_text * 2**20, "answers": settings.kept_answers * 2**20, "tiles": tiles.kept.room}
 
     async def kept(request: Request) -> JSONResponse:
         if "tiles" in request.query_params:
-            for number in range(tiles.room // TILE):
-                await tiles.of(f"bench {number}", _some)
+            for number in range(tiles.kept.room // TILE):
+                tag = f"bench {number}"
+                await tiles.as_taken(tag, await tiles.of(tag, _some), [KEPT_AS])
         return JSONResponse({name: (most[name](), room) for name, room in rooms.items()})
 
     app.router.routes.insert(0, Route("/kept", kept))

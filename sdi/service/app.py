@@ -34,8 +34,9 @@ from sdi.service.reader import Reader
 from sdi.service.state import Service
 from sdi.service.statistics.table import ROOM
 from sdi.service.texts.shelf import Shelf
-from sdi.service.tiles.cache import Tiles
+from sdi.service.tiles.cache import Kept
 from sdi.service.tiles.changes import Known
+from sdi.service.tiles.packing import Tiles
 from sdi.service.wall.callers import Gate, Turnstile
 from sdi.service.wall.headers import Headers, other_sites
 from sdi.service.wall.limits import Limits
@@ -106,7 +107,7 @@ def create_app(settings: Settings, registry: Registry, *, url: str | None = None
     app.state.pages = Pages(settings)
     app.state.metrics, app.state.recorder, app.state.refusals = metrics, recorder, refusals
     app.state.tiles, app.state.changes = Tiles(), Known(reader)
-    app.state.tables = Tiles(ROOM)
+    app.state.tables = Kept(ROOM)
     app.state.exports = Exports()
     app.state.answers = answers
     app.state.listeners = Listeners()

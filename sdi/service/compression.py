@@ -6,6 +6,7 @@ What an endpoint has compressed itself, and says so, is sent as it is.
 
 from __future__ import annotations
 
+import gzip
 import re
 import sys
 import zlib
@@ -58,6 +59,16 @@ def _zstd() -> Shrink:
 
 _CODINGS: dict[str, Callable[[], Shrink]] = {"zstd": _zstd, "gzip": _gzip}
 """By their names in Accept-Encoding, the better one first."""
+
+
+def pack(body: bytes, coding: str) -> bytes:
+    """A whole body that will be kept. Of a tile of 824 kB zstd makes 388 kB in 1.9 ms of CPU, gzip at 1 as much in 8.7,
+    at 2 381 kB in 9.8, at 4 373 kB in 14."""
+    return zstd.compress(body, ZSTD_LEVEL) if coding == "zstd" else gzip.compress(body, 2, mtime=0)
+
+
+def unpack(body: bytes, coding: str) -> bytes:
+    return zstd.decompress(body) if coding == "zstd" else zlib.decompress(body, zlib.MAX_WBITS | 16)
 
 
 def taken(accepted: str) -> list[str]:

@@ -26,7 +26,7 @@ from sdi.service.publications import Snapshot
 from sdi.service.rights import seen_in_numbers
 from sdi.service.state import Service
 from sdi.service.statistics.question import measures
-from sdi.service.tiles.cache import Tiles
+from sdi.service.tiles.cache import Kept
 from sdi.store import succession
 
 MOST = 50_000
@@ -62,7 +62,9 @@ class Table:
     together: tuple[tuple[Value, ...] | None, ...]
 
 
-async def tabulated(kept: Tiles, service: Service, snapshot: Snapshot, layer: Layer, by: tuple[str, ...]) -> Table:
+async def tabulated(
+    kept: Kept[bytes], service: Service, snapshot: Snapshot, layer: Layer, by: tuple[str, ...]
+) -> Table:  # fmt: skip
     """The table by these dimensions as it exists for who asks. Raises Overloaded for one that has too many groups."""
     shown, sums = seen_in_numbers(service.agency, layer), measures(service.agency, layer)
     query = FeatureQuery(layer.id, (*by, *sums), filters=shown.filters, sight=shown.sight, geometry=False)

@@ -1,4 +1,4 @@
-"""Tiles that were made and compressed, kept in the memory of one worker under the tag of what they are made of.
+"""What was made at some cost, kept in the memory of one worker under the tag of what it is made of.
 
 A tag names the place, what is shown of which layers, and of each the last load that touched the place. So an entry
 dies exactly when a load touches its place: nobody asks for its tag any more, and it is the first to go when room is
@@ -9,66 +9,80 @@ from __future__ import annotations
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Hashable, Sized
 from dataclasses import dataclass
 
-ROOM = 12 * 1024 * 1024
-"""Bytes that the tiles of one worker take, compressed: some 800 of a city's."""
 ENTRY = 400
-"""Bytes that an entry takes besides its tile, about."""
+"""Bytes that an entry takes besides what it holds, about."""
 
 
 @dataclass
-class _Making:
-    task: asyncio.Task[bytes]
+class _Doing[T]:
+    task: asyncio.Task[T]
     waiting: int = 0
 
 
-class Tiles:
-    """`room`: bytes. `made`: tiles that were made; `found`: those that were kept already, or were just being made."""
+class Once[T]:
+    """What several ask for at a time, done once for all of them; given up when all of them have hung up."""
 
-    def __init__(self, room: int = ROOM) -> None:
-        self.room, self._taken = room, 0
-        self._kept: OrderedDict[str, bytes] = OrderedDict()
-        self._making: dict[str, _Making] = {}
+    def __init__(self) -> None:
+        self._doing: dict[Hashable, _Doing[T]] = {}
+
+    def __contains__(self, key: Hashable) -> bool:
+        return key in self._doing
+
+    async def of(self, key: Hashable, do: Callable[[], Awaitable[T]]) -> T:
+        doing = self._doing.get(key)
+        if doing is None:
+            doing = self._doing[key] = _Doing(asyncio.ensure_future(do()))
+        doing.waiting += 1
+        try:
+            return await asyncio.shield(doing.task)
+        finally:
+            doing.waiting -= 1
+            if not doing.waiting:
+                if self._doing.get(key) is doing:
+                    del self._doing[key]
+                if not doing.task.done():
+                    doing.task.cancel()
+                    await asyncio.wait({doing.task})
+
+
+class Kept[V: Sized]:
+    """`room`: bytes. `made`: what was made; `found`: what was kept already, or was just being made."""
+
+    def __init__(self, room: int) -> None:
+        self.room, self.taken = room, 0
+        self._entries: OrderedDict[str, V] = OrderedDict()
+        self._making: Once[V] = Once()
         self.made = self.found = 0
 
-    async def of(self, tag: str, make: Callable[[], Awaitable[bytes]]) -> bytes:
-        """The tile of a tag, made once however many ask for it; given up when all of them have hung up."""
-        body = self._kept.get(tag)
-        if body is not None:
-            self._kept.move_to_end(tag)
-            self.found += 1
-            return body
-        making = self._making.get(tag)
-        if making is None:
-            making = self._making[tag] = _Making(asyncio.ensure_future(self._make(tag, make)))
-        else:
-            self.found += 1
-        making.waiting += 1
-        try:
-            return await asyncio.shield(making.task)
-        finally:
-            making.waiting -= 1
-            if not making.waiting:
-                if self._making.get(tag) is making:
-                    del self._making[tag]
-                if not making.task.done():
-                    making.task.cancel()
-                    await asyncio.wait({making.task})
+    def get(self, tag: str) -> V | None:
+        value = self._entries.get(tag)
+        if value is not None:
+            self._entries.move_to_end(tag)
+        return value
 
-    async def _make(self, tag: str, make: Callable[[], Awaitable[bytes]]) -> bytes:
+    def keep(self, tag: str, value: V) -> None:
+        """In the place of what was kept under the tag. What was asked for least lately makes room."""
+        held = self._entries.pop(tag, None)
+        if held is not None:
+            self.taken -= len(held) + ENTRY
+        self._entries[tag] = value
+        self.taken += len(value) + ENTRY
+        while self.taken > self.room:
+            _, oldest = self._entries.popitem(last=False)
+            self.taken -= len(oldest) + ENTRY
+
+    async def of(self, tag: str, make: Callable[[], Awaitable[V]]) -> V:
+        """What stands under a tag, made once however many ask for it; given up when all of them have hung up."""
+        value = self.get(tag)
+        if value is not None or tag in self._making:
+            self.found += 1
+        return value if value is not None else await self._making.of(tag, lambda: self._make(tag, make))
+
+    async def _make(self, tag: str, make: Callable[[], Awaitable[V]]) -> V:
         self.made += 1
-        body = await make()
-        if tag not in self._kept:
-            self._kept[tag] = body
-            self._taken += len(body) + ENTRY
-        while self._taken > self.room:
-            _, oldest = self._kept.popitem(last=False)
-            self._taken -= len(oldest) + ENTRY
-        return body
-
-    @property
-    def taken(self) -> int:
-        """Bytes that are taken now."""
-        return self._taken
+        value = await make()
+        self.keep(tag, value)
+        return value

@@ -20,7 +20,8 @@ from sdi.contract.layer import Layer
 from sdi.contract.registry import Registry, read_registry
 from sdi.national import vn2000
 from sdi.pipeline.history import rollback
-from sdi.service.tiles.cache import ENTRY, Tiles
+from sdi.service.tiles.cache import ENTRY, Kept
+from sdi.service.tiles.packing import Tiles
 from sdi.service.tiles.tileset import Shown
 from sdi.settings import Settings
 from sdi.store import engine, ledger, migrate, tiles
@@ -225,7 +226,7 @@ def test_the_same_file_again_keeps_every_tile(city: City) -> None:
 
 def test_a_tile_is_made_once_for_all_who_ask_at_a_time() -> None:
     async def run() -> tuple[list[bytes], int]:
-        tiles, go = Tiles(), asyncio.Event()
+        tiles, go = Kept[bytes](1000), asyncio.Event()
 
         async def make() -> bytes:
             await go.wait()
@@ -243,7 +244,7 @@ def test_a_tile_is_made_once_for_all_who_ask_at_a_time() -> None:
 
 def test_a_tile_that_nobody_waits_for_any_more_is_given_up() -> None:
     async def run() -> list[str]:
-        tiles, told = Tiles(), list[str]()
+        tiles, told = Kept[bytes](1000), list[str]()
 
         async def make() -> bytes:
             try:
@@ -271,7 +272,7 @@ async def _made() -> bytes:
 
 def test_a_fault_while_a_tile_is_made_is_told_to_each_and_not_kept() -> None:
     async def run() -> list[Any]:
-        tiles = Tiles()
+        tiles = Kept[bytes](1000)
 
         async def fail() -> bytes:
             await asyncio.sleep(0)
@@ -285,7 +286,7 @@ def test_a_fault_while_a_tile_is_made_is_told_to_each_and_not_kept() -> None:
 
 def test_what_was_asked_least_lately_makes_room() -> None:
     async def run() -> tuple[int, int]:
-        tiles = Tiles(room=3 * (10 + ENTRY))
+        tiles = Kept[bytes](room=3 * (10 + ENTRY))
 
         async def make() -> bytes:
             return b"0123456789"
