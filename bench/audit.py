@@ -26,7 +26,7 @@ from cases import boxes
 from land import LAYER, arguments, deployment, show, write
 from process import cpu, loop_cpu, server_cpu
 from serve import PLACES, known, load
-from servers import uvicorn
+from servers import uvicorn, wait_for_texts
 
 from sdi.settings import Settings
 from sdi.store import cluster, engine
@@ -93,6 +93,7 @@ def _served(settings: Settings, folder: Path, audit: str, kept: int) -> Iterator
     environment = {"SDI_DATABASE_URL": engine.database_url(settings), "SDI_DATA": str(folder / audit),
                    "SDI_AUDIT": audit, "SDI_KEPT_ANSWERS": str(kept)}  # fmt: skip
     with uvicorn("sdi.service.app:from_environment", environment, 1, "--factory") as (port, process):
+        wait_for_texts(settings.model_copy(update={"data": folder / audit}))
         yield port, process.pid
 
 

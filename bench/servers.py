@@ -30,6 +30,10 @@ from sdi.store import engine
 
 TILE = "/tiles/WebMercatorQuad/{z}/{y}/{x}?f=mvt"
 MVT = "application/vnd.mapbox-vector-tile"
+TEXTS = {"SDI_READY_TEXT": "16384"}
+"""Megabytes: ten million parcels need 6,700."""
+PATIENCE = 1800
+"""Seconds until texts are ready."""
 FILTER = "filter=" + quote(f"land_use_code='{USE}'")
 NATIVE_TABLE = "parcels_native"
 _CRS84 = "http://www.opengis.net/def/crs/OGC/1.3/CRS84"
@@ -38,19 +42,19 @@ _CRS84 = "http://www.opengis.net/def/crs/OGC/1.3/CRS84"
 @contextmanager
 def ours(settings: Settings, workers: int, *, anew: bool = False) -> Iterator[Contender]:
     """The service as `sdi serve` runs it. `anew`: it keeps no answer as it was given, and no tile."""
-    environment = {"SDI_DATABASE_URL": engine.database_url(settings), "SDI_DATA": str(settings.data)}
+    environment = {"SDI_DATABASE_URL": engine.database_url(settings), "SDI_DATA": str(settings.data), **TEXTS}
     environment |= {"SDI_KEPT_ANSWERS": "0"} if anew else {}
     application = "kept:anew" if anew else "sdi.service.app:from_environment"
     more = ("--factory", "--app-dir", str(Path(__file__).parent))
     with uvicorn(application, environment, workers, *more) as (port, process):
         native = f"/items?crs={quote(NATIVE, safe='')}"
         address = ogc(f"/collections/{LAYER}", filters=FILTER, native=native, tile=TILE)
-        _wait_for_texts(settings)
+        wait_for_texts(settings)
         name = "sdi anew" if anew else "sdi"
         yield Contender(name, port, address, [process.pid], f"/collections/{LAYER}")
 
 
-def _wait_for_texts(settings: Settings) -> None:
+def wait_for_texts(settings: Settings) -> None:
     """Until the layer's texts are ready, and every worker has found them. They are made anew when PostgreSQL starts."""
     with engine.connect(engine.database_url(settings)) as connection:
         ((started, count),) = connection.execute(
@@ -58,7 +62,7 @@ def _wait_for_texts(settings: Settings) -> None:
             [LAYER],
         ).fetchall()
     begun = time.monotonic()
-    while count >= LEAST and time.monotonic() - begun < 600:
+    while count >= LEAST and time.monotonic() - begun < PATIENCE:
         files = list((settings.data / "texts").glob(f"{LAYER}-*{SUFFIX}"))
         if any(file.stat().st_mtime > started for file in files):
             time.sleep(3 * LOOK)
