@@ -10,14 +10,16 @@ from typing import Any
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 
+from sdi.access import PUBLIC
 from sdi.contract.query import instant
 from sdi.errors import BadRequest, NotFound, nearest
-from sdi.service import fresh, links
+from sdi.service import fresh, links, words
 from sdi.service.asked import Asked, asked
 from sdi.service.audit.deeds import changed, deed
 from sdi.service.pages import Pages
 from sdi.service.state import Service, service_of
 from sdi.store.audit.search import MOST, Entry, Wanted
+from sdi.store.sharing.register import Register
 
 PARAMETERS = ("layer", "feature", "agency", "from", "to", "before", "limit")
 USUAL = 100
@@ -49,8 +51,11 @@ async def trail(request: Request) -> Response:
     if ask.format == "html":
         pages: Pages = request.app.state.pages
         layers = {name: service.registry.layers[name] for name in sorted(own)}
+        register = await request.app.state.agencies.register()
+        rows = [_row(entry, register, ask.language) for entry in entries]
         kept = {name: ask.parameters.get(name, "") for name in PARAMETERS}
-        text = pages.render("audit.html", ask.language, request, rows=[*map(_row, entries)], layers=layers, ask=kept,
+        text = pages.render("audit.html", ask.language, request, rows=rows, layers=layers, ask=kept,
+                            agencies={each["agency"]: each["name"] for each in rows if each["agency"]},
                             links=answered)  # fmt: skip
         return HTMLResponse(text, headers={**headers, "Content-Security-Policy": pages.policy})
     body = json.dumps({"entries": entries, "links": answered}, ensure_ascii=False, separators=(",", ":"))
@@ -69,19 +74,29 @@ def shown(entry: Entry, own: Collection[str]) -> dict[str, Any]:
     return told | ({"reads": reads} if reads else {})
 
 
-def _row(told: dict[str, Any]) -> dict[str, Any]:
+def _row(told: dict[str, Any], register: Register, language: str) -> dict[str, Any]:
     """An entry as the table has it."""
+    agency = told.get("agency")
     reads = told.get("reads", [])
     counts = [read["count"] for read in reads if "count" in read]
     ids = [name for read in reads for name in read.get("ids", ())]
     more = len(ids) > NAMED or any("versions" in read for read in reads)
     return {
-        "seq": told["seq"], "at": told["at"], "agency": told.get("agency"),
+        "seq": told["seq"], "at": told["at"], "agency": agency,
+        "name": _name(agency, register, language) if agency else "",
         "who": told.get("member") or told.get("login"), "purpose": told.get("purpose"), "status": told.get("status"),
         "what": deed(told), "mode": told.get("row", {}).get("mode"), "changed": changed(told),
         "layers": told.get("layers", []),
         "count": sum(counts) if counts else None, "ids": ", ".join(ids[:NAMED]) + (" …" if more else ""),
     }  # fmt: skip
+
+
+def _name(agency: str, register: Register, language: str) -> str:
+    """What an agency is called; one that was merged into another as it was told, by its id."""
+    if agency == PUBLIC.id:
+        return words.translator(language)("The public")
+    known = register.agencies.get(agency)
+    return agency if known is None else known.name(language)
 
 
 def _wanted(ask: Asked, own: Collection[str]) -> Wanted:

@@ -13,6 +13,7 @@ from sdi.service.audit.deeds import READS, WRITES, deed
 from sdi.service.audit.page import shown
 from sdi.service.audit.record import action_of
 from sdi.service.routes import Address, addresses
+from sdi.store import engine
 from sdi.store.audit.search import Entry
 from tests.service.audit.conftest import Watched
 
@@ -73,6 +74,21 @@ def test_people_read_it_in_two_languages(watched: Watched) -> None:
         assert heading in page.text
         assert PARCEL in page.text
         assert "<script>alert" not in page.text
+
+
+def test_agencies_stand_by_their_names_with_their_ids(watched: Watched) -> None:
+    watched.ask(f"/collections/plots/items/{PARCEL}", "so_la")
+    watched.ask(f"/collections/plots/items/{PARCEL}")
+    watched.bodies(2)
+    with engine.connect(watched.town.database) as connection:
+        names = dict(connection.execute("SELECT id, ARRAY[name_vi, name_en] FROM sdi.agency").fetchall())
+    assert names["so_la"][0] != names["so_la"][1]
+    for at, language in enumerate(("vi", "en")):
+        page = watched.ask(f"/audit?f=html&lang={language}&feature={PARCEL}&limit=5").text
+        for agency in ("so_la", "so_thu"):
+            assert f"<td>{names[agency][at]}<br><small>{agency}</small></td>" in page
+        assert f'<option value="so_la">{names["so_la"][at]}</option>' in page
+    assert {each["agency"] for each in watched.ask("/audit?agency=so_la").json["entries"]} == {"so_la"}
 
 
 def test_what_was_done_is_said_in_the_language_of_the_page(watched: Watched) -> None:
