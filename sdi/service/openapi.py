@@ -16,7 +16,7 @@ from sdi.service import formats
 from sdi.service.door import openapi as door
 from sdi.service.feed import openapi as feed
 from sdi.service.links import GEOJSON
-from sdi.service.operations import Said
+from sdi.service.operations import Said, described
 from sdi.service.parameters import FILTER_LANGUAGES, RESERVED, comparable, searched
 from sdi.service.portrayal import openapi as portrayal
 from sdi.service.provider import field
@@ -56,11 +56,15 @@ def document(
         operation["summary"] = said.summary(path, operation)
         if path.endswith("/coverage"):
             operation["responses"] = {"200": {"$ref": "#/components/responses/Coverage"}}
+            bands = [each for each in operation["parameters"] if each.get("name") == "properties"]
+            operation["parameters"] = _refs("coverage-f", "lang", "bbox", "bbox-crs", "scale-size") + bands
         if path in answers:
             operation["responses"] = {"200": {"$ref": f"#/components/responses/{answers[path]}"}}
         if path.endswith(("/queryables", "/openapi")):
             operation["parameters"] = _refs("f", "lang")  # pygeoapi's own takes more
         operation["responses"] = _responses(operation["responses"])
+        if "parameters" in operation and not path.endswith("/items"):
+            operation["parameters"] = [each if "$ref" in each else described(each) for each in operation["parameters"]]
     for tag in oas["tags"]:
         if "externalDocs" in tag and not tag["externalDocs"].get("url"):
             del tag["externalDocs"]
@@ -107,6 +111,9 @@ def _components(pygeoapi: dict[str, Any], settings: Settings) -> dict[str, Any]:
     parameters["featureId"] = {"name": "featureId", "in": "path", "required": True, "schema": {"type": "string"}}
     parameters |= tiles.parameters() | feed.parameters() | portrayal.parameters() | records.parameters()
     parameters |= statistics.parameters()
+    parameters["coverage-f"] = _parameter("f", {"type": "string", "enum": ["json", "GTiff"], "default": "json"})
+    parameters["scale-size"] = _parameter("scale-size", {"type": "integer", "minimum": 1, "maximum": 4096})
+    parameters = {name: described(each) for name, each in parameters.items()}
     schemas = _SCHEMAS | feed.schemas() | records.schemas() | statistics.schemas()
     return {"parameters": parameters, "responses": _COMMON, "schemas": schemas}
 

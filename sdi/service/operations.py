@@ -45,6 +45,47 @@ OF_SERVICE = {
 }
 """By path; what is not here says it itself."""
 
+PARAMETERS = {
+    "f": "The format of the answer; without it the Accept header says which.",
+    "lang": "The language of titles, descriptions and pages; without it the Accept-Language header says which.",
+    "bbox": "Only what meets a box: four numbers, the least of both axes and then the greatest, in "
+    "'bbox-crs'; or six with heights.",
+    "bbox-crs": "The coordinate system of 'bbox' by its URI; without it CRS84, longitude before latitude.",
+    "crs": "The coordinate system of the answer by its URI; without it CRS84, longitude before latitude.",
+    "limit": "How many a page has at most.",
+    "offset": "How many are passed over before the page begins; far from the beginning 'cursor' is faster.",
+    "skipGeometry": "'true': the features without their geometries.",
+    "properties": "The attributes that the answer has, of a coverage its bands, by name, with commas between.",
+    "sortby": "What to sort by, with commas between; the greatest first of what has '-' before it.",
+    "filter": "A condition that each feature fulfils, in CQL2.",
+    "filter-lang": "How 'filter' is written: as CQL2 text or as CQL2 JSON.",
+    "filter-crs": "The coordinate system of places in 'filter' by its URI; without it CRS84, longitude before "
+    "latitude.",
+    "featureId": "The feature's id.",
+    "recordId": "The record's id, which is the layer's.",
+    "collection": "Only what was changed of this layer.",
+    "codeList": "The code list's id.",
+    "styleId": "The style's id; each layer has one.",
+    "tileMatrixSetId": "The scheme by which the world is cut into tiles.",
+    "tileMatrix": "The zoom level.",
+    "tileRow": "The tile's row, from the north.",
+    "tileCol": "The tile's column, from the west.",
+    "scale-size": "How many cells the answer has at most along its longer side.",
+    "agency": "Only what this agency did, by its id.",
+    "feature": "Only entries on the feature with this id.",
+    "layer": "Only entries on this layer.",
+    "from": "The first instant or day (UTC) of the entries.",
+    "to": "The instant or day (UTC) before which the entries were made.",
+    "before": "Only entries before the one with this number, as the link 'next' gives it.",
+}
+"""What each parameter does that does not say it itself, by its name."""
+
+
+def described(parameter: dict[str, Any]) -> dict[str, Any]:
+    """A parameter with what it does."""
+    told = PARAMETERS.get(parameter["name"], parameter.get("description"))
+    return parameter | ({"description": told} if told else {})
+
 
 class Said:
     """What the operations at the addresses of these layers do, in one language."""
@@ -62,11 +103,13 @@ class Said:
             return _(OF_LAYER[rest]).format(layer=layer.title.in_language(self._language))
         return _(OF_SERVICE.get(path, operation["summary"]))
 
-    def parameter(self, path: str, parameter: Mapping[str, Any]) -> str:
-        """The description of a parameter; of an attribute by which features are asked for it is the contract's."""
+    def parameter(self, path: str, parameter: Mapping[str, Any], *, common: bool) -> str:
+        """The description of a parameter; of an attribute by which features are asked for it is the contract's.
+        `common`: it is one of those that operations refer to.
+        """
         layer, rest = self._at(path)
-        if layer is None or rest != "/items" or "$ref" in parameter:
-            return str(parameter.get("description", ""))
+        if common or layer is None or rest != "/items":
+            return words.translator(self._language)(str(parameter.get("description", "")))
         attribute = layer[parameter["name"]]
         return (attribute.description or attribute.title).in_language(self._language)
 

@@ -201,6 +201,37 @@ def test_each_operation_says_what_it_does(town: Town) -> None:
     assert "Thửa đất thử" not in english
 
 
+def test_each_parameter_says_what_it_does(town: Town) -> None:
+    """In English in the document, in the reader's language on its page."""
+    document = town.get("/openapi")
+    known = document["components"]["parameters"]
+    operations = [(path, each) for path, about in document["paths"].items() for each in about.values()]
+    own = [each for path, operation in operations for each in operation.get("parameters", ())
+           if "$ref" not in each and not path.endswith("/items")]  # fmt: skip
+    told = {each["name"]: each.get("description") for each in (*known.values(), *own)}
+    assert [name for name, text in told.items() if not text] == []
+    assert {"bbox", "limit", "datetime", "crs", "since", "by", "scale-size"} <= told.keys()
+    vietnamese, english = (unescape(town.ask(f"/openapi?f=html&lang={each}").text) for each in ("vi", "en"))
+    shown = {text for path, operation in operations for each in operation.get("parameters", ())
+             if (text := known[each["$ref"].rsplit("/", 1)[1]]["description"] if "$ref" in each else
+                 None if path.endswith("/items") else each["description"])}  # fmt: skip
+    assert [text for text in shown if text not in english] == []
+    assert [text for text in shown if text in vietnamese] == []
+    assert "Chỉ những gì chạm vào khung" in vietnamese
+
+
+def test_a_coverage_takes_the_parameters_that_openapi_names(town: Town) -> None:
+    document = town.get("/openapi")
+    known = document["components"]["parameters"]
+    examples = {"f": "GTiff", "lang": "en", "bbox": "105.8,21,105.9,21.1", "scale-size": "10",
+                "properties": "elevation"}  # fmt: skip
+    named = [known[each["$ref"].rsplit("/", 1)[1]] if "$ref" in each else each
+             for each in document["paths"]["/collections/ground/coverage"]["get"]["parameters"]]  # fmt: skip
+    assert {each["name"] for each in named} == {*examples, "bbox-crs"}
+    for name, value in examples.items():
+        assert town.ask(f"/collections/ground/coverage?{name}={value}").status == 200, name
+
+
 def test_every_parameter_that_openapi_names_is_taken(town: Town) -> None:
     document = town.get("/openapi")
     following = next(each["href"] for each in town.get("/collections/plots/items")["links"] if each["rel"] == "next")
