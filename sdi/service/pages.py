@@ -226,7 +226,7 @@ def used_attributes(layer: Layer | None, items: list[dict[str, Any]], beside: in
     """What a table on paper says of related features: MOST_COLUMNS with the `beside` columns of the relation.
 
     What labels the layer on a map comes first, codes, numbers and dates before free text; what is empty, repeats the id
-    or stands in the relation already is left out.
+    or stands in the relation already, by its name or as the same text, is left out.
     """
     if layer is None:
         return []
@@ -234,11 +234,16 @@ def used_attributes(layer: Layer | None, items: list[dict[str, Any]], beside: in
     def tells(attribute: Attribute) -> bool:
         values = [((item["properties"] or {}).get(attribute.name), item) for item in items]
         said = any(attribute.name in item["relation"] for item in items)
-        return not said and any(value not in (None, "", item["id"]) for value, item in values)
+        return not said and any(value not in (None, "", *_said(item)) for value, item in values)
 
     found = [attribute for attribute in layer.attributes if attribute.type != "list" and tells(attribute)]
     found.sort(key=lambda attribute: (attribute.name != layer.style.label, attribute.type == "text"))
     return found[: max(2, MOST_COLUMNS - beside)]
+
+
+def _said(item: Mapping[str, Any]) -> list[str]:
+    """The texts that stand in a row already."""
+    return [item["id"], *(value for value in item["relation"].values() if isinstance(value, str))]
 
 
 def policy(settings: Settings) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -143,6 +144,30 @@ def test_the_dossier_is_one_page_of_a4(page: Any, apart: Town, tmp_path: Path) -
     assert not page.locator("header.site").is_visible()
     paper = page.pdf(format="A4", path=str(tmp_path / "dossier.pdf"), prefer_css_page_size=True)
     assert paper.count(b"/Type /Page\n") + paper.count(b"/Type /Page ") + paper.count(b"/Type/Page/") == 1
+
+
+def test_a_dossier_as_full_as_a_parcel_s_is_one_page_of_a4(page: Any, apart: Town) -> None:
+    """Eleven attributes, a summary of twenty, five short tables: what most parcels of the demo city have."""
+    page.goto(f"{apart.url}/lots/00004.1.1/dossier")
+    page.evaluate("""() => {
+        const fill = (box, count) => {
+            const first = box.querySelector("tr");
+            box.replaceChildren(...Array.from({length: count}, () => first.cloneNode(true)));
+        };
+        fill(document.querySelector(".dossier .facts tbody"), 11);
+        fill(document.querySelector(".dossier .two tbody"), 20);
+        const table = document.querySelector(".dossier .related"), title = table.previousElementSibling;
+        fill(table.querySelector("tbody"), 2);
+        document.querySelectorAll(".dossier .related").forEach((each) => each === table || each.remove());
+        document.querySelectorAll(".dossier > h2").forEach((each) => each === title || each.remove());
+        for (let more = 1; more < 5; more++) table.after(title.cloneNode(true), table.cloneNode(true));
+    }""")
+    page.emulate_media(media="print")
+    paper = page.pdf(format="A4", prefer_css_page_size=True)
+    assert len(re.findall(rb"/Type\s*/Page[^s]", paper)) == 1
+    page.set_viewport_size({"width": 688, "height": 1000})  # A4 without its margins, at 96 dots an inch
+    columns = "getComputedStyle(document.querySelector('.dossier .two tbody')).gridTemplateColumns.split(' ').length"
+    assert page.evaluate(columns) == 2, "paper is no telephone"
 
 
 def test_the_preview_of_a_coverage_is_drawn(page: Any, apart: Town) -> None:
