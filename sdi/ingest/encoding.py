@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from zlib import crc32
@@ -66,6 +67,9 @@ class Encodings:
         return table.rename_columns([self.names[name] for name in table.column_names])
 
 
+_BYTES = bytes(range(256))
+
+
 class Evidence:
     """What is seen of a delivery's text, part by part, to tell its encoding from.
 
@@ -108,13 +112,17 @@ class Evidence:
 
     def _ask(self, values: Sequence[str]) -> None:
         """Which encodings all values so far can be in: bytes of a DBF."""
-        raws = [value.encode("latin-1", "replace") for value in values]
+
+        def raws() -> Iterator[bytes]:
+            return (value.encode("latin-1", "replace") for value in values)
+
         # Old letters at the ends of all values might be cut UTF-8: only a whole letter of it shows that it is UTF-8.
-        self._whole_letters = self._whole_letters or any(not _whole(raw).isascii() for raw in raws)
+        self._whole_letters = self._whole_letters or any(not _whole(raw).isascii() for raw in raws())
+        lines = "\n".join(values).encode("latin-1", "replace")
         for name, possible in self._possible.items():
-            cut = name == "UTF-8"
-            self._possible[name] = possible and all(
-                _strict(raw, name) or (cut and _strict(_whole(raw), name)) for raw in raws
+            self._possible[name] = possible and (
+                _strict_in_lines(lines, name)
+                or all(_strict(_whole(raw) if name == "UTF-8" else raw, name) for raw in raws())
             )
 
     def decide(self, override: str | None, findings: Findings) -> Encodings:
@@ -272,6 +280,13 @@ def _whole(raw: bytes) -> bytes:
 
 def _codec(name: str) -> str:
     return text.encoding_name(name)
+
+
+def _strict_in_lines(lines: bytes, encoding: str) -> bool:
+    """Whether each line surely is of an encoding in which no letter reaches over a line's end: UTF-8, or one byte a
+    letter."""
+    bytes_each = re.fullmatch(r"CP\d+|ISO-8859-\d+", encoding) and len(_BYTES.decode(encoding, "replace")) == 256
+    return bool(encoding == "UTF-8" or bytes_each) and _strict(lines, encoding)
 
 
 def _strict(raw: bytes, encoding: str) -> bool:

@@ -19,7 +19,8 @@ from hypothesis import strategies as st
 
 from sdi.ingest import child, octets
 from sdi.ingest.dbf import Table
-from sdi.ingest.encoding import _decode_bytes, _read
+from sdi.ingest.encoding import Evidence, _decode_bytes, _read
+from sdi.ingest.source import Facts
 
 SYLLABLES = [
     "Đường",
@@ -71,6 +72,21 @@ def test_utf8_is_read_at_once_as_value_by_value(raws: list[bytes | None]) -> Non
     assert made.type == pa.string()
     assert old == 0
     assert made.to_pylist() == [_read(value, "UTF-8") for value in column.to_pylist()]
+
+
+@settings(deadline=None)
+@given(st.lists(RAW, max_size=6), st.sampled_from([None, "CP1258", "CP936", "UTF-16", "ISO-2022-JP", "ISO-8859-1"]))
+def test_what_a_table_may_be_encoded_in_is_told_of_all_values_as_of_one_after_the_other(
+    raws: list[bytes | None], hint: str | None
+) -> None:
+    """A cut letter at the end of one value and the begin of the next are none together."""
+    facts = Facts("a.shp", "", 0, ".shp", "ESRI Shapefile", "a", None, None, 0, encoding=hint, code_page="CP1252")
+    values = [value for value in as_latin1(raws).to_pylist() if value is not None]
+    whole, each = Evidence(facts, ["a"]), Evidence(facts, ["a"])
+    whole._ask(values)
+    for value in values:
+        each._ask([value])
+    assert (whole._possible, whole._whole_letters) == (each._possible, each._whole_letters)
 
 
 @pytest.mark.parametrize(
