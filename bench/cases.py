@@ -71,6 +71,10 @@ def cases(
     yield Case("native CRS, bbox, 1,000", "native box", [{**box, "limit": 2000} for box in box_1000])
     yield Case("item by id", "item", [{"id": id, "limit": 1} for id in ids])
     yield Case("first page of 1,000", "page", [{"limit": 1000}], alike=False)
+    for places in behind[:1]:
+        # Like the first page the same one each time: what is asked again is told from memory that is at hand.
+        again = {"limit": 1000, "offset": places[0][0], "after": places[0][1]}
+        yield Case(f"one page behind {places[0][0]:,}", "deep", [again], alike=False)
     for places in behind:
         pages = [{"limit": 1000, "offset": offset, "after": after} for offset, after in places]
         yield Case(f"1,000 behind {places[0][0]:,}", "deep", pages, alike=False)

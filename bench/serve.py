@@ -142,9 +142,14 @@ def _wanted(asked: argparse.Namespace, name: str) -> bool:
 
 
 def grouped(chosen: Sequence[Case]) -> list[list[Case]]:
-    """The cases, each alone; but early and deep pages together, for they are held against each other."""
-    pages = [case for case in chosen if case.kind == "deep"]
-    return [pages if case in pages else [case] for case in chosen if case not in pages[1:]]
+    """The cases, each alone; but together those that are held against each other: the first page and one behind it,
+    the same each time, and ten early pages and ten deep ones."""
+    groups: dict[str, list[Case]] = {}
+    for case in chosen:
+        deep, one = case.kind == "deep", len(case.questions) == 1
+        again = one and (deep or case.name.startswith("first page"))
+        groups.setdefault("one page" if again else "ten pages" if deep else case.name, []).append(case)
+    return list(groups.values())
 
 
 def stands(settings: Settings) -> Publication | None:

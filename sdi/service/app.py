@@ -19,7 +19,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from sdi.access import PUBLIC, Agency
 from sdi.contract.registry import Registry, read_registry
 from sdi.errors import SdiError
-from sdi.service import agencies, observe, ogc, problems, routes
+from sdi.service import agencies, heap, observe, ogc, problems, routes
 from sdi.service.answers import Answers, AtHand
 from sdi.service.audit.door import Audited
 from sdi.service.audit.recorder import Recorder
@@ -134,5 +134,6 @@ class _Application(FastAPI):
 
 def from_environment() -> FastAPI:
     """The application of a worker process: settings from the environment, contracts from their folder."""
+    heap.keep_freed()
     settings = read_settings()
     return create_app(settings, read_registry(settings.layers))

@@ -88,7 +88,9 @@ class Cursors:
         """Bytes combined with others that the key makes of their seal (SIV, RFC 5297); once more, and they are bare."""
         blocks = range(-(-len(payload) // _BLOCK))
         veil = b"".join(hmac.digest(self._veil, seal + number.to_bytes(4), "sha256") for number in blocks)
-        return bytes(a ^ b for a, b in zip(payload, veil, strict=False))
+        # As two numbers: byte by byte it takes ten times as long, and each page seals two cursors and opens one.
+        size = len(payload)
+        return (int.from_bytes(payload) ^ int.from_bytes(veil[:size])).to_bytes(size)
 
     def _seal(self, payload: bytes, about: list[Any]) -> bytes:
         bound = hashlib.sha256(repr(about).encode()).digest()

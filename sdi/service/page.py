@@ -16,7 +16,7 @@ from sdi.service.parameters import Question
 class Page:
     """`text`: GeoJSON Features joined by commas. `first`, `last`: in the direction that was asked for, where known."""
 
-    text: bytes
+    text: bytes | memoryview
     returned: int
     more: bool
     """Whether features lie beyond the page, in the direction that was asked for."""

@@ -65,7 +65,7 @@ async def _found(service: Service, layer: Layer, question: Question) -> tuple[Pa
 
 
 async def _whole(page: Page) -> AsyncGenerator[bytes]:
-    yield page.text
+    yield bytes(page.text)
 
 
 def _file(

@@ -88,7 +88,7 @@ class TextPages:
             numbers = found.numbers[begin : begin + size]
             lacking = int((numbers < 0).sum())
             try:
-                text = await of_file.joined(numbers, newer[:lacking])
+                text = bytes(await of_file.joined(numbers, newer[:lacking]))
             except OSError as error:
                 _warn(layer, error)
                 rendered = await self._found(kind, layer, query, lane, found.asked[begin : begin + size])

@@ -131,13 +131,13 @@ class Ready:
         numbers[other] = -1
         return numbers
 
-    async def joined(self, numbers: Numbers, others: Sequence[bytes]) -> bytes:
+    async def joined(self, numbers: Numbers, others: Sequence[bytes]) -> bytes | memoryview:
         """These texts with BETWEEN between them; in the place of each -1 the next of the `others`. Raises OSError."""
         stretches = self._stretches(numbers)
         try:
-            return BETWEEN.join(self._texts(stretches, others, os.RWF_NOWAIT))
+            return _joined(self._texts(stretches, others, os.RWF_NOWAIT))
         except OSError:  # not in the memory of the system: others need not wait for the disk
-            return await run_in_threadpool(lambda: BETWEEN.join(self._texts(stretches, others, 0)))
+            return _joined(await run_in_threadpool(self._texts, stretches, others, 0))
 
     def _stretches(self, numbers: Numbers) -> list[tuple[int, int]]:
         """Where texts that follow each other lie in the file, without the last BETWEEN; (-1, -1) of one that is not
@@ -169,11 +169,16 @@ class Ready:
             texts.append(held[begin - low : end - low])
         return texts
 
-    def _read(self, begin: int, length: int, how: int) -> bytearray:
-        text = bytearray(length)
+    def _read(self, begin: int, length: int, how: int) -> NDArray[np.uint8]:
+        text = np.empty(length, np.uint8)  # a bytearray would be filled with zeros first
         if os.preadv(self._file, [text], begin, how) < length:
             raise BlockingIOError(errno.EAGAIN, "not all of it is there")
         return text
+
+
+def _joined(texts: list[bytes | memoryview]) -> bytes | memoryview:
+    # A page is mostly one stretch: some hundred kilobytes, which need not be copied.
+    return texts[0] if len(texts) == 1 else BETWEEN.join(texts)
 
 
 def _told(file: int, size: int) -> tuple[dict[str, Any], int]:
