@@ -25,6 +25,7 @@ from sdi.service import (
     crs,
     documents,
     dossier,
+    finding,
     fresh,
     heading,
     items,
@@ -45,7 +46,7 @@ from sdi.service.formats import EXPORTS, ITEM, ITEMS, LABELS, export, lines, pac
 from sdi.service.operations import Said
 from sdi.service.page import begins
 from sdi.service.pages import Pages
-from sdi.service.parameters import Question, known, placed, question, record_time
+from sdi.service.parameters import Question, known, placed, question, record_time, searched
 from sdi.service.portrayal import routes as portrayal_routes
 from sdi.service.publications import Snapshot
 from sdi.service.records import documents as records
@@ -227,6 +228,7 @@ async def features(request: Request, collection: str) -> Response:
     service, snapshot, layer, publication = await _layer(request, collection, kind="features")
     ask = asked(request, ITEMS, known(service.agency, layer))
     rows = PAGE_ROWS if ask.format == "html" else None
+    ask = finding.filled(ask, service.agency, layer) if ask.format == "html" else ask
     wanted = question(layer, publication, service.agency, service.settings, ask.parameters, rows)
     wanted = placed(wanted, service.agency, await service.cursors(), ask.parameters)
     validator = request.state.validator = fresh.of_page(service, snapshot, layer, publication, ask, wanted)
@@ -260,9 +262,10 @@ async def _page_of_features(
     matched = await service.matched(snapshot, layer, wanted, page)
     answered = await items.page_links(service, ask, layer, wanted, page)
     shown = maps.of_features(service, layer, publication, ask, maps.page_source(layer, ask, wanted))
+    ways = await finding.fields(service, snapshot, layer, ask.language)
     response = _page(request, ask, "items.html", layer=layer, features=page.parsed(str), matched=matched,
-                     begins=begins(wanted, page), links=answered, question=wanted, map=shown,
-                     labels=LABELS)  # fmt: skip
+                     begins=begins(wanted, page), links=answered, question=wanted, map=shown, labels=LABELS,
+                     form=ask.parameters, words=searched(service.agency, layer), ways=ways)  # fmt: skip
     response.headers.update(headers if matched.settled else items.unsettled(headers))
     response.headers["Link"] = links.header(answered)
     return response

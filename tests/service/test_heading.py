@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import Callable, Iterator
 from datetime import date
 from html import unescape
@@ -78,18 +79,24 @@ def _migrated(database: str, folder: Path) -> None:
         migrate.apply(owner, registry)
         agencies.add(owner, "so_thu", "department", "Sở Thử nghiệm", "Department of Tests")
     place = shapely.Point(*CORNER)
-    wards = pa.table({
-        "id": ["W1.2000-01-01", "W1.2025-07-01", "W2.2025-07-01"], "code": ["W1", "W1", "W2"],
-        "name": ["Phường Cũ", "Phường Hồ Sen", "Phường <b>Ỷ</b>"],
-        "since": pa.array([date(2000, 1, 1), date(2025, 7, 1), date(2025, 7, 1)]),
-    })  # fmt: skip
-    deliver(database, registry, registry["wards"], wards, [place] * 3, [5897] * 3)
+    wards(database, folder)
     lots = pa.table({
         "id": ["a", "b", "c", "d"], "key": ["a", "b", "c", "d"], "number": ["1", None, None, "4"],
         "sheet": ["12", "7", None, None], "ward": ["W1", "W2", None, "W9"],
         "since": pa.array([None, date(2020, 1, 15), None, None], pa.date32()),
     })  # fmt: skip
     deliver(database, registry, registry["lots"], lots, [place] * 4, [5897] * 4)
+
+
+def wards(database: str, folder: Path, called: str = "Phường Hồ Sen") -> None:
+    """Load the wards, of which one is called so."""
+    registry = read_registry(folder)
+    table = pa.table({
+        "id": ["W1.2000-01-01", "W1.2025-07-01", "W2.2025-07-01"], "code": ["W1", "W1", "W2"],
+        "name": ["Phường Cũ", called, "Phường <b>Ỷ</b>"],
+        "since": pa.array([date(2000, 1, 1), date(2025, 7, 1), date(2025, 7, 1)]),
+    })  # fmt: skip
+    deliver(database, registry, registry["wards"], table, [shapely.Point(*CORNER)] * 3, [5897] * 3)
 
 
 @pytest.fixture(scope="module")
@@ -118,6 +125,48 @@ def test_a_heading_is_what_a_land_officer_writes(lots: Town, key: str) -> None:
     assert heading(lots, "a", "vi", X_API_Key=key) == "Thửa số 1, tờ số 12, Phường Hồ Sen"
     assert heading(lots, "a", "en", X_API_Key=key) == "Lot 1, sheet 12, Phường Hồ Sen"
     assert heading(lots, "b", "vi", X_API_Key=key) == "Tờ số 7, Phường <b>Ỷ</b>, từ 15/01/2020"
+
+
+def listed(town: Town, query: str, **headers: str) -> list[str]:
+    page = town.ask(f"/collections/lots/items?lang=en&f=html{query}", **headers)
+    assert page.status == 200, page.text
+    return re.findall(r'<tr><td><a href="/collections/lots/items/([^?]+)\?', page.text)
+
+
+def test_a_feature_is_found_by_the_words_of_its_heading(lots: Town, key: str) -> None:
+    """What is left empty in the form asks for nothing; for a program an empty text is a value as any other."""
+    page = lots.ask("/collections/lots/items?lang=en&f=html&number=4", X_API_Key=key).text
+    assert re.findall(r'<input name="(\w+)" value="(\w*)">', page) == [("number", "4"), ("sheet", "")]
+    assert re.findall(r'<option value="(\w+)">([^<]+)</option>', page) == [
+        ("W2", "Phường &lt;b&gt;Ỷ&lt;/b&gt; (W2)"), ("W1", "Phường Hồ Sen (W1)")]  # fmt: skip
+    assert listed(lots, "&number=1&sheet=&ward=", X_API_Key=key) == ["a"]
+    assert listed(lots, "&number=&sheet=7&ward=W2", X_API_Key=key) == ["b"]
+    assert listed(lots, "&number=1&sheet=7&ward=", X_API_Key=key) == []
+    assert lots.get("/collections/lots/items?f=json&number=")["numberMatched"] == 0
+
+
+def test_by_what_is_hidden_nothing_is_found(lots: Town, key: str) -> None:
+    """Nor is a ward named that who asks cannot see by its name."""
+    page = lots.ask("/collections/lots/items?lang=en&f=html").text
+    assert re.findall(r'<input name="(\w+)" value="">', page) == ["number", "ward"]
+    assert "<option" not in page
+    assert lots.ask("/collections/lots/items?f=html&sheet=12").status == 400
+    assert listed(lots, "&ward=W1") == ["a"]
+
+
+def test_a_page_is_another_when_a_ward_is_called_otherwise(lots: Town, key: str) -> None:
+    """Its form has the wards' names; of the features themselves nothing has changed."""
+    page = "/collections/lots/items?lang=en&f=html"
+    held, of_public = (lots.ask(page, **headers).headers["ETag"] for headers in ({"X_API_Key": key}, {}))
+    assert lots.ask(page, X_API_Key=key, If_None_Match=held).status == 304
+    wards(lots.database, lots.registry.folder, "Phường Mới")
+    time.sleep(1.0)  # a snapshot is at most half a second old
+    answer = lots.ask(page, X_API_Key=key, If_None_Match=held)
+    assert (answer.status, "Phường Mới (W1)" in answer.text) == (200, True)
+    assert lots.ask(page, If_None_Match=of_public).status == 304
+    assert heading(lots, "a", "vi", X_API_Key=key).endswith("Phường Mới")
+    wards(lots.database, lots.registry.folder)
+    time.sleep(1.0)
 
 
 def test_of_what_is_hidden_or_unknown_a_heading_tells_nothing(lots: Town, key: str) -> None:
