@@ -198,6 +198,13 @@ def test_no_page_is_wider_than_a_telephone(page: Any, apart: Town) -> None:
             assert wider == 0, (path, language)
 
 
+def test_a_long_word_makes_no_page_wider_than_a_telephone(page: Any, apart: Town) -> None:
+    page.set_viewport_size({"width": 390, "height": 800})
+    page.goto(f"{apart.url}/collections/plots/items/00004.1.1")
+    page.evaluate("document.querySelector('table.facts td').textContent = 'over_building_line:'.repeat(9)")
+    assert page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth") == 0
+
+
 @pytest.mark.parametrize(
     "path",
     [

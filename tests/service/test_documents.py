@@ -220,6 +220,15 @@ def test_each_parameter_says_what_it_does(town: Town) -> None:
     assert "Chỉ những gì chạm vào khung" in vietnamese
 
 
+def test_types_are_told_in_the_language_of_the_page(town: Town) -> None:
+    for path in ("/collections/plots/schema", "/collections/plots/queryables", "/openapi"):
+        english, vietnamese = (town.ask(f"{path}?f=html&lang={each}").text for each in ("en", "vi"))
+        assert re.search(r"(<td>|empty\">)(string|integer|number)[ <]", english), path
+        assert not re.search(r"(<td>|empty\">)(string|integer|number|boolean|array|date|date-time)[ <]", vietnamese), (
+            path
+        )
+
+
 def test_a_coverage_takes_the_parameters_that_openapi_names(town: Town) -> None:
     document = town.get("/openapi")
     known = document["components"]["parameters"]

@@ -22,6 +22,19 @@ def heading(name: str, shown: Row) -> str:
     return told[:1].upper() + told[1:] or name
 
 
+def test_a_feature_whose_place_is_not_told_has_no_empty_map(city: City, askers: list[Policy]) -> None:
+    told = set()
+    for each in askers:
+        for name in sorted(each.sees(city.rows)["plots"])[:20]:
+            path = f"/collections/plots/items/{name}"
+            page = city.town.ask(f"{path}?f=html&lang=en", X_API_Key=each.key).text
+            hidden = city.town.get(path, X_API_Key=each.key)["geometry"] is None
+            assert ("This feature has no place on the map." in page) == hidden
+            assert ('id="map"' in page or "map.js" in page) != hidden
+            told.add(hidden)
+    assert told == {True, False}
+
+
 def test_a_heading_has_what_who_asks_sees_and_nothing_else(city: City, askers: list[Policy]) -> None:
     kinds = set()
     for each in askers:
