@@ -29,7 +29,7 @@ from sqlalchemy.schema import CreateIndex, CreateTable
 
 from sdi.contract.layer import GeometryType, Layer
 from sdi.contract.registry import Registry
-from sdi.store.tables import INDEX, KNOWN, SEARCH, asked_lists, figures, indexed
+from sdi.store.tables import INDEX, KNOWN, SEARCH, WITHOUT, asked_lists, figures, indexed, owed
 from sdi.store.tables import name as _name
 
 _TYPES: dict[str, Any] = {
@@ -124,6 +124,8 @@ def _now(layer: Layer, registry: Registry, metadata: MetaData) -> None:
     for name in indexed(layer):
         # Many columns are empty in a delivery, and "attribute = value" is never asked of an empty one.
         Index(_name(layer.id, name, KNOWN, INDEX), table.c[name], postgresql_where=table.c[name].is_not(None))
+    for name in owed(layer):
+        Index(_name(layer.id, name, WITHOUT, INDEX), table.c.id, postgresql_where=table.c[name].is_(None))
     for name in layer.search:
         # Finds a part of a text, without case and marks, by its trigrams.
         Index(

@@ -32,6 +32,8 @@ SEARCH = "search"
 """In the name of an index of trigrams; and what its expression is called."""
 KNOWN = "known"
 """Part of the name of an index that leaves out what is NULL."""
+WITHOUT = "without"
+"""Part of the name of an index of nothing else."""
 _NAME_LIMIT = 63
 """Bytes of a PostgreSQL name."""
 
@@ -145,6 +147,12 @@ def indexed(layer: Layer) -> list[str]:
     return [attribute.name for attribute in layer.stored if _is_indexed(attribute, roles)]
 
 
+def owed(layer: Layer) -> list[str]:
+    """The attributes with an index of the features without them besides: who walks a layer in their order comes to
+    these last, and to find that there are none is to read the whole table. Required ones, which few features lack."""
+    return [name for name in indexed(layer) if name in {each.name for each in layer.stored if each.required}]
+
+
 def asked_lists(layer: Layer, registry: Registry) -> list[str]:
     """The lists with an index by what they name: by which layers that are made of this one find their subjects."""
     made = [each.derived for each in registry if each.derived is not None and each.derived.subject == layer.id]
@@ -159,6 +167,7 @@ def index_names(layer: Layer, registry: Registry) -> dict[str, set[str]]:
     past = f"{layer.id}__past"
     found = {name(layer.id, column, INDEX) for column in ("geom_wgs84", "load_id", *_subject(layer))}
     found |= {name(layer.id, attribute, KNOWN, INDEX) for attribute in indexed(layer)}
+    found |= {name(layer.id, attribute, WITHOUT, INDEX) for attribute in owed(layer)}
     found |= {name(layer.id, attribute, SEARCH, INDEX) for attribute in layer.search}
     found |= {name(layer.id, attribute, INDEX) for attribute in asked_lists(layer, registry)}
     return {layer.id: found, past: {name(past, column, INDEX) for column in ("id", "load_to", "load_id", "geom_wgs84")}}

@@ -137,12 +137,12 @@ def test_another_geometry_type_asks_for_a_written_migration_and_rows_stay(town: 
     assert town.one("SELECT GeometryType(geom) FROM town.zones") == "MULTIPOLYGON"
 
 
-def test_an_attribute_that_becomes_required_changes_no_table_for_old_rows_may_lack_it(
+def test_an_attribute_that_becomes_required_changes_no_column_for_old_rows_may_lack_it(
     town: Town, drafts: Drafts
 ) -> None:
     town.load("plots", [plot(1, ward=None)])
     drafts.change("plots.yaml", attribute("ward", "text"), attribute("ward", "text", "required: true"))
-    assert applied(town, drafts) == ["Record contract 'plots' 1.0.0."]
+    assert applied(town, drafts) == ["Create index plots__ward__without__ix.", "Record contract 'plots' 1.0.0."]
     assert town.one("SELECT count(*) FROM town.plots WHERE ward IS NULL") == 1
 
 

@@ -52,7 +52,7 @@ def make_layer(**changes: Any) -> Layer:
             attribute("area", "decimal", scale=2, unit="m2"),
             attribute("height", "number"),
             attribute("lived_in", "boolean"),
-            attribute("built", "date"),
+            attribute("built", "date", required=True),
             attribute("ended", "date"),
             attribute("seen", "datetime"),
             attribute("uses", "list", items=[{"name": "use", "type": "text", "title": TEXT}]),

@@ -258,6 +258,17 @@ def test_a_page_in_the_order_of_an_index_is_walked_from_its_place_on(
     assert [feature["id"] for feature in found] == [f"{i:06}" for i in wanted]
 
 
+@pytest.mark.parametrize("descending", [False, True])
+def test_at_the_end_of_an_order_the_table_is_not_read_to_find_that_nothing_lacks_what_is_required(
+    district: Any, descending: bool
+) -> None:
+    day, last = ("2000-01-01", "054000") if descending else ("2024-08-20", "053998")
+    query = FeatureQuery("places", (), sort=(("built", descending),), place=Position((day, last)), limit=30)
+    plan = district.explain(features.select_block(district.layer, query))
+    assert "places__built__without__ix" in plan
+    assert all("never executed" in line for line in plan.split("\n") if "Seq Scan on places" in line), plan
+
+
 def test_what_is_empty_comes_behind_all_that_an_index_has(district: Any) -> None:
     asked = district.connection
     with asked.transaction(force_rollback=True):
