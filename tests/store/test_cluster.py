@@ -16,9 +16,10 @@ from pathlib import Path
 import psycopg
 import pytest
 
+from sdi.contract.registry import read_registry
 from sdi.errors import StoreError
 from sdi.settings import Settings
-from sdi.store import binaries, cluster, engine
+from sdi.store import binaries, cluster, engine, migrate
 from tests.conftest import ROOT
 
 as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root drops to another user")
@@ -69,6 +70,23 @@ def test_what_was_written_is_there_after_kill_9_of_the_server(folder: Path) -> N
     url = cluster.start(folder)
     assert value(url, "SELECT n FROM kept") == 42
     assert cluster.status(folder).pid != pid
+
+
+def test_no_number_is_given_twice_when_the_server_is_killed_after_the_first_migration(folder: Path) -> None:
+    url = cluster.start(folder)
+    with engine.connect(url) as owner:
+        migrate.apply(owner, read_registry(ROOT / "layers"))
+    sequences = "SELECT format('%I.%I', schemaname, sequencename)::text FROM pg_sequences WHERE schemaname = 'sdi'"
+    with psycopg.connect(url, autocommit=True) as connection:
+        names = [name for (name,) in connection.execute(sequences)]
+        given = {name: connection.execute("SELECT nextval(%s)", [name]).fetchone() for name in names}
+    assert any(number and number[0] > 1 for number in given.values())  # that the migration itself has used some
+    pid = cluster.status(folder).pid
+    assert pid is not None
+    os.kill(pid, signal.SIGKILL)
+    with psycopg.connect(cluster.start(folder), autocommit=True) as connection:
+        for name in names:
+            assert connection.execute("SELECT nextval(%s)", [name]).fetchone() > given[name], name
 
 
 def test_a_pid_file_whose_number_another_program_has_does_not_stop_it(folder: Path) -> None:
