@@ -23,8 +23,9 @@ from sdi.store.tiles import Part, Tile, column_of, height_of, row_of
 
 SEARCHED = 200_000
 """Features that one tile may look at, to show the largest of them."""
-DETAILED = 14
-"""Zoom from which on features have all their attributes; before, only where a tile holds few."""
+DETAILED = 16
+"""Zoom from which on features have all their attributes: a parcel of a dense town is a finger wide there. Before, only
+where a tile holds few: of 13,000 at zoom 15 what the legend does not need is a quarter of the bytes."""
 FEW = 2_000
 """Features of a tile that may have all their attributes at any zoom."""
 
