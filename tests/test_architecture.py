@@ -58,6 +58,7 @@ HOMES = {
     "markupsafe": {"report", "service"},
     "babel": {"report", "service"},
     "backports": {"service"},
+    "isal": {"service"},
     "compression": {"service"},  # Python's own, since 3.14
     "structlog": {"service"},
     "uvicorn": {"cli", "service"},

@@ -24,8 +24,8 @@ WAITING = 4 * 1024 * 1024
 """Bytes of tiles, as they were made, that wait for their packing: five of a dense town at zoom 15."""
 AFTER = 0.05
 """Seconds until what was made is packed: by then it is on its way, or packed as its client takes it."""
-KEPT_AS = "zstd"
-"""Unless a client has asked for gzip: it is made in a fifth of the time."""
+KEPT_AS = "gzip"
+"""Whoever takes zstd takes it too, and it is made in two thirds of the time."""
 
 
 @dataclass(frozen=True)
@@ -101,10 +101,10 @@ class Tiles:
         return coded
 
     def _keep(self, tag: str, body: Body) -> None:
-        """Who takes zstd mostly takes gzip too, and not the other way round: what is kept as gzip stays so."""
+        """What is kept as gzip stays so: not everybody takes the other."""
         self.waiting.pop(tag, None)
         held = self.kept.get(tag)
-        if held is None or held.coding != "gzip":
+        if held is None or held.coding != KEPT_AS:
             self.kept.keep(tag, body)
 
     def _pack_soon(self) -> None:
@@ -119,10 +119,7 @@ class Tiles:
     async def _pack(self) -> None:
         """Pack what waits, one tile after another: so packing never takes more than one processor."""
         while self.waiting:
-            tag = next((tag for tag in self.waiting if (tag, "gzip") not in self._coding), None)
-            if tag is None:  # all are being packed for somebody, and are kept so, unless he hangs up
-                await asyncio.sleep(AFTER)
-                continue
+            tag = next(iter(self.waiting))
             try:
                 await self.as_taken(tag, self.waiting[tag], [KEPT_AS])
             finally:
