@@ -89,7 +89,9 @@ async def _streamed(
 ) -> Response:  # fmt: skip
     """A long page. What is told of it is known before its first feature is sent, so the Link header has it too."""
     service, media_type = service_of(request), ITEMS[asked.format].media_type
-    page, parts = await service.reader.walk(layer, question.query, form_of(asked), ",\n")
+    # Who says that nothing kept will do is not told which features were found for others (RFC 9111, 5.2.1.4).
+    mark = None if "no-cache" in request.headers.get("cache-control", "").lower() else snapshot.mark
+    page, parts = await service.reader.walk(layer, question.query, form_of(asked), ",\n", mark)
     try:
         matched = await service.matched(snapshot, layer, question, page)
         answered = await written_page_links(service, asked, layer, question, page, snapshot)
@@ -105,7 +107,9 @@ async def _streamed(
     return Stream(_between(begun, parts, tail), headers=headers, media_type=media_type)
 
 
-async def _between(begun: bytes, parts: AsyncGenerator[bytes], tail: bytes) -> AsyncGenerator[bytes]:
+async def _between(
+    begun: bytes, parts: AsyncGenerator[bytes | memoryview], tail: bytes
+) -> AsyncGenerator[bytes | memoryview]:
     async with aclosing(parts):
         yield begun
         async for part in parts:

@@ -23,7 +23,7 @@ from sdi.service.cursors import Cursors
 from sdi.service.lanes import Lane, Lanes, seconds
 from sdi.service.page import Page, place_of
 from sdi.service.texts.kept import Texts
-from sdi.service.texts.pages import FIRST, PART, TextPages
+from sdi.service.texts.pages import CHOSEN, FIRST, PART, Chosen, TextPages
 from sdi.service.texts.ready import Ready
 from sdi.service.together import Together
 from sdi.service.wall.turns import Shares
@@ -81,7 +81,9 @@ class Reader:
         self.lanes = Lanes(settings.pool_size, shares)
         self.cursors: Cursors | None = None
         kept = Texts(settings.kept_text * 2**20)
-        self.texts = TextPages(self._rows_of, kept, ready) if settings.kept_text or settings.ready_text else None
+        chosen = Chosen(CHOSEN if settings.kept_answers else 0)
+        texts = TextPages(self._rows_of, kept, ready, chosen)
+        self.texts = texts if settings.kept_text or settings.ready_text else None
         self._together = Together(self._rows_of, self._fetched)
         self._marks = Marks()
         # The ledger has its own connection, so that slow filters never delay a look at what is published.
@@ -122,21 +124,24 @@ class Reader:
         return None if self.texts is None else await self.texts.few(layer, query, lane, between)
 
     async def walk(
-        self, layer: Layer, query: FeatureQuery, form: Form, between: str
-    ) -> tuple[Page, AsyncGenerator[bytes]]:  # fmt: skip
+        self, layer: Layer, query: FeatureQuery, form: Form, between: str, mark: object = None
+    ) -> tuple[Page, AsyncGenerator[bytes | memoryview]]:  # fmt: skip
         """What is told of a page, without its text, and the text in parts, as fast as they are taken: memory holds one
         part, whatever the limit. Both are of one moment: by one connection, which is given back with the last part or
         when they are closed, or from a file of texts, which holds none.
+
+        `mark`: of the snapshot that who asks was answered by; what was found under it may be told once more. None: it
+        is looked for.
         """
-        parts = self._walk(layer, query, form, between.encode())
-        return cast("Page", await anext(parts)), cast("AsyncGenerator[bytes]", parts)
+        parts = self._walk(layer, query, form, between.encode(), mark)
+        return cast("Page", await anext(parts)), cast("AsyncGenerator[bytes | memoryview]", parts)
 
     async def _walk(
-        self, layer: Layer, query: FeatureQuery, form: Form, between: bytes
-    ) -> AsyncGenerator[Page | bytes]:  # fmt: skip
+        self, layer: Layer, query: FeatureQuery, form: Form, between: bytes, mark: object
+    ) -> AsyncGenerator[Page | bytes | memoryview]:  # fmt: skip
         if self.texts is not None and form is forms.geojson:
             told = False
-            async with aclosing(self.texts.walk(layer, query, Lane.LONG, between.decode())) as parts:
+            async with aclosing(self.texts.walk(layer, query, Lane.LONG, between.decode(), mark)) as parts:
                 async for told_of in parts:
                     yield told_of
                     told = True

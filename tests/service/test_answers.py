@@ -5,13 +5,18 @@ from __future__ import annotations
 import gzip
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pytest
 from fastapi import FastAPI
 
 from sdi.contract.registry import read_registry
+from sdi.service import lanes
 from sdi.service.answers import LARGEST, Answers
+from sdi.service.texts.make import Order, make
+from sdi.service.texts.ready import Ready
 from sdi.store import engine, ledger, migrate
 from sdi.store.sharing import agencies, keys
 from tests.service.conftest import TOWN, Town, deliver, plots, served
@@ -137,6 +142,37 @@ def test_who_wants_no_kept_answer_gets_one_that_is_made(pair: Pair) -> None:
     assert pair.keeping.get(path)["properties"]["height"] == 4.5
     pair.deliver(5.5)
     assert pair.keeping.get(path, Cache_Control="no-cache")["properties"]["height"] == 5.5
+
+
+def test_which_features_a_long_page_has_is_found_once_and_anew_after_a_load(
+    pair: Pair, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lanes, "HELD", 5)
+    texts, found, path = pair.app.state.service.reader.texts, list[str](), f"{PLOTS}?limit=20"
+
+    def written() -> Ready:
+        file = tmp_path / "plots.texts"
+        make(Order(pair.keeping.database, str(TOWN), "plots", str(file), 2**20))
+        return Ready(file)
+
+    async def noted(select: Any, *asked: Any) -> Any:
+        found.append(path)
+        return await rows_of(select, *asked)
+
+    def heights(**headers: str) -> set[float]:
+        return {each["properties"]["height"] for each in pair.keeping.get(path, **headers)["features"]}
+
+    rows_of, files = texts._rows_of, [written()]
+    monkeypatch.setattr(texts, "_rows_of", noted)
+    monkeypatch.setattr(texts, "ready", lambda view: files[-1] if view == files[-1].about.view else None)
+    before = heights()
+    assert [heights() == before, len(found)] == [True, 1]
+    assert [heights(Cache_Control="no-cache") == before, len(found)] == [True, 2]
+    pair.deliver(6.5)
+    _await_version(pair)
+    assert heights() == {6.5}
+    files.append(written())
+    assert [heights(), heights(), told(pair.keeping, path)] == [{6.5}, {6.5}, told(pair.making, path)]
 
 
 def test_what_is_kept_stays_within_its_room(pair: Pair) -> None:

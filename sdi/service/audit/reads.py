@@ -88,11 +88,11 @@ def told_versions(layer: str, fields: tuple[str, ...], count: int, lines: bytes,
         opened.append(Read(layer, (fields, count), lines, len(lines), write))
 
 
-def told_text(layer: str, fields: tuple[str, ...], text: bytes, count: int) -> None:
+def told_text(layer: str, fields: tuple[str, ...], text: bytes | memoryview, count: int) -> None:
     """Of features as they were written: GeoJSON or JSON-FG, a line each, or CSV with the id first."""
     opened = OPENED.get()
     if opened is not None:
-        opened.append(Read(layer, (fields, count), text, len(text), _of_text))
+        opened.append(Read(layer, (fields, count), bytes(text), len(text), _of_text))
 
 
 def _of_ids(ids: tuple[str, ...]) -> bytes:

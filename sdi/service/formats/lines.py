@@ -79,7 +79,7 @@ def _whole(made: Writing, page: Page) -> bytes:
     return made.first.encode() + page.text + made.last.encode() if page.returned else made.empty.encode()
 
 
-async def _streamed(made: Writing, parts: AsyncGenerator[bytes]) -> AsyncGenerator[bytes]:
+async def _streamed(made: Writing, parts: AsyncGenerator[bytes | memoryview]) -> AsyncGenerator[bytes | memoryview]:
     begun = False
     async with aclosing(parts):
         async for part in parts:

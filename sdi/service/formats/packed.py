@@ -56,7 +56,7 @@ async def page(
     return Stream(_pieces(file), headers=headers, media_type=media_type)
 
 
-async def _found(service: Service, layer: Layer, question: Question) -> tuple[Page, AsyncGenerator[bytes]]:
+async def _found(service: Service, layer: Layer, question: Question) -> tuple[Page, AsyncGenerator[bytes | memoryview]]:
     """What is known of the page, and its lines."""
     if question.lane is Lane.LONG:
         return await service.reader.walk(layer, question.query, forms.cells, "\n")
@@ -64,7 +64,7 @@ async def _found(service: Service, layer: Layer, question: Question) -> tuple[Pa
     return found, _whole(found)
 
 
-async def _whole(page: Page) -> AsyncGenerator[bytes]:
+async def _whole(page: Page) -> AsyncGenerator[bytes | memoryview]:
     yield bytes(page.text)
 
 

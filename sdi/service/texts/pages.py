@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import AsyncGenerator, Awaitable, Callable, Hashable
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from functools import cached_property, partial
 from typing import Any, Self, cast
 
@@ -26,6 +28,9 @@ AT_ONCE = 0.4
 FIRST, PART = 100, 1000
 """Features of the first part of a stream, which is to come soon, and of each that follows."""
 
+CHOSEN = 4 * 2**20
+"""Bytes of what long pages have: a hundred of 10,000 features."""
+
 RowsOf = Callable[[Callable[[Layer, FeatureQuery], Statement], Layer, FeatureQuery, Lane], Awaitable[list[Any]]]
 """All rows of a statement, its texts as bytes."""
 
@@ -33,10 +38,13 @@ log = structlog.get_logger("sdi.service")
 
 
 class TextPages:
-    """`rows_of`: asks the store. `kept`: the memory. `ready`: finds the file of a view (`view_of`)."""
+    """`rows_of`: asks the store. `kept`: the memory. `ready`: finds the file of a view (`view_of`). `chosen`: which
+    features long pages have, as far as that is remembered."""
 
-    def __init__(self, rows_of: RowsOf, kept: Texts, ready: Callable[[str], Ready | None]) -> None:
-        self._rows_of, self.kept, self.ready = rows_of, kept, ready
+    def __init__(
+        self, rows_of: RowsOf, kept: Texts, ready: Callable[[str], Ready | None], chosen: Chosen
+    ) -> None:  # fmt: skip
+        self._rows_of, self.kept, self.ready, self._chosen = rows_of, kept, ready, chosen
 
     async def page(
         self, layer: Layer, query: FeatureQuery, lane: Lane, count: int | None, between: str
@@ -64,17 +72,22 @@ class TextPages:
         return None if of_file is None else await self._taken(of_file, layer, query, lane, None, beyond=False)
 
     async def walk(
-        self, layer: Layer, query: FeatureQuery, lane: Lane, between: str
-    ) -> AsyncGenerator[Page | bytes]:  # fmt: skip
+        self, layer: Layer, query: FeatureQuery, lane: Lane, between: str, mark: object
+    ) -> AsyncGenerator[Page | bytes | memoryview]:  # fmt: skip
         """What `Reader.walk` gives, the page first; nothing where texts do not tell what it has. Which features they
         are is asked for once, and no connection is held while they are sent.
         """
         of_file = self._file(layer, query, between)
         if of_file is None:
             return
-        found = _Found.of(of_file, layer, query, await self._rows_of(versions.select_keyed, layer, query, lane))
+        # The day tells what codes mean.
+        key = None if mark is None else (mark, datetime.now(UTC).date(), query)
+        found = self._chosen.of(key, of_file)
         if found is None:
-            return
+            found = _Found.of(of_file, layer, query, await self._rows_of(versions.select_keyed, layer, query, lane))
+            if found is None:
+                return
+            self._chosen.keep(key, of_file, found)
         kind = _kind(layer, query, of_file.about.view, of_file.about.table.encode())
         absent = found.absent()
         if len(absent) > PART:  # more than is held
@@ -83,21 +96,22 @@ class TextPages:
         if len(newer) != len(absent):
             return
         yield found.page
-        begin, size = 0, FIRST
+        begin, size, text = 0, FIRST, cast("bytes | memoryview", b"")
         while begin < found.page.returned:
             numbers = found.numbers[begin : begin + size]
             lacking = int((numbers < 0).sum())
             try:
-                text = bytes(await of_file.joined(numbers, newer[:lacking]))
+                text = await of_file.joined(numbers, newer[:lacking], led=begin > 0)
             except OSError as error:
                 _warn(layer, error)
+                self._chosen.forget(key)
                 rendered = await self._found(kind, layer, query, lane, found.asked[begin : begin + size])
                 if len(rendered) != len(numbers):
                     raise StoreError("The texts of features can no longer be read.", hint="Ask again.") from None
-                text = BETWEEN.join(rendered)
+                text = BETWEEN.join([b"", *rendered] if begin else rendered)
             # What is not taken was not read.
-            reads.told_text(layer.id, query.attributes, text, len(numbers))
-            yield BETWEEN + text if begin else text
+            reads.told_text(layer.id, query.attributes, text[len(BETWEEN) :] if begin else text, len(numbers))
+            yield text
             begin, size, newer = begin + size, PART, newer[lacking:]
 
     def _file(self, layer: Layer, query: FeatureQuery, between: str) -> Ready | None:
@@ -205,12 +219,52 @@ class _Found:
 
     @cached_property
     def asked(self) -> list[bytes]:
-        """The versions of the page's features."""
-        return self.versions.split(versions.BETWEEN)
+        """The versions of the page's features; none of one that was remembered."""
+        return self.versions.split(versions.BETWEEN) if self.versions else []
 
     def absent(self) -> list[bytes]:
         """Those that the file does not have."""
         return [self.asked[place] for place in np.flatnonzero(self.numbers < 0).tolist()]
+
+
+class Chosen:
+    """Which texts of a file long pages have: of at most about `room` bytes of pages, the latest asked for. Who opens a
+    layer asks for the same pages as everybody who does, and to find a page takes longer than to send it.
+
+    It follows from the question, the day, and the snapshot of who asks, as answers do that are kept whole.
+    """
+
+    def __init__(self, room: int) -> None:
+        self._room = room
+        self._size = 0
+        self._kept: OrderedDict[Hashable, tuple[Ready, _Found, int]] = OrderedDict()
+
+    def of(self, key: Hashable, file: Ready) -> _Found | None:
+        """What a page has, if it is known and the texts are still this file's."""
+        kept = self._kept.get(key)
+        if kept is None or kept[0] is not file:
+            return None
+        self._kept.move_to_end(key)
+        return kept[1]
+
+    def keep(self, key: Hashable, file: Ready, found: _Found) -> None:
+        """Remember a page that has all its texts in the file."""
+        if key is None or found.absent():
+            return
+        numbers = found.numbers.astype(np.int32)
+        size = numbers.nbytes + 2 * len(repr(key))  # a filter may be as long as a request
+        self.forget(key)
+        if size > self._room:
+            return
+        self._kept[key] = file, replace(found, numbers=numbers, versions=b""), size
+        self._size += size
+        while self._size > self._room:
+            self.forget(next(iter(self._kept)))
+
+    def forget(self, key: Hashable) -> None:
+        kept = self._kept.pop(key, None)
+        if kept is not None:
+            self._size -= kept[2]
 
 
 def _warn(layer: Layer, error: OSError) -> None:

@@ -41,7 +41,7 @@ _LENGTH = 8
 GAP = 4096
 """Bytes between two stretches that are read with them: to read them costs less than to be asked again."""
 
-Numbers = NDArray[np.int64]
+Numbers = NDArray[np.int64] | NDArray[np.int32]
 Keys = NDArray[np.uint64]
 
 
@@ -131,13 +131,18 @@ class Ready:
         numbers[other] = -1
         return numbers
 
-    async def joined(self, numbers: Numbers, others: Sequence[bytes]) -> bytes | memoryview:
-        """These texts with BETWEEN between them; in the place of each -1 the next of the `others`. Raises OSError."""
+    async def joined(self, numbers: Numbers, others: Sequence[bytes], *, led: bool = False) -> bytes | memoryview:
+        """These texts with BETWEEN between them, `led` before them too; in the place of each -1 the next of the
+        `others`. Raises OSError."""
         stretches = self._stretches(numbers)
+        if led and stretches and stretches[0][0] >= len(BETWEEN):  # there it stands before each text but the first
+            begin, end = stretches[0]
+            stretches[0], led = (begin - len(BETWEEN), end), False
         try:
-            return _joined(self._texts(stretches, others, os.RWF_NOWAIT))
+            texts = self._texts(stretches, others, os.RWF_NOWAIT)
         except OSError:  # not in the memory of the system: others need not wait for the disk
-            return _joined(await run_in_threadpool(self._texts, stretches, others, 0))
+            texts = await run_in_threadpool(self._texts, stretches, others, 0)
+        return _joined([b"", *texts] if led else texts)
 
     def _stretches(self, numbers: Numbers) -> list[tuple[int, int]]:
         """Where texts that follow each other lie in the file, without the last BETWEEN; (-1, -1) of one that is not

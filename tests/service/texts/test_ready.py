@@ -84,7 +84,7 @@ def test_a_stream_from_a_file_holds_no_connection_and_is_of_the_moment_it_was_as
             held = having.lanes.running[Lane.LONG]
             text = await anext(parts)
             await asyncio.to_thread(land.deliver, *changed(chance))
-            return text + b"".join([part async for part in parts]), expected, held
+            return bytes(text) + b"".join([part async for part in parts]), expected, held
 
     text, expected, held = asyncio.run(walked())
     assert text == expected
@@ -108,7 +108,7 @@ def test_a_stream_whose_file_fails_goes_on_as_long_as_nothing_was_loaded(
             ready._read = failing  # type: ignore[method-assign]
             if loaded:
                 await asyncio.to_thread(land.deliver, *changed(Random(5)))
-            return text + b"".join([part async for part in parts]), expected
+            return bytes(text) + b"".join([part async for part in parts]), expected
 
     text, expected = asyncio.run(walked(loaded=False))
     assert text == expected
