@@ -64,10 +64,11 @@ class Work:
 
     @cached_property
     def glanced(self) -> list[str]:
-        """The columns of the file that are read of rows that are known."""
+        """The columns of the file that are read of rows that are known; one at least, which tells their number."""
         wanted = {WKB, *self.narrow.matched.used}
         wanted |= set(self.reading.geometry_columns.names if self.reading.geometry_columns else ())
-        return [name for name in self.source.columns if self.reading.encodings.names[name] in wanted]
+        names = self.reading.encodings.names
+        return [name for name in self.source.columns if names[name] in wanted] or self.source.columns[:1]
 
     def part(self, table: pa.Table, start: int) -> Made:
         """Work on a part whose first row is `start`."""
@@ -323,7 +324,7 @@ class Whole:
 
     def mark(self) -> None:
         """Mark the rows where none was known, and so nobody has asked for their marks yet."""
-        if self.work.recognised is None or not self.work.recognised.is_empty:
+        if self.work.recognised is None or not self.work.recognised.is_empty or not self.work.told:
             return
         kept = self.remembered
         for number, start in enumerate(self.spill.starts):

@@ -37,6 +37,7 @@ from sdi.store import (
     hold,
     ledger,
     quarantine,
+    rings,
     sending,
     succession,
     tables,
@@ -275,7 +276,7 @@ def _clean_json(column: pa.Array) -> pa.Array:
 def _readable(column: pa.Array) -> pa.Array:
     """EWKB that PostGIS reads; what no library can parse (an open ring) becomes NULL."""
     shapes = shapely.from_wkb(pc.cast(column, pa.binary()).to_numpy(zero_copy_only=False), on_invalid="ignore")
-    return pa.array(shapely.to_wkb(shapes, include_srid=True), pa.binary())
+    return pa.array(shapely.to_wkb(rings.filled(shapes), include_srid=True), pa.binary())
 
 
 # --- writing ------------------------------------------------------------------------------------------------------

@@ -112,6 +112,27 @@ def test_a_bad_feature_is_held_with_its_values_as_delivered(at: Deployment, deli
     assert served(at) == {"00070.7.1"}
 
 
+def test_a_ring_there_and_back_is_held_where_it_lies(at: Deployment, deliver: Callable[..., Any]) -> None:
+    """GEOS reads a ring of three points, and PostGIS takes none; torture_geojson_invalid has one."""
+    x, y = CORNER
+    line = shapely.from_wkt(f"POLYGON (({x} {y}, {x + 9} {y + 5}, {x} {y}))")  # shapely's own would have four points
+    shell = f"({x} {y}, {x + 20} {y}, {x + 20} {y + 20}, {x} {y})"
+    hole = f"({x + 5} {y + 1}, {x + 9} {y + 2}, {x + 5} {y + 1})"
+    shapes = [
+        line, shapely.from_wkt(f"POLYGON ({shell}, {hole})"), shapely.multipolygons([line, BOW_TIE]),
+        shapely.geometrycollections([shapely.Point(x, y), shapely.multipolygons([line])]),
+    ]  # fmt: skip
+    assert shapely.get_num_coordinates(line) == 3
+    done = deliver(*(parcel(place, shape=shape) for place, shape in enumerate(shapes, 5)), parcel(9))
+    assert (done.report.kept, done.report.quarantined) == (2, 3)  # the hole of no area is taken away
+    held = at.rows("SELECT ST_AsText(geom), ST_SRID(geom), ST_IsEmpty(geom_wgs84) FROM sdi.quarantine"
+                   " ORDER BY source_row")  # fmt: skip
+    assert [(srid, empty) for _, srid, empty in held] == [(GRID, False)] * 3
+    met = [shapely.from_wkt(text) for text, _, _ in held]
+    assert [shapely.get_type_id(shape) for shape in met] == [3, 6, 7]
+    assert shapely.hausdorff_distance(met, [shapes[0], *shapes[2:]]).tolist() == [0, 0, 0]
+
+
 def test_a_later_good_state_corrects_it_even_where_nothing_is_written(
     at: Deployment, deliver: Callable[..., Any]
 ) -> None:

@@ -219,6 +219,27 @@ def test_what_lay_in_the_future_of_no_later_day_is_asked_again_on_an_earlier_one
     assert checked(at, replace(request, day=date.today()))[0] == 0
 
 
+def test_a_table_of_which_no_column_is_known_is_told_of(at: Deployment, tmp_path: Path) -> None:
+    file = tmp_path / "bang.csv"
+    file.write_text("cot,khac\n1,2\n3,4\n", encoding="utf-8")
+    _, told = checked(at, Request(file), "construction_permits")
+    assert told["counts"][:3] == (2, 0, 2)
+    with at.loader() as connection:
+        done = pipeline.deliver(connection, at.settings, at.registry, "construction_permits", Request(file))
+    assert done.load is None
+
+
+def test_a_table_whose_ids_were_said_for_all_rows_is_known_again(at: Deployment, tmp_path: Path) -> None:
+    file = tmp_path / "bang.csv"
+    file.write_text("tenCongTrinh\nNhà số 1\nNhà số 2\nNhà số 3\n", encoding="utf-8")
+    request = Request(file, constants={"permit_number": "GP 1"}, mode="full")
+    for written in (3, 0):
+        with at.loader() as connection:
+            done = pipeline.deliver(connection, at.settings, at.registry, "construction_permits", request)
+        assert done.load is not None
+        assert done.load.written == written
+
+
 def test_a_mark_is_another_for_each_change_of_a_row() -> None:
     rows = pa.table({
         "text": pa.array(["a", "ab", "", None, "a", "a", "a"]),
