@@ -47,9 +47,14 @@ def shown(name: str) -> str:
     return "".join("\ufffd" if unicodedata.category(letter) in UNSHOWN else letter for letter in name)
 
 
+def letters(name: str) -> str:
+    """A name of which each letter stands with its marks in one (NFC); some systems write them apart."""
+    return unicodedata.normalize("NFC", name)
+
+
 def safe(name: str) -> str:
     """A file name without the characters that GDAL gives a meaning (`!`, `:`, `?`, `#`, `,`)."""
-    return re.sub(r"[^\w.\- ()\[\]]", "_", name)
+    return re.sub(r"[^\w.\- ()\[\]]", "_", letters(name))
 
 
 BROKEN = (

@@ -6,7 +6,6 @@ the steward says, else the one the file declares; it is written into the COG as 
 
 from __future__ import annotations
 
-import hashlib
 import json
 import logging
 import os
@@ -25,8 +24,8 @@ import numpy as np
 from sdi.contract.delivery import Delivery, Request
 from sdi.contract.layer import Coverage, Layer
 from sdi.contract.report import Report
-from sdi.errors import NotFound, SourceError
-from sdi.ingest import crs
+from sdi.errors import SourceError
+from sdi.ingest import crs, stage
 from sdi.ingest.findings import Findings
 from sdi.ingest.place import Box, propose
 from sdi.ingest.scratch import Scratch
@@ -77,11 +76,10 @@ def receive(
     east, north in WGS 84 degrees) is given. progress: called with windows done and their number.
     Raises NotFound, UsageError for a CRS that is refused, SourceError for a file that cannot be read or placed.
     """
-    path, limits, coverage = Path(request.path), limits or Limits(), layer.coverage
+    limits, coverage = limits or Limits(), layer.coverage
     assert coverage is not None, "the layer is no coverage"
-    if not path.is_file():
-        raise NotFound(f"There is no file {path.name}.")
-    head = _ask({"action": "describe", "path": str(path.resolve())}, path.name, limits, None)
+    path, digest = stage.in_place(request.path)
+    head = _ask({"action": "describe", "path": str(path)}, path.name, limits, None)
     _require_north_up(head, path)
     expected = extent or vn2000.grid(grid).area
     used = _decide_grid(head, request, expected, grid)
@@ -98,7 +96,7 @@ def receive(
     report.kept, report.quarantined = (0, 1) if report.refused else (1, 0)
     if report.refused and "file" in facts:
         out.unlink(missing_ok=True)
-    delivery = _delivery(request, path, head, used)
+    delivery = _delivery(request, digest(), path.stat().st_size, head, used)
     return ReceivedCoverage(delivery, report, None if report.refused else out, box, facts)
 
 
@@ -230,11 +228,10 @@ def _middle(box: Box) -> tuple[float, float]:
     return (box[0] + box[2]) / 2, (box[1] + box[3]) / 2
 
 
-def _delivery(request: Request, path: Path, head: dict[str, Any], used: int) -> Delivery:
-    with path.open("rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
+def _delivery(request: Request, sha256: str, size: int, head: dict[str, Any], used: int) -> Delivery:
+    path = request.path
     return Delivery(
-        file_name=path.name, sha256=digest, size=path.stat().st_size, driver="GTiff", layer_in_file=path.stem,
+        file_name=path.name, sha256=sha256, size=size, driver="GTiff", layer_in_file=path.stem,
         feature_count=1, encoding="binary", crs_declared=crs.title(head["crs"]), crs_used=f"EPSG:{used}", grid=used,
         operation=vn2000.grid(used).operation, steward=request.steward,
     )  # fmt: skip
@@ -252,7 +249,7 @@ def _write(
     out.parent.mkdir(parents=True, exist_ok=True)
     with Scratch("raster", out.parent) as folder:
         order = {
-            "action": "convert", "path": str(path.resolve()), "out": str(Path(folder, "cog.tif").resolve()),
+            "action": "convert", "path": str(path), "out": str(Path(folder, "cog.tif").resolve()),
             "epsg": int(facts["crs"].removeprefix("EPSG:")), "file_size": 2 * size + ROOM,
             "bands": [{"name": band.name, "unit": band.unit} for band in coverage.bands],
         }  # fmt: skip

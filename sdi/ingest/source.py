@@ -20,6 +20,7 @@ import pyarrow as pa
 from sdi.contract.delivery import Request
 from sdi.errors import SourceError, UsageError, nearest
 from sdi.ingest import completeness, shapefile
+from sdi.ingest.archive import letters
 from sdi.ingest.guard import unguard
 from sdi.ingest.scratch import Scratch
 from sdi.ingest.stage import ArchiveLimits, Staged, staged
@@ -222,7 +223,7 @@ def _read_layer(
 ) -> tuple[dict[str, Any], dict[str, Any]]:
     """Read the layer asked for, else the only one with geometry and features. Returns the child's order and facts."""
     name, wanted = request.path.name, request.layer_in_file
-    if len(stage.datasets) > 1 and wanted in (stage.main.stem, stage.main.name):
+    if len(stage.datasets) > 1 and wanted and letters(wanted) in (stage.main.stem, stage.main.name):
         wanted = None  # it named a dataset of the archive
     order = _order("read", stage, wanted) | {"out": str(Path(folder) / "table.arrow"), "part": part}
     facts = _run(order, name, limits, progress)

@@ -10,15 +10,16 @@ import shutil
 import stat
 import tempfile
 import unicodedata
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import BinaryIO
 
 from sdi.errors import NotFound, SourceError, UsageError, nearest
-from sdi.ingest.archive import UNSHOWN, safe, shown, unpack, zip_entries
+from sdi.ingest.archive import UNSHOWN, letters, safe, shown, unpack, zip_entries
 from sdi.ingest.archive import ArchiveLimits as ArchiveLimits
 from sdi.ingest.scratch import Scratch
 
@@ -49,6 +50,9 @@ FOREIGN = {
     ".mxd": "A project holds no data; hand in its layers.", ".aprx": "A project holds no data; hand in its layers.",
 }  # fmt: skip
 """Suffix of what stewards have besides -> how they make of it what can be read."""
+
+NO_TABLE = (b"PK\x03\x04", b"SQLite format 3", b"fgb", b"<?xml", b"{")
+"""How a workbook or an archive, a GeoPackage, FlatGeobuf, XML and JSON begin, which are read line by line as CSV."""
 
 
 @dataclass(frozen=True)
@@ -83,6 +87,18 @@ def staged(path: Path, wanted: str | None, limits: ArchiveLimits) -> Iterator[St
         # Beside those who look at the copy: that takes no longer than they do.
         digest = worker.submit(_digest, path, taken)
         yield Staged(main, digest, sum(part.size for part in taken), tuple(main.name for main in mains))
+
+
+def in_place(path: Path) -> tuple[Path, Callable[[], str]]:
+    """A file that is read where it stands, being too large for a copy: its absolute path, and what tells its SHA-256
+    once it was read; that raises SourceError where the file has changed since. Raises NotFound, SourceError."""
+    path = _there(Path(path))
+    with _said(path):
+        if not stat.S_ISREG(path.stat().st_mode):
+            raise SourceError(f"{path.name} is not a regular file.", hint="Hand in the file itself.")
+        with _opened(path) as file:
+            taken = _Taken(path, os.fstat(file.fileno()))
+    return path, partial(_digest, path, [taken])
 
 
 @dataclass(frozen=True)
@@ -166,8 +182,9 @@ def _there(path: Path) -> Path:
         raise SourceError(f"The name {shown(path.name)} holds characters that cannot be shown.",
                           hint="Rename the file.")  # fmt: skip
     try:
-        link, path = path.is_symlink(), path.parent.resolve() / path.name
-        there = path.exists()
+        path = path.parent.resolve() / path.name
+        path = path if os.path.lexists(path) else _spelt_otherwise(path)
+        link, there = path.is_symlink(), path.exists()
     except (OSError, ValueError, RuntimeError):  # a part that is no folder or too long; a link that leads to itself
         link = there = False
     if link:
@@ -175,6 +192,12 @@ def _there(path: Path) -> Path:
     if not there:
         raise NotFound(f"There is no file {path.name}.", hint=_neighbour(path))
     return path
+
+
+def _spelt_otherwise(path: Path) -> Path:
+    """The one file beside it whose name has the same letters: some systems write marks apart from theirs (NFD)."""
+    found = [entry for entry in path.parent.iterdir() if letters(entry.name) == letters(path.name)]
+    return found[0] if len(found) == 1 else path
 
 
 @contextmanager
@@ -238,8 +261,9 @@ def _parts(path: Path) -> list[Path]:
 
 def _companions(path: Path) -> dict[str, Path]:
     """Suffix in small letters -> the file beside `path`; of several that differ by capitals only, the one whose stem
-    is spelled alike, then the one in small letters."""
-    entries = [entry for entry in _siblings(path) if entry.stem.lower() == path.stem.lower()]
+    is spelled alike, then the one in small letters. A letter and its marks are one letter, together or apart."""
+    stem = letters(path.stem).lower()
+    entries = [entry for entry in _siblings(path) if letters(entry.stem).lower() == stem]
     entries.sort(key=lambda entry: (entry.stem == path.stem, entry.suffix == entry.suffix.lower(), entry.name))
     return {entry.suffix.lower(): entry for entry in entries}
 
@@ -254,6 +278,9 @@ def _check_content(main: Path) -> None:
         raise SourceError(f"{main.name} is empty.", hint="Copy it again and compare its size.")
     if re.match(rb"(\xef\xbb\xbf)?\s*<(!doctype\s+html|html)\b", head, re.IGNORECASE):
         raise SourceError(f"{main.name} is a web page.", hint="Download the file again; the server sent a message.")
+    if main.suffix.lower() == ".csv" and head.startswith(NO_TABLE):
+        raise SourceError(f"{main.name} is no table of text.",
+                          hint="Hand it in under the suffix of its format; save a workbook as CSV UTF-8.")  # fmt: skip
     if main.suffix.lower() == ".dgn" and head.startswith(b"\xd0\xcf\x11\xe0"):
         raise SourceError(f"{main.name} is a drawing of MicroStation V8.", hint="Save it as DXF, or as DGN V7.")
 
@@ -370,7 +397,8 @@ def _choose(path: Path, mains: list[Path], wanted: str | None) -> Path:
                           hint="A shapefile needs its .shp, .shx, .dbf and .prj in the archive.")  # fmt: skip
     if len(mains) == 1:
         return mains[0]
-    chosen = [main for main in mains if wanted in (main.stem, main.name)]
+    named = letters(wanted) if wanted is not None else None
+    chosen = [main for main in mains if named in (main.stem, main.name)]
     if len(chosen) == 1:
         return chosen[0]
     names = ", ".join(main.name for main in mains)

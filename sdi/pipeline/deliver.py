@@ -183,7 +183,8 @@ def _receive(
 ) -> Received | ReceivedCoverage:
     if layer.derived is not None:
         inputs = ", ".join(source.layer for source in layer.derived.inputs)
-        raise UsageError(f"'{layer.id}' is made from {inputs} and takes no files.")
+        raise UsageError(f"'{layer.id}' is made from {inputs} and takes no files.",
+                         hint="Load these; it follows.")  # fmt: skip
     extent = _extent(connection, settings, registry, layer, request)
     limits = Limits(timeout=settings.read_timeout, memory=settings.read_memory)
     if layer.coverage is None:

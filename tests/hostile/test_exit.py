@@ -67,11 +67,11 @@ ENDS: dict[Callable[[Path], Path], int] = {cut: 1, alone: 1, climbing: 1, bomb: 
 """What is handed in, and the exit code: 1 for a file, 2 for a name under which no file is."""
 
 
-def check(path: Path) -> subprocess.CompletedProcess[str]:
+def check(path: Path, layer: str = "buildings") -> subprocess.CompletedProcess[str]:
     said = {name: value for name, value in os.environ.items() if not name.startswith("SDI_")}
     environment = said | {"SDI_DATABASE_URL": NOWHERE, "SDI_DATA": str(path.parent), "SDI_LANG": "en", "NO_COLOR": "1"}
     return subprocess.run(
-        [sys.executable, "-m", "sdi", "check", "buildings", str(path)], env=environment, cwd=ROOT, capture_output=True,
+        [sys.executable, "-m", "sdi", "check", layer, str(path)], env=environment, cwd=ROOT, capture_output=True,
         text=True, check=False,
     )  # fmt: skip
 
@@ -88,3 +88,10 @@ def test_a_hostile_file_ends_at_the_terminal_with_its_exit_code_and_a_sentence(t
         assert each.returncode == code, (path, each.stdout, each.stderr)
         assert "Traceback" not in each.stdout + each.stderr, path
         assert path.name in each.stdout + each.stderr, (path, each.stderr)
+
+
+def test_a_layer_that_is_made_from_others_names_them_and_what_to_do(tmp_path: Path) -> None:
+    done = check(samples.write(tmp_path, "geojson"), "building_permits")
+    assert done.returncode == 2
+    assert "is made from construction_permits and takes no files" in done.stderr
+    assert "→ Load these; it follows." in done.stderr

@@ -12,8 +12,10 @@ import sqlite3
 import struct
 import tarfile
 import threading
+import unicodedata
 import zipfile
 from pathlib import Path
+from typing import Literal
 
 import pytest
 
@@ -287,6 +289,37 @@ def test_a_file_is_opened_under_a_name_that_means_nothing_to_the_library(tmp_pat
     with staged(tmp_path / name, None, SMALL) as stage:
         assert stage.main.read_bytes() == POINT
         assert not set(stage.main.name) & set(":,?!#&=;$`'\"{}<>\\")
+
+
+def spelt(name: str, form: Literal["NFC", "NFD"]) -> str:
+    return unicodedata.normalize(form, name)
+
+
+def test_a_name_is_the_same_however_its_marks_are_written(tmp_path: Path) -> None:
+    """macOS writes a letter and its marks apart, in file names and in archives."""
+    made = samples.write(tmp_path, "shp")
+    loose, packed, both = (tmp_path / name for name in ("loose", "packed.zip", "both.zip"))
+    loose.mkdir()
+    with zipfile.ZipFile(packed, "w") as one, zipfile.ZipFile(both, "w") as two:
+        for number, part in enumerate(sorted(tmp_path.glob("plots.*"))):
+            name = spelt(f"Thửa đất{part.suffix}", "NFD" if number % 2 else "NFC")
+            part.rename(loose / name)
+            one.write(loose / name, name)
+            two.write(loose / name, name)
+        two.writestr("roads.geojson", POINT)
+    shp = next(loose.glob(f"*{made.suffix}"))
+    other: Literal["NFC", "NFD"] = "NFC" if shp.name == spelt(shp.name, "NFD") else "NFD"
+    for path, wanted in ((shp, None), (shp.with_name(spelt(shp.name, other)), None), (packed, None),
+                         (both, spelt("Thửa đất", "NFC")), (both, spelt("Thửa đất", "NFD"))):  # fmt: skip
+        source = read(Request(path, layer_in_file=wanted, crs="EPSG:9210"))
+        assert source.table.num_rows == samples.COUNT
+        assert source.facts.layer == spelt("Thửa đất", "NFC")
+
+
+@pytest.mark.parametrize("kind", ["xlsx", "gpkg", "fgb", "kml", "geojson", "zip"])
+def test_what_is_no_table_is_not_read_as_one_line_by_line(tmp_path: Path, kind: str) -> None:
+    path = samples.write(tmp_path, kind).rename(tmp_path / "plots.csv")
+    assert "plots.csv is no table of text" in refusal(path)
 
 
 STRINGS = [

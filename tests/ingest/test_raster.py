@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -299,6 +300,31 @@ def test_files_beside_the_raster_are_not_believed(tmp_path: Path) -> None:
 def test_a_missing_file_is_not_found(tmp_path: Path) -> None:
     with pytest.raises(NotFound, match=r"nothing\.tif"):
         receive(tmp_path / "nothing.tif")
+
+
+def test_what_is_no_file_of_its_own_is_refused(tmp_path: Path) -> None:
+    path = write(tmp_path / "height.tif", ramp())
+    (tmp_path / "link.tif").symlink_to(path)
+    (tmp_path / "folder.tif").mkdir()
+    os.mkfifo(tmp_path / "pipe.tif")
+    (tmp_path / "he\x1b[2Jight.tif").write_bytes(path.read_bytes())
+    said = {"link": "is a link", "folder": "not a regular", "pipe": "not a regular", "he\x1b[2Jight": "cannot be shown"}
+    for name, words in said.items():
+        with pytest.raises(SourceError, match=words) as caught:
+            receive(tmp_path / f"{name}.tif")
+        assert caught.value.hint
+        assert str(caught.value).isprintable()
+
+
+def test_a_file_that_is_written_while_it_is_read_is_not_taken(tmp_path: Path) -> None:
+    path = write(tmp_path / "height.tif", ramp())
+
+    def grow(done: int, total: int | None) -> None:
+        with path.open("ab") as file:
+            file.write(b"more")
+
+    with pytest.raises(SourceError, match="was changed while it was read"):
+        receive(path, progress=grow)
 
 
 @pytest.mark.parametrize("crs", [None, "EPSG:9210"])
