@@ -1,10 +1,13 @@
 """What GDAL takes to read our FlatGeobuf beside our GeoJSON: a page of 10,000, and the whole layer as a file.
 
-Both are fetched first, and read from the disk in turn: what is compared is the formats, not the network.
+Both are fetched first, and read from the disk in turn: what is compared is the formats, not the network. By rows in
+NumPy and in Arrow batches by pyogrio, and feature by feature as GDAL's programs do it, by Debian's own binding, where
+that is installed.
 """
 
 from __future__ import annotations
 
+import subprocess
 import time
 from collections.abc import Callable
 from http.client import HTTPConnection
@@ -13,12 +16,22 @@ from statistics import median
 
 import pyogrio
 from land import LAYER, arguments, deployment, show, write
+from readers import SYSTEM_PYTHON
 from serve import MOST, load
 from servers import ours
 
 ROUNDS = 7
 FORMATS = ("json", "fgb")
-WAYS: dict[str, Callable[[Path], object]] = {"by rows": pyogrio.raw.read, "by Arrow": pyogrio.read_arrow}
+FEATURES = """
+import sys, time
+from osgeo import gdal
+began = time.process_time()
+source = gdal.OpenEx(sys.argv[1])
+layer = source.GetLayer(0)
+while layer.GetNextFeature() is not None:
+    pass
+print(time.process_time() - began)
+"""
 
 
 def main() -> None:
@@ -27,25 +40,45 @@ def main() -> None:
         load(settings, registry, write(folder, asked.parcels))
         with ours(settings, 1) as service:
             rows = [
-                row(f"{what}, {way}", service.port, folder, address, read)
+                row(f"{what}, {way}", service.port, folder, address, seconds)
                 for what, address in (("page of 10,000", "items?limit=10000&f={}"), ("whole layer", "export?f={}"))
-                for way, read in WAYS.items()
+                for way, seconds in ways().items()
             ]
         headings = ["what", "GeoJSON, CPU s", "FlatGeobuf, CPU s", "times as fast", "GeoJSON, MB", "FlatGeobuf, MB"]
         show(f"GDAL {pyogrio.__gdal_version_string__} reads, {asked.parcels:,} parcels", headings, rows)
 
 
-def row(what: str, port: int, folder: Path, address: str, read: Callable[[Path], object]) -> list[str]:
+def ways() -> dict[str, Callable[[Path], float]]:
+    """How a file is read; each gives the CPU seconds that it took."""
+    found: dict[str, Callable[[Path], float]] = {
+        "by rows, pyogrio": lambda path: spent(pyogrio.raw.read, path),
+        "by Arrow, pyogrio": lambda path: spent(pyogrio.read_arrow, path),
+    }
+    if not subprocess.run([SYSTEM_PYTHON, "-c", "import osgeo"], capture_output=True).returncode:
+        found["by features, GDAL"] = by_features
+    return found
+
+
+def spent(read: Callable[[Path], object], path: Path) -> float:
+    began = time.process_time()
+    read(path)
+    return time.process_time() - began
+
+
+def by_features(path: Path) -> float:
+    command = ["env", "-u", "PYTHONPATH", SYSTEM_PYTHON, "-c", FEATURES, str(path)]
+    return float(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
+
+
+def row(what: str, port: int, folder: Path, address: str, seconds: Callable[[Path], float]) -> list[str]:
     paths = {each: folder / f"read.{'geojson' if each == 'json' else each}" for each in FORMATS}
     for each, path in paths.items():
         path.write_bytes(fetched(port, f"/collections/{LAYER}/{address.format(each)}"))
-    spent: dict[str, list[float]] = {each: [] for each in FORMATS}
+    taken: dict[str, list[float]] = {each: [] for each in FORMATS}
     for _ in range(ROUNDS):
         for each, path in paths.items():
-            began = time.process_time()
-            read(path)
-            spent[each].append(time.process_time() - began)
-    json, fgb = (median(spent[each]) for each in FORMATS)
+            taken[each].append(seconds(path))
+    json, fgb = (median(taken[each]) for each in FORMATS)
     sizes = [f"{paths[each].stat().st_size / 1e6:.1f}" for each in FORMATS]
     return [what, f"{json:.3f}", f"{fgb:.3f}", f"{json / fgb:.1f}", *sizes]
 
