@@ -34,11 +34,13 @@ def feature_schema(
     identifier: str | None = None,
     code_lists_at: str = "../code_lists",
     language: str | None = None,
+    shape: str | None = None,
 ) -> dict[str, Any]:
     """The schema of a layer's features: JSON Schema 2020-12 with the roles, units and code lists of Part 5.
 
     `attributes`: the names that are shown, None for all that are stored; `identifier`: the `$id`; `code_lists_at`: the
-    URI below which code lists are found; `language`: of titles, None for Vietnamese with English beside it.
+    URI below which code lists are found; `language`: of titles, None for Vietnamese with English beside it; `shape`:
+    the type of geometry that is told, `Unknown` for several, None for the contract's.
     """
     names = [attribute.name for attribute in layer.stored] if attributes is None else list(attributes)
     properties: dict[str, Any] = {
@@ -48,7 +50,7 @@ def feature_schema(
         properties["geometry"] = {
             "x-ogc-role": "primary-geometry",
             "x-ogc-propertySeq": 2,
-            "format": f"geometry-{layer.geometry.type.lower()}",
+            "format": "geometry-any" if shape == "Unknown" else f"geometry-{(shape or layer.geometry.type).lower()}",
         }
     for sequence, name in enumerate(names, start=3):
         attribute = layer[name]
@@ -71,17 +73,18 @@ def feature_schema(
 
 def queryables(
     layer: Layer, code_lists: Mapping[str, CodeList], *, attributes: Iterable[str], identifier: str,
-    code_lists_at: str, language: str,
+    code_lists_at: str, language: str, shape: str | None = None,
 ) -> dict[str, Any]:  # fmt: skip
     """The schema of what a filter may name (OGC API Features Part 3): id, geometry, the queryable attributes."""
     names = [name for name in attributes if layer[name].queryable]
     schema = feature_schema(
-        layer, code_lists, attributes=names, identifier=identifier, code_lists_at=code_lists_at, language=language
-    )
+        layer, code_lists, attributes=names, identifier=identifier, code_lists_at=code_lists_at, language=language,
+        shape=shape,
+    )  # fmt: skip
     schema.pop("required", None)
-    for shape in schema["properties"].values():
-        shape.pop("x-ogc-propertySeq", None)
-        shape.pop("readOnly", None)
+    for about in schema["properties"].values():
+        about.pop("x-ogc-propertySeq", None)
+        about.pop("readOnly", None)
     return schema
 
 

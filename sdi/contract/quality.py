@@ -105,6 +105,11 @@ def quarantine_of(layer: Layer) -> Layer:
     return _beside(layer, QUARANTINE, layer.geometry.type, [*MARKS, *delivered(layer)], style, "qa_delivered_at")
 
 
+def is_quarantine(layer: Layer) -> bool:
+    """Whether its features are as delivered: of any type of geometry, whatever the contract asks for."""
+    return layer.theme == SCHEMA and layer.id.endswith(f"__{QUARANTINE}")
+
+
 def beside(layer: Layer) -> list[Layer]:
     """The quality collections of a layer; none of what is derived or a coverage has features to correct."""
     return [findings_of(layer), quarantine_of(layer)] if layer.kind == "features" else []

@@ -13,7 +13,6 @@ from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.middleware.exceptions import ExceptionMiddleware
-from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from sdi.access import PUBLIC, Agency
@@ -31,6 +30,7 @@ from sdi.service.lanes import BURST
 from sdi.service.pages import Pages
 from sdi.service.publications import Publications
 from sdi.service.reader import Reader
+from sdi.service.sent import Static
 from sdi.service.state import Service
 from sdi.service.statistics.table import ROOM
 from sdi.service.texts.shelf import Shelf
@@ -112,7 +112,7 @@ def create_app(settings: Settings, registry: Registry, *, url: str | None = None
     app.state.answers = answers
     app.state.listeners = Listeners()
     app.router.routes.extend(routes.addresses())
-    app.mount("/static", StaticFiles(directory=STATIC), name="static")
+    app.mount("/static", Static(directory=STATIC), name="static")
     app.add_exception_handler(SdiError, problems.of_error)
     app.add_exception_handler(HTTPException, problems.of_error)
     return app

@@ -16,6 +16,7 @@ from sdi.service.feed.offered import are_told
 from sdi.service.portrayal import documents as portrayal
 from sdi.service.publications import Snapshot
 from sdi.service.records import linked
+from sdi.service.rights import told_shape
 from sdi.service.state import Service
 from sdi.service.statistics import documents as statistics
 from sdi.service.statistics.question import dimensions
@@ -122,7 +123,7 @@ def feature_schema(service: Service, layer: Layer, language: str) -> dict[str, A
     return schema.feature_schema(
         layer, service.registry.code_lists, attributes=visible(service.agency, layer),
         identifier=links.address(service.url, "collections", layer.id, "schema"),
-        code_lists_at=f"{service.url}/code-lists", language=language,
+        code_lists_at=f"{service.url}/code-lists", language=language, shape=told_shape(service.agency, layer),
     )  # fmt: skip
 
 
@@ -130,7 +131,7 @@ def queryables(service: Service, layer: Layer, language: str) -> dict[str, Any]:
     return schema.queryables(
         layer, service.registry.code_lists, attributes=visible(service.agency, layer),
         identifier=links.address(service.url, "collections", layer.id, "queryables"),
-        code_lists_at=f"{service.url}/code-lists", language=language,
+        code_lists_at=f"{service.url}/code-lists", language=language, shape=told_shape(service.agency, layer),
     )  # fmt: skip
 
 

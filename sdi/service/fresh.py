@@ -113,6 +113,11 @@ def of_page(
     return Validator(_digest(_write(about).encode()), modified)
 
 
+def of_file(service: Service, snapshot: Snapshot, publication: Publication) -> str:
+    """The tag of a file that a layer was loaded from, which is another one after each load."""
+    return tag_of(*_standing(service, snapshot, publication))
+
+
 def cache_control(service: Service, layer: Layer | None = None) -> str:
     """Who may keep an answer, and for how long."""
     if layer is not None and layer.sharing.level == "steward":

@@ -74,3 +74,13 @@ class Stream(StreamingResponse):
                 await super().__call__(scope, receive, in_time)
             except TimeoutError:
                 raise ClientDisconnect from None
+
+
+def unsent(headers: dict[str, str], media_type: str) -> Stream:
+    """The answer to HEAD where GET's is made while it is sent: how long that is, is not known and not said; a plain
+    `Response` would say 0 (RFC 9110, 8.6)."""
+    return Stream(_nothing(), headers=headers, media_type=media_type)
+
+
+async def _nothing() -> AsyncGenerator[bytes]:
+    yield b""

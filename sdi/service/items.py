@@ -21,11 +21,11 @@ from sdi.service import links, words
 from sdi.service.asked import Asked
 from sdi.service.crs import DEFAULT, Crs
 from sdi.service.formats import ITEM, ITEMS
-from sdi.service.hangup import Stream
+from sdi.service.hangup import Stream, unsent
 from sdi.service.page import Matched, Page, around
 from sdi.service.parameters import Question, record_time
 from sdi.service.publications import Snapshot
-from sdi.service.rights import seen
+from sdi.service.rights import dimension, seen
 from sdi.service.state import Service, service_of
 from sdi.store import forms
 from sdi.store.forms import Form
@@ -74,13 +74,13 @@ def _beginning(service: Service, asked: Asked, layer: Layer, crs: Crs) -> bytes:
 def _json_fg(service: Service, layer: Layer, crs: Crs) -> dict[str, Any]:
     """The members by which a JSON-FG document says what it is about; `place` is in `coordRefSys`."""
     schema = links.address(service.url, "collections", layer.id, "schema")
-    dimension = {"Point": 0, "LineString": 1, "Polygon": 2}
+    told_as = dimension(service.agency, layer)
     return {
         "conformsTo": JSON_FG,
         "featureType": layer.id,
         "featureSchema": schema,
         **({"coordRefSys": crs.uri} if crs != DEFAULT else {}),
-        **({"geometryDimension": dimension[layer.geometry.type.removeprefix("Multi")]} if layer.geometry else {}),
+        **({"geometryDimension": told_as} if told_as is not None else {}),
     }
 
 
@@ -99,7 +99,7 @@ async def _streamed(
         request.state.rows = page.returned
         if request.method == "HEAD":
             await parts.aclose()
-            return Response(None, headers=headers, media_type=media_type)
+            return unsent(headers, media_type)
     except BaseException:
         await parts.aclose()
         raise

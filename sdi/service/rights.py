@@ -11,9 +11,10 @@ from typing import Any
 from sdi.access import NOTHING, PUBLIC, Agency, Itself, Part, Rule, counted, rule_of, told_by, told_by_id
 from sdi.contract.layer import Layer
 from sdi.contract.query import Existence, FeatureQuery, Precision, Sight
-from sdi.store import cql
+from sdi.store import cql, sight
 
 Expression = dict[str, Any]
+_DIMENSIONS = {"Point": 0, "LineString": 1, "Polygon": 2}
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,6 +47,16 @@ def seen(agency: Agency, layer: Layer) -> Seen:
 def seen_in_numbers(agency: Agency, layer: Layer) -> Seen:
     """What of the layer's features is counted in statistics for who asks, the same object each time."""
     return _seen_in_numbers(agency, Itself(layer))
+
+
+def told_shape(agency: Agency, layer: Layer) -> str | None:
+    """The type of geometry that features have for who asks, `Unknown`: several; None: they have none."""
+    return sight.shape(layer, seen(agency, layer).sight)
+
+
+def dimension(agency: Agency, layer: Layer) -> int | None:
+    """Of the places that are told to who asks: 0 points, 1 lines, 2 areas; None: of several, or there are none."""
+    return _DIMENSIONS.get((told_shape(agency, layer) or "").removeprefix("Multi"))
 
 
 def open_view(layer: Layer) -> FeatureQuery | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Awaitable, Callable, Mapping
+from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlsplit
 
@@ -11,7 +12,7 @@ from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from pygeoapi.api.coverages import get_collection_coverage
 from pygeoapi.api.itemtypes import get_collection_item, get_collection_items
 from starlette.requests import Request
-from starlette.responses import FileResponse, HTMLResponse, JSONResponse, RedirectResponse, Response
+from starlette.responses import HTMLResponse, JSONResponse, RedirectResponse, Response
 from starlette.routing import BaseRoute, Match, Route
 from starlette.types import Receive, Scope, Send
 
@@ -35,6 +36,7 @@ from sdi.service import (
     ogc,
     problems,
     provider,
+    sent,
 )
 from sdi.service.agencies import CHALLENGE
 from sdi.service.answers import kept
@@ -318,8 +320,10 @@ async def coverage_data(request: Request, collection: str) -> Response:
     wanted, most = coverage.window(ask, layer, publication), coverage.size(ask)
     if ask.format == "GTiff" and not wanted:
         # The file itself, by ranges too: GDAL and QGIS read what they need of it.
-        path = coverage.coverage_path(publication, service.settings.data)
-        return FileResponse(path, media_type="image/tiff; application=geotiff", filename=f"{layer.id}.tif")
+        path = Path(coverage.coverage_path(publication, service.settings.data))
+        headers = {"Cache-Control": fresh.cache_control(service, layer)}
+        tag = fresh.of_file(service, snapshot, publication)
+        return sent.file(request, path, tag, "image/tiff; application=geotiff", f"{layer.id}.tif", headers)
     _, content = await ogc.call(
         snapshot.api, get_collection_coverage, ask.language, ask.format, layer.id, query=most, parameters=wanted
     )

@@ -12,6 +12,7 @@ import pyarrow.csv
 
 from sdi.contract.layer import Attribute, Layer
 from sdi.contract.query import FeatureQuery
+from sdi.store import sight
 
 GEOMETRY = "geom"
 _ARROW: dict[str, Any] = {
@@ -39,15 +40,8 @@ def schema(layer: Layer, query: FeatureQuery) -> pa.Schema:
 
 
 def shape(layer: Layer, query: FeatureQuery) -> str | None:
-    """The type of geometry that an answer's features have; `Unknown`: several, where a place may be told as its centre
-    or on a grid, on which a single shape may fall apart; None: they have none.
-    """
-    if not query.geometry or layer.geometry is None:
-        return None
-    told = {precision for _, precision, _ in query.sight.places} if query.sight is not None else set()
-    kind = layer.geometry.type
-    other = "centroid" in told or ("generalised" in told and not kind.startswith("Multi"))
-    return "Unknown" if other and kind != "Point" else kind
+    """The type of geometry that an answer's features have; `Unknown`: several; None: they have none."""
+    return sight.shape(layer, query.sight) if query.geometry else None
 
 
 def _type(attribute: Attribute) -> pa.DataType:

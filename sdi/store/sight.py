@@ -12,6 +12,7 @@ from typing import Any
 
 from psycopg import sql
 
+from sdi.contract import quality
 from sdi.contract.layer import Layer
 from sdi.contract.query import Existence, Precision, Sight
 from sdi.national import vn2000
@@ -52,6 +53,18 @@ def relation(
     return sql.SQL("(SELECT {} FROM {} AS {}{}{}) AS {}").format(
         sql.SQL(", ").join(_columns(layer, sight, once, parameters, beside)), stored, ROWS, once.asked, where, ROWS
     )
+
+
+def shape(layer: Layer, sight: Sight | None) -> str | None:
+    """The type of geometry that the features have; None: they have none. `Unknown`: several, where a place may be told
+    as its centre or on a grid, on which a single shape may fall apart, and of features as they were delivered.
+    """
+    if layer.geometry is None:
+        return None
+    told = {precision for _, precision, _ in sight.places} if sight is not None else set()
+    kind = layer.geometry.type
+    other = "centroid" in told or ("generalised" in told and not kind.startswith("Multi"))
+    return "Unknown" if quality.is_quarantine(layer) or (other and kind != "Point") else kind
 
 
 def needed(layer: Layer, sight: Sight, beside: Iterable[str] = ("load_id",)) -> tuple[str, ...]:

@@ -340,6 +340,20 @@ def test_the_geotiff_is_the_file_itself_or_a_window_of_it(town: Town) -> None:
         assert file.read(1)[9, 0] == pytest.approx(29 * 40 / 1000)
 
 
+@pytest.mark.parametrize("path", ["/collections/ground/coverage?f=GTiff", "/static/map.js"])
+def test_a_file_is_sent_once_and_ranges_are_asked_for_by_get_in_bytes(town: Town, path: str) -> None:
+    whole = town.ask(path)
+    assert town.ask(path, If_None_Match=whole.headers["ETag"]).status == 304
+    assert town.ask(path, If_None_Match='"other"').status == 200
+    assert town.ask(path, If_Modified_Since=whole.headers["Last-Modified"]).status == 304
+    part = town.ask(path, Range="bytes=1-3", If_Range=whole.headers["ETag"])
+    assert (part.status, part.body) == (206, whole.body[1:4])
+    other = town.ask(path, Range="features=1-3")
+    assert (other.status, other.body) == (200, whole.body), "a unit that is not understood (RFC 9110, 14.2)"
+    head = town.ask(path, "HEAD", Range="bytes=1-3")
+    assert (head.status, head.headers["Content-Length"]) == (200, str(len(whole.body)))
+
+
 def test_a_box_beside_the_coverage_is_a_problem(town: Town) -> None:
     for query in (
         "bbox=0,0,1,1",

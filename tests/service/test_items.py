@@ -272,6 +272,19 @@ def test_head_answers_headers_without_a_body(town: Town) -> None:
         assert (answer.status, answer.body) == (200, b""), path
 
 
+@pytest.mark.parametrize("coding", ["identity", "gzip"])
+@pytest.mark.parametrize("format_", ["json", "geojsonseq", "csv", "fgb", "gpkg", "parquet"])
+@pytest.mark.parametrize("limit", [10, 5000])
+def test_head_tells_no_other_length_than_get(town: Town, format_: str, limit: int, coding: str) -> None:
+    """It said 0 of what is made while it is sent; a client that asks first would read nothing (RFC 9110, 8.6)."""
+    path = f"{PLOTS}?f={format_}&limit={limit}"
+    whole, head = town.ask(path, Accept_Encoding=coding), town.ask(path, "HEAD", Accept_Encoding=coding)
+    assert (head.status, head.body) == (200, b"")
+    assert head.headers["Content-Length"] in (None, whole.headers["Content-Length"])
+    for name in ("Content-Type", "Content-Encoding", "ETag", "Link", "Content-Crs"):
+        assert head.headers[name] == whole.headers[name], name
+
+
 def test_csv_opens_in_a_spreadsheet_with_its_letters(town: Town) -> None:
     answer = town.ask(f"{PLOTS}?f=csv&limit=2&properties=owner_kind,number,legal_area,uses")
     assert answer.headers["Content-Type"].startswith("text/csv")

@@ -41,3 +41,15 @@ def test_centres_and_areas_stand_in_one_file(city: City, key: str, format_: str,
     assert {each.geom_type for each in found.values()} == kinds
     assert found.keys() == expected.keys()
     assert all(shapely.equals_exact(found[name], expected[name], 1e-7) for name in expected)
+
+
+def test_documents_promise_no_other_shape_than_is_told(city: City, key: str) -> None:
+    def told(headers: dict[str, str]) -> list[object]:
+        page = city.town.get("/collections/plots/items?f=jsonfg&limit=1", **headers)
+        tiles = city.town.get("/collections/plots/tiles/WebMercatorQuad?f=json", **headers)["layers"][0]
+        forms = [city.town.get(f"/collections/plots/{document}?f=json", **headers)["properties"]["geometry"]["format"]
+                 for document in ("schema", "queryables")]  # fmt: skip
+        return [*forms, page.get("geometryDimension"), tiles.get("geometryDimension")]
+
+    assert told({}) == ["geometry-multipolygon", "geometry-multipolygon", 2, 2]
+    assert told({"X_API_Key": key}) == ["geometry-any", "geometry-any", None, None]

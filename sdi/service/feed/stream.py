@@ -26,7 +26,7 @@ from sdi.service.asked import Asked
 from sdi.service.feed import changes
 from sdi.service.feed.changes import Told
 from sdi.service.feed.offered import FORMATS
-from sdi.service.hangup import Stream
+from sdi.service.hangup import Stream, unsent
 from sdi.service.parameters import limited
 from sdi.service.publications import EVERY, Snapshot
 from sdi.service.state import service_of
@@ -92,7 +92,7 @@ async def answer(request: Request, asked: Asked, layer: Layer) -> Response:
     told = await changes.read(service, layer, since, limit)
     headers = {"Cache-Control": fresh.SECRET, "X-Accel-Buffering": "no"}
     if request.method == "HEAD":
-        return Response(None, headers=headers, media_type=FORMATS["events"].media_type)
+        return unsent(headers, FORMATS["events"].media_type)
     listeners: Listeners = request.app.state.listeners
     caller = CALLER.get()
     if not listeners.come(caller):

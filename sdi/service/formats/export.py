@@ -18,13 +18,13 @@ from typing import Any
 
 import structlog
 from starlette.requests import Request
-from starlette.responses import FileResponse, PlainTextResponse, Response
+from starlette.responses import PlainTextResponse, Response
 
 from sdi.access import may_export, visible
 from sdi.catalog.collection import storage_crs
 from sdi.contract.layer import Layer
 from sdi.errors import BadRequest, NotFound, StoreError
-from sdi.service import crs, fresh, problems
+from sdi.service import crs, fresh, problems, sent
 from sdi.service.asked import Asked
 from sdi.service.audit import reads
 from sdi.service.crs import Crs
@@ -135,15 +135,12 @@ async def file(
     if checksum:
         return PlainTextResponse(f"{digest}  {name}\n")
     reads.told(layer.id, visible(service.agency, layer), publication.count, (WHOLE,))
-    validator = fresh.Validator(digest[:30])
     headers = {
-        **validator.headers, "Cache-Control": fresh.cache_control(service, layer),
+        "Cache-Control": fresh.cache_control(service, layer),
         "Content-Crs": f"<{placed.uri}>", "Content-Language": asked.language,
         "Repr-Digest": f"sha-256=:{base64.b64encode(bytes.fromhex(digest)).decode()}:",
     }  # fmt: skip
-    if validator.holds(request):
-        return fresh.not_modified(headers.items())
-    return FileResponse(path, headers=headers, media_type=format_.media_type, filename=name)
+    return sent.file(request, path, digest[:30], format_.media_type, name, headers)
 
 
 def prepared(

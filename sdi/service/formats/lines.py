@@ -18,7 +18,7 @@ from sdi.contract.query import FeatureQuery
 from sdi.service import items, links
 from sdi.service.asked import Asked
 from sdi.service.formats import ITEMS, disposition
-from sdi.service.hangup import Stream
+from sdi.service.hangup import Stream, unsent
 from sdi.service.lanes import Lane
 from sdi.service.page import Page
 from sdi.service.parameters import Question
@@ -68,7 +68,7 @@ async def page(
         headers |= await around(request, asked, layer, question, snapshot, found)
         if request.method == "HEAD":
             await parts.aclose()
-            return Response(None, headers=headers, media_type=media_type)
+            return unsent(headers, media_type)
     except BaseException:
         await parts.aclose()
         raise

@@ -22,7 +22,7 @@ from sdi.contract.layer import Layer
 from sdi.contract.query import FeatureQuery
 from sdi.service.asked import Asked
 from sdi.service.formats import ITEMS, lines
-from sdi.service.hangup import Stream
+from sdi.service.hangup import Stream, unsent
 from sdi.service.lanes import Lane
 from sdi.service.page import Page
 from sdi.service.parameters import Question
@@ -48,7 +48,7 @@ async def page(
     async with aclosing(parts):
         headers |= await lines.around(request, asked, layer, question, snapshot, found)
         if request.method == "HEAD":
-            return Response(None, headers=headers, media_type=media_type)
+            return unsent(headers, media_type)
         with tempfile.SpooledTemporaryFile(SMALL) as aside:
             sizes = [await run_in_threadpool(aside.write, part) async for part in parts]
             file = await run_in_threadpool(_file, asked.format, layer, question.query, aside, sizes, changed_at)

@@ -8,6 +8,7 @@ from typing import Any
 from sdi.access import visible
 from sdi.contract.layer import COUNT, Attribute, Layer
 from sdi.service import links, words
+from sdi.service.rights import dimension
 from sdi.service.state import Service
 from sdi.service.tiles import matrix, tileset
 from sdi.service.tiles.tileset import Shown
@@ -22,7 +23,6 @@ CONFORMANCE = [
         "oas30",
     )
 ]  # fmt: skip
-_DIMENSIONS = {"Point": 0, "LineString": 1, "Polygon": 2}
 _TYPES = {"integer": "integer", "decimal": "number", "number": "number", "boolean": "boolean"}
 
 
@@ -160,7 +160,7 @@ def _box(box: tuple[float, float, float, float]) -> dict[str, Any]:
 
 def _layer(service: Service, shown: Shown, language: str) -> dict[str, Any]:
     layer = shown.layer
-    assert layer.geometry is not None
+    told_as = dimension(service.agency, layer)
     properties = {
         name: {"title": layer[name].title.in_language(language), "type": _type(layer[name])}
         for name in visible(service.agency, layer)
@@ -170,7 +170,7 @@ def _layer(service: Service, shown: Shown, language: str) -> dict[str, Any]:
     told: dict[str, Any] = {
         "id": layer.id, "title": layer.title.in_language(language),
         "description": layer.description.in_language(language), "dataType": "vector",
-        "geometryDimension": _DIMENSIONS[layer.geometry.type.removeprefix("Multi")],
+        **({"geometryDimension": told_as} if told_as is not None else {}),
         "minTileMatrix": str(shown.first), "maxTileMatrix": str(matrix.LAST),
         "propertiesSchema": {"type": "object", "properties": properties},
     }  # fmt: skip
