@@ -133,12 +133,26 @@ def format_(request: Request, parameters: Mapping[str, str], formats: list[str])
 
 @lru_cache(maxsize=500)
 def _accepted(header: str, formats: tuple[str, ...]) -> str:
-    best, best_weight = formats[0], 0.0
-    for media_type, weight in weights(header).items():
-        for each in formats:
-            if weight > best_weight and media_type in MEDIA_TYPES[each]:
-                best, best_weight = each, weight
+    """The first of the greatest weight; what is named goes before what `*` stands for, and none of it is refused."""
+    named = weights(header)
+    places = {name: place for place, name in enumerate(named)}
+    best, greatest = formats[0], (0.0, 0, -len(named))
+    for each in formats:
+        weight, close, name = _weight(named, MEDIA_TYPES[each])
+        if weight > 0 and (ranked := (weight, close, -places[name])) > greatest:
+            best, greatest = each, ranked
     return best
+
+
+def _weight(named: Mapping[str, float], media_types: tuple[str, ...]) -> tuple[float, int, str]:
+    """The weight of a format, by the most specific that names it (RFC 9110, 12.5.1), how specific, and its name."""
+    families = dict.fromkeys(f"{media_type.partition('/')[0]}/*" for media_type in media_types)
+    for close, names in ((2, media_types), (1, tuple(families)), (0, ("*/*",))):
+        found = [(named[name], name) for name in names if name in named]
+        if found:
+            weight, name = max(found)
+            return weight, close, name
+    return 0.0, 0, ""
 
 
 def accepts_html(request: Request) -> bool:
@@ -154,7 +168,7 @@ def weights(header: str) -> Mapping[str, float]:
     found: dict[str, float] = {}
     for part in header.split(","):
         name, *options = (piece.strip() for piece in part.split(";"))
-        quality = next((option[2:] for option in options if option.startswith("q=")), "1")
+        quality = next((option[2:] for option in options if option[:2].lower() == "q="), "1")
         if name:
             found[name.lower()] = float(quality) if re.fullmatch(r"[01](\.\d{0,3})?", quality) else 0.0
     return found

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -14,6 +15,7 @@ from sdi.contract.query import Area
 from sdi.errors import BadRequest, UsageError
 from sdi.national import vn2000
 
+_NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
 PIECES = 16
 """Into how many pieces an edge of a box in a VN-2000 grid is cut: its sag in lon/lat stays below a centimetre a km."""
 
@@ -53,10 +55,10 @@ def resolve(uri: str, grids: Sequence[int], parameter: str) -> Crs:
 
 def numbers(text: str, parameter: str) -> list[float]:
     """Comma-separated finite numbers. Raises BadRequest."""
-    try:
-        values = [float(part) for part in text.split(",")]
-    except ValueError:
-        raise BadRequest(f"{parameter} must be numbers separated by commas.") from None
+    parts = [part.strip() for part in text.split(",")]
+    if not all(map(_NUMBER.fullmatch, parts)):
+        raise BadRequest(f"{parameter} must be numbers separated by commas.")
+    values = [float(part) for part in parts]
     if not all(map(isfinite, values)):
         raise BadRequest(f"{parameter} must be finite numbers.")
     return values

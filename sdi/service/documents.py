@@ -10,7 +10,7 @@ from sdi.access import may_export, visible
 from sdi.catalog import schema
 from sdi.contract.elements import STANDARD, element
 from sdi.contract.layer import Layer
-from sdi.service import formats, links, ogc, words
+from sdi.service import datasets, formats, links, ogc, words
 from sdi.service.feed import changes
 from sdi.service.feed.offered import are_told
 from sdi.service.portrayal import documents as portrayal
@@ -102,7 +102,8 @@ async def collections(service: Service, snapshot: Snapshot, language: str, forma
     """All collections, in the contracts' order of themes."""
     _, document = await ogc.call(snapshot.api, describe_collections, language, format_)
     if format_ != "json":
-        return document
+        told = await collections(service, snapshot, language, "json")
+        return datasets.mended(document, told["collections"])
     for each in document["collections"]:
         _complete(each, service, snapshot, language)
     document["links"] = _translated(document["links"], service, language)
@@ -114,7 +115,7 @@ async def collection(service: Service, snapshot: Snapshot, name: str, language: 
     snapshot[name]
     _, document = await ogc.call(snapshot.api, describe_collections, language, format_, name)
     if format_ != "json":
-        return document
+        return datasets.mended(document, [await collection(service, snapshot, name, language, "json")])
     return _complete(document, service, snapshot, language)
 
 

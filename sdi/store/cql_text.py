@@ -35,7 +35,7 @@ MAX_TEXT = 10_000
 
 _MARK = "\x02"
 _TOKEN = re.compile(
-    r"""(?P<text>'(?:[^']|'')*') | (?P<name>"(?:[^"]|"")*") | (?P<number>\d+(?:\.\d*)?(?:[eE][+-]?\d+)?)
+    r"""(?P<text>'(?:[^']|'')*') | (?P<name>"(?:[^"]|"")*") | (?P<number>(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][+-]?\d+)?)
       | (?P<word>[^\W\d][\w.:]*) | (?P<space>\s+) | (?P<sign>.)""",
     re.VERBOSE | re.DOTALL,
 )
@@ -91,6 +91,8 @@ class _Reader:
                 pieces.append(self._parenthesis(before, depth))
             elif token.kind == "number" and sum(map(str.isdigit, token.text)) > _EXACT_DIGITS:
                 pieces.append(self._keep(Decimal(token.text), token.text))
+            elif token.kind == "number" and token.text[0] == ".":
+                pieces.append(f"0{token.text}")  # Annex B has it, cql2 not
             elif token.text == "-" and before == "not":
                 pieces.append("0 + -")  # cql2 takes no sign behind NOT but a number's
             else:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import time
 from html import unescape
 from typing import Any
 
@@ -340,9 +341,28 @@ def test_the_geotiff_is_the_file_itself_or_a_window_of_it(town: Town) -> None:
         assert file.read(1)[9, 0] == pytest.approx(29 * 40 / 1000)
 
 
+def test_the_json_ld_of_collections_leads_to_their_data_alone(town: Town) -> None:
+    """schema.org's `contentUrl`, an open end as `..`, and no address that is not served."""
+    every = {each["@id"].rpartition("/")[2]: each for each in town.get("/collections?f=jsonld")["dataset"]}
+    assert every.keys() == {each["id"] for each in town.get("/collections")["collections"]} - {"data-catalogue"}
+    for name, dataset in every.items():
+        assert town.get(f"/collections/{name}?f=jsonld")["dataset"] == dataset
+        assert dataset["distribution"], name
+        assert "None" not in dataset.get("temporalCoverage", ""), name
+        for download in dataset["distribution"]:
+            address = download["contentUrl"]
+            assert address.startswith(f"{town.url}/collections/{name}/"), address
+            answer = town.ask(address.removeprefix(town.url), "HEAD")
+            assert answer.status == 200 or "/export?" in address, address
+            if answer.status == 200:
+                said = answer.headers["Content-Type"].partition(";")[0]
+                assert said == download["encodingFormat"].partition(";")[0]
+
+
 @pytest.mark.parametrize("path", ["/collections/ground/coverage?f=GTiff", "/static/map.js"])
 def test_a_file_is_sent_once_and_ranges_are_asked_for_by_get_in_bytes(town: Town, path: str) -> None:
-    whole = town.ask(path)
+    while (whole := town.ask(path)).headers["Last-Modified"] is None:
+        time.sleep(0.2)  # it is told once nothing else can have that second
     assert town.ask(path, If_None_Match=whole.headers["ETag"]).status == 304
     assert town.ask(path, If_None_Match='"other"').status == 200
     assert town.ask(path, If_Modified_Since=whole.headers["Last-Modified"]).status == 304

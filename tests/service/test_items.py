@@ -272,6 +272,26 @@ def test_head_answers_headers_without_a_body(town: Town) -> None:
         assert (answer.status, answer.body) == (200, b""), path
 
 
+@pytest.mark.parametrize(
+    ("accept", "sent"),
+    [
+        ("*/*", "application/geo+json"), ("text/html", "text/html"), ("text/html, */*", "text/html"),
+        ("text/html,application/xhtml+xml,application/xml;q=0.9,image/webp,*/*;q=0.8", "text/html"),
+        ("text/html;q=0.1, */*", "application/geo+json"), ("text/*", "text/html"),
+        ("application/*;q=0.2, text/html;q=0.1", "application/geo+json"),
+        ("application/geo+json;Q=0.2, text/html;q=0.3", "text/html"),
+        ("application/geo+json;q=0, */*", "text/html"), ("text/csv;q=0.9, text/*;q=0.5", "text/csv"),
+        ("text/html;q=0.5, application/geo+json;q=0.5", "text/html"), ("application/json, text/html",
+        "application/geo+json"), ("image/png", "application/geo+json"), ("*/*;q=0", "application/geo+json"),
+        ("application/geo+json;q=0.4, application/vnd.ogc.fg+json", "application/vnd.ogc.fg+json"), ("",
+        "application/geo+json"),
+    ],
+)  # fmt: skip
+def test_the_format_is_the_one_that_is_accepted_best(town: Town, accept: str, sent: str) -> None:
+    """RFC 9110, 12.5.1: what names a format most closely tells its weight; `*` stands for the rest."""
+    assert town.ask(f"{PLOTS}?limit=1", Accept=accept).headers.get_content_type() == sent
+
+
 @pytest.mark.parametrize("coding", ["identity", "gzip"])
 @pytest.mark.parametrize("format_", ["json", "geojsonseq", "csv", "fgb", "gpkg", "parquet"])
 @pytest.mark.parametrize("limit", [10, 5000])

@@ -33,6 +33,7 @@ WRONG = (
         "bbox=1,2,3",
         "bbox=1,2,3,4,5",
         "bbox=a,b,c,d",
+        "bbox=1_0,2,30,4",
         "bbox=",
         "bbox=1,2,3,nan",
         "bbox=1,5,3,4",

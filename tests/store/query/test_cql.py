@@ -70,6 +70,8 @@ FILTERS = [
     ("area BETWEEN 100 AND 2.005e2", "01"),
     ("area NOT BETWEEN 1 AND 1000", "346"),
     ("height = 0.3", "3"),
+    ("height = .3", "3"),
+    ("height = - .3 + 6E-1", "3"),
     ("height > 1e9", "8"),
     ("floors = height * 2 + area / 100 * 0 - 6", "0"),
     ("floors * 100 = area", "26"),
