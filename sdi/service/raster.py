@@ -14,6 +14,7 @@ from pygeoapi.provider.base import ProviderInvalidQueryError
 from pygeoapi.provider.rasterio_ import RasterioProvider
 
 from sdi.catalog.collection import CRS84, crs_uri
+from sdi.ingest.write_raster import geotiff
 from sdi.national import vn2000
 from sdi.service.provider import QUERY
 
@@ -39,13 +40,19 @@ class CoverageProvider(RasterioProvider):  # type: ignore[misc]
         return self._fields
 
     def query(self, **asked: Any) -> Any:
-        """CoverageJSON of at most MOST_CELLS a band, or the window's GeoTIFF in full; raises when the box misses it."""
+        """CoverageJSON of at most MOST_CELLS a band, or the window's GeoTIFF, in full where no size is asked for.
+
+        Raises when the box misses the coverage.
+        """
         names = [band["name"] for band in self._bands]
         indexes = [names.index(name) + 1 for name in asked.get("properties") or names]
         try:
             bounds = self._bounds(asked.get("bbox") or [])
             if asked.get("format_") == "json":
                 return self._coverage_json(indexes, bounds, QUERY.get())
+            if QUERY.get() is not None:
+                values, placed = self._thinned(indexes, bounds, QUERY.get())
+                return geotiff(values, placed, self._grid, self._data.nodata)
             self.options = {"count": len(indexes), "crs": f"EPSG:{self._grid}"}
             asked |= {"properties": list(map(str, indexes)), "bbox": list(bounds), "bbox_crs": self._grid}
             return super().query(**asked)
@@ -61,15 +68,23 @@ class CoverageProvider(RasterioProvider):  # type: ignore[misc]
             raise ProviderInvalidQueryError("the box misses the coverage")
         return found
 
-    def _coverage_json(
+    def _thinned(
         self, indexes: list[int], bounds: tuple[float, float, float, float], most: int | None
-    ) -> dict[str, Any]:
+    ) -> tuple[Any, tuple[float, float, float, float]]:
+        """The bands' values in a window, masked, of at most MOST_CELLS a band and `most` along the longer side, and
+        where they lie: left, bottom, right, top in the coverage's grid."""
         window = self._data.window(*bounds).round_offsets(op="floor").round_lengths(op="ceil")
         cells = max(window.width, window.height, 1)
         scale = min(1.0, (most or cells) / cells, (MOST_CELLS / max(window.width * window.height, 1)) ** 0.5)
         width, height = max(1, int(window.width * scale)), max(1, int(window.height * scale))
         values = self._data.read(indexes, window=window, out_shape=(len(indexes), height, width), masked=True)
-        left, bottom, right, top = self._data.window_bounds(window)
+        return values, self._data.window_bounds(window)
+
+    def _coverage_json(
+        self, indexes: list[int], bounds: tuple[float, float, float, float], most: int | None
+    ) -> dict[str, Any]:
+        values, (left, bottom, right, top) = self._thinned(indexes, bounds, most)
+        height, width = values.shape[1:]
         across, down = (right - left) / width, (top - bottom) / height
         bands = [self._bands[index - 1] for index in indexes]
         return {

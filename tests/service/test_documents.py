@@ -325,6 +325,25 @@ def test_a_coverage_is_thinned_when_it_is_asked_to_be(town: Town) -> None:
     assert found["ranges"]["depth"]["shape"] == [7, 10]
 
 
+@pytest.mark.parametrize(
+    "box", ["", f"&bbox={CORNER[0]},{CORNER[1]},{CORNER[0] + 100},{CORNER[1] + 60}&bbox-crs={EPSG}5897"]
+)
+def test_a_geotiff_is_thinned_as_well(town: Town, box: str) -> None:
+    """It was sent in full, whatever size was asked for."""
+    whole = town.get(f"/collections/ground/coverage?scale-size=10{box}")
+    answer = town.ask(f"/collections/ground/coverage?f=GTiff&scale-size=10{box}")
+    with rasterio.MemoryFile(answer.body) as memory, memory.open() as file:
+        values = file.read(masked=True)
+        axes = whole["domain"]["axes"]
+        assert (file.height, file.width) == tuple(whole["ranges"]["depth"]["shape"])
+        assert max(file.height, file.width) == 10
+        assert file.crs.to_epsg() == 5897
+        assert file.xy(0, 0) == pytest.approx((axes["x"]["start"], axes["y"]["start"]))
+        for band, name in zip(values, whole["ranges"], strict=True):
+            told = [None if each is np.ma.masked else pytest.approx(float(each), abs=1e-5) for each in band.ravel()]
+            assert whole["ranges"][name]["values"] == told
+
+
 def test_the_geotiff_is_the_file_itself_or_a_window_of_it(town: Town) -> None:
     answer = town.ask("/collections/ground/coverage?f=GTiff")
     assert answer.headers["Content-Type"].startswith("image/tiff")

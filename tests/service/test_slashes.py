@@ -41,6 +41,14 @@ def test_what_is_no_address_with_one_slash_either_leads_nowhere(town: Town, path
     assert answer.headers["Location"] is None
 
 
+@pytest.mark.parametrize("path", ["/metrics", "/health", "/conformance", "/collections/plots", "/", "//metrics",
+                                  "/collections/plots/items/00004.1.1"])  # fmt: skip
+def test_an_address_with_a_line_feed_at_its_end_is_no_address(town: Town, path: str) -> None:
+    """A proxy that keeps `/metrics` in passes `/metrics%0A` on, for it is another address."""
+    assert town.ask(f"{path}%0A").status == 404
+    assert town.ask(f"{path}%0A", "HEAD").status == 404
+
+
 def test_it_says_nothing_of_what_is_hidden(town: Town) -> None:
     """The answer follows from the address alone; what is there, one is told at the address itself."""
     for name in ("plots", "secrets", "nothing"):

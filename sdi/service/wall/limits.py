@@ -65,7 +65,7 @@ class BodyTooLarge(Exception):
 
 
 def refusal(request: Request, largest_body: int = LARGEST_BODY) -> Response | None:
-    """The answer to a request that is too large: 414, 431 or 413; None: it is not."""
+    """The answer to a request that is too large: 414, 431 or 413, or names no host (RFC 9112, 3.2); None: it is not."""
     scope = request.scope
     path = scope.get("raw_path") or scope["path"].encode()
     if len(path) + len(scope.get("query_string", b"")) > LONGEST_URL:
@@ -75,6 +75,8 @@ def refusal(request: Request, largest_body: int = LARGEST_BODY) -> Response | No
     if len(headers) > MOST_HEADERS or sum(len(name) + len(value) for name, value in headers) > LONGEST_HEADERS:
         detail = f"The request has more than {MOST_HEADERS} headers, or more than {LONGEST_HEADERS:,} bytes of them."
         return problems.answer(request, 431, "Request Header Fields Too Large", detail)
+    if scope.get("http_version") == "1.1" and sum(name == b"host" for name, _ in headers) != 1:
+        return problems.answer(request, 400, "Bad request", "The request has no Host, or more than one.")
     length = next((value.decode("latin-1") for name, value in headers if name == b"content-length"), "0")
     if length.isascii() and length.isdigit() and (len(length) > 18 or int(length) > largest_body):
         return _too_large(request, largest_body)

@@ -38,6 +38,16 @@ def head(path: str, *fields: str, method: str = "GET") -> bytes:
     return "\r\n".join([f"{method} {path} HTTP/1.1", "Host: x", "Connection: close", *fields, "", ""]).encode()
 
 
+@pytest.mark.parametrize("hosts", [[], ["Host: a", "Host: b"]])
+def test_a_request_names_one_host(town: Town, hosts: list[str]) -> None:
+    """RFC 9112, 3.2: of two, a proxy and the service may take another each."""
+    sent = "\r\n".join(["GET /conformance HTTP/1.1", *hosts, "Connection: close", "", ""]).encode()
+    answer = raw(town, sent)
+    assert answer.startswith(b"HTTP/1.1 400")
+    assert b"application/problem+json" in answer
+    assert raw(town, b"GET /conformance HTTP/1.0\r\n\r\n").startswith(b"HTTP/1.1 200")
+
+
 @pytest.mark.parametrize("length", [LONGEST_URL + 1, 70_000, 90_000])
 def test_an_address_that_is_too_long_is_a_414(town: Town, length: int) -> None:
     answer = raw(town, head("/collections?x=" + "a" * (length - len("/collections?x=") + 1)))
