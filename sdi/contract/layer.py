@@ -410,9 +410,13 @@ class Layer(Part):
 
     @property
     def coded_by_unit(self) -> dict[str, str]:
-        """Attribute -> the layer of administrative units whose codes it holds."""
-        reformed = {self.reform.attribute: self.reform.units} if self.reform else {}
-        return reformed | (self.statistics.units if self.statistics else {})
+        """Attribute -> the layer of administrative units whose codes it holds; also one that is filled with another's
+        where nothing is delivered for it (`template: '{commune_code}'`)."""
+        reform = self.reform
+        known = {reform.attribute: reform.units, reform.former: reform.units} if reform else {}
+        known |= self.statistics.units if self.statistics else {}
+        alike = {f"{{{name}}}": units for name, units in known.items()}
+        return {each.name: alike[each.template] for each in self.attributes if each.template in alike} | known
 
     @property
     def table(self) -> tuple[str, str]:

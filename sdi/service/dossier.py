@@ -20,7 +20,7 @@ from sdi.access import PUBLIC, rule_of, visible
 from sdi.contract.layer import Attribute, Layer
 from sdi.contract.query import Area, FeatureQuery
 from sdi.contract.registry import Registry
-from sdi.service import heading, items, kin, links, observe, plan, words
+from sdi.service import items, kin, links, naming, observe, plan, words
 from sdi.service.asked import Asked
 from sdi.service.crs import DEFAULT
 from sdi.service.pages import Pages
@@ -90,7 +90,7 @@ async def page(
         neighbours = await service.reader.features(subject, _inside(service, subject, window))
         drawn = [(snapshot.layers.get(part["collection"]), part["items"]) for part in document["related"]]
         drawing = plan.draw(window, subject, feature, neighbours, [(layer, found) for layer, found in drawn if layer])
-    units = await heading.units_of(service, snapshot, subject, [feature["properties"]])
+    units = await naming.units_of(service, snapshot, subject, [feature["properties"]])
     pages: Pages = request.app.state.pages
     text = pages.render("dossier.html", asked.language, request, document=document, derived=derived, subject=subject,
                         units=units, layers=snapshot.layers, drawing=drawing)  # fmt: skip

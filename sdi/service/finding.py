@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, replace
+from datetime import UTC, date, datetime, timedelta
 
 from sdi.access import Agency
 from sdi.contract.faults import fields_of
 from sdi.contract.layer import Attribute, Layer
+from sdi.service import naming, words
 from sdi.service.asked import Asked
+from sdi.service.naming import Unit
 from sdi.service.parameters import comparable, searched
 from sdi.service.publications import Snapshot
 from sdi.service.state import Service
-from sdi.service.statistics.documents import titles
 
 MOST = 300
 """Administrative units of a list to choose from; where there are more, their code is asked for."""
@@ -20,7 +22,7 @@ MOST = 300
 
 @dataclass(frozen=True)
 class Field:
-    """`choices`: value -> what people call it; none: it is written."""
+    """`choices`: value -> what people choose; none: it is written."""
 
     attribute: Attribute
     choices: dict[str, str]
@@ -35,14 +37,27 @@ def found_by(agency: Agency, layer: Layer) -> list[Attribute]:
 
 async def fields(service: Service, snapshot: Snapshot, layer: Layer, language: str) -> list[Field]:
     """What the form asks for, besides words."""
-    counted = layer.statistics.units if layer.statistics else {}
-    made = []
+    coded, made = layer.coded_by_unit, []
     for attribute in found_by(service.agency, layer):
-        names = await titles(service, snapshot, layer, attribute.name, language) if attribute.name in counted else {}
-        fitting = {code: name for code, name in names.items() if code and re.fullmatch(attribute.pattern or ".*", code)}
-        ordered = dict(sorted(fitting.items(), key=lambda each: each[1])) if len(fitting) <= MOST else {}
-        made.append(Field(attribute, ordered))
+        units = snapshot.layers.get(coded.get(attribute.name, ""))
+        known = {} if units is None else await naming.all_units(service, snapshot, units)
+        fitting = [each for code, each in known.items() if re.fullmatch(attribute.pattern or ".*", code)]
+        made.append(Field(attribute, _choices(fitting, language) if len(fitting) <= MOST else {}))
     return made
+
+
+def _choices(units: list[Unit], language: str) -> dict[str, str]:
+    """By name; those that ended come last, each with its last day."""
+    today = datetime.now(UTC).date()
+    ordered = sorted(units, key=lambda each: (each.ended(today), each.name))
+    return {each.code: f"{each.name} ({each.code}){_end(each, today, language)}" for each in ordered}
+
+
+def _end(unit: Unit, today: date, language: str) -> str:
+    if unit.until is None or not unit.ended(today):
+        return ""
+    last = words.day((unit.until - timedelta(days=1)).isoformat(), language)
+    return f" – {words.translator(language)('until {day}').format(day=last)}"
 
 
 def filled(asked: Asked, agency: Agency, layer: Layer) -> Asked:

@@ -95,11 +95,12 @@ def of_page(
         # The head of a page says who is signed in and what is theirs.
         about += [service.agency.names, service.agency.administers]
         modified = None
-    named = {*layer.statistics.units.values()} & snapshot.layers.keys() if layer.statistics is not None else ()
-    if asked.format == "html" and named:
-        # The form by which a feature is found tells the units' names, as far as who asks sees them.
+    named = {*layer.coded_by_unit.values()} & snapshot.layers.keys() if asked.format == "html" else ()
+    if named:
+        # Units stand there by their names, as far as who asks sees them, and by the day as such that ended.
         told = [(snapshot.publications[name], seen(service.agency, snapshot.layers[name])) for name in sorted(named)]
         about.append([(each.generation, str(each.changed_at), units.tag) for each, units in told])
+        about.append(datetime.now(UTC).date().isoformat())
         modified = None
     if shown.sight is not None and shown.sight.beside:
         # Which ids are told is decided by the layers that they are of.

@@ -98,13 +98,19 @@ class Writer:
         self._code_lists: Mapping[str, CodeList] = service.registry.code_lists
         self._served = service.publications.latest.layers
 
-    def __call__(self, part: Attribute | Item, value: Any) -> Markup | str:
-        """A value of an attribute or of a list item's field, as people read it; a list becomes a small table."""
+    def __call__(
+        self, part: Attribute | Item, value: Any, units: Mapping[str, Mapping[str, str]] | None = None
+    ) -> Markup | str:  # fmt: skip
+        """A value of an attribute or of a list item's field, as people read it; a list becomes a small table.
+
+        `units`: as for `name`; a unit's code stands behind its name.
+        """
         if value is None or value == "":
             return Markup('<span class="empty">–</span>')
         if isinstance(part, Attribute) and part.type == "list":
             return self._table(part, value)
-        text = self._text(part, value)
+        named = (units or {}).get(part.name, {}).get(str(value)) if isinstance(part, Attribute) else None
+        text = self._text(part, value) if named is None else f"{named} ({value})"
         return self._linked(part.refers_to, value, text) if isinstance(part, Attribute) else text
 
     def title(self, part: Any) -> str:
@@ -118,7 +124,7 @@ class Writer:
 
     def name(self, layer: Layer, feature: Mapping[str, Any], units: Mapping[str, Mapping[str, str]]) -> str:
         """What people call a feature: by the contract's heading, else by the attribute that labels it on the map, else
-        its id. `units`: attribute -> code -> name of the unit (`heading.units_of`).
+        its id. `units`: attribute -> code -> name of the unit (`naming.units_of`).
         """
         told: Mapping[str, Any] = feature["properties"]
         parts = [self._part(layer, part.in_language(self.language), told, units) for part in layer.heading]

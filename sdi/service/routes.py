@@ -28,11 +28,11 @@ from sdi.service import (
     dossier,
     finding,
     fresh,
-    heading,
     items,
     kin,
     links,
     maps,
+    naming,
     ogc,
     problems,
     provider,
@@ -267,8 +267,9 @@ async def _page_of_features(
     matched = await service.matched(snapshot, layer, wanted, page)
     answered = await items.page_links(service, ask, layer, wanted, page)
     shown = maps.of_features(service, layer, publication, ask, maps.page_source(layer, ask, wanted))
-    ways = await finding.fields(service, snapshot, layer, ask.language)
-    response = _page(request, ask, "items.html", layer=layer, features=page.parsed(str), matched=matched,
+    ways, features = await finding.fields(service, snapshot, layer, ask.language), page.parsed(str)
+    units = await naming.units_of(service, snapshot, layer, [each["properties"] for each in features])
+    response = _page(request, ask, "items.html", layer=layer, features=features, units=units, matched=matched,
                      begins=begins(wanted, page), links=answered, question=wanted, map=shown, labels=LABELS,
                      form=ask.parameters, words=searched(service.agency, layer), ways=ways)  # fmt: skip
     response.headers.update(headers if matched.settled else items.unsettled(headers))
@@ -292,7 +293,7 @@ async def feature(request: Request, collection: str, feature: str) -> Response:
     if ask.format == "html":
         found = json.loads(row, parse_float=str)
         shown = maps.of_features(service, layer, publication, ask, maps.item_source(layer, feature_id, ask))
-        units = await heading.units_of(service, snapshot, layer, [found["properties"]])
+        units = await naming.units_of(service, snapshot, layer, [found["properties"]])
         return _page(request, ask, "item.html", layer=layer, feature=found, map=shown, known_at=known_at, kin=related,
                      links=items.item_links(service, ask, layer, feature_id, snapshot), labels=LABELS,
                      units=units)  # fmt: skip

@@ -10,7 +10,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from sdi.contract.layer import Layer
-from sdi.service import heading, pages
+from sdi.service import naming, pages
 from sdi.service.asked import Asked
 from sdi.service.feed import changes
 from sdi.service.feed.offered import FORMATS
@@ -30,7 +30,7 @@ async def answer(request: Request, asked: Asked, layer: Layer) -> Response:
     request.state.rows = len(told.entries)
     features = [None if each.text is None else json.loads(each.text, parse_float=str) for each in told.entries]
     snapshot = await service.publications.current()
-    units = await heading.units_of(service, snapshot, layer, [each["properties"] for each in features if each])
+    units = await naming.units_of(service, snapshot, layer, [each["properties"] for each in features if each])
     rows = zip(told.entries, features, strict=True)
     loads: list[dict[str, Any]] = [
         {"name": told.loads[load], "at": at, "changes": [*found]}

@@ -8,20 +8,15 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from sdi.access import visible
 from sdi.access.disclosure import LEAST, TOGETHER, Value
 from sdi.contract.layer import Attribute, Layer
-from sdi.contract.query import FeatureQuery
-from sdi.service import links, words
+from sdi.service import links, naming, words
 from sdi.service.publications import Snapshot
-from sdi.service.rights import seen
 from sdi.service.state import Service
 from sdi.service.statistics.question import FORMATS, tables
 from sdi.service.statistics.table import Group, Table
 
 _CALCULATED, _NUMBER = re.compile(r"'*\s*[=+\-@\t\r\n]"), re.compile(r"[+-]?\d+([.,]\d+)*$")
-_UNITS = 10_000
-"""Administrative units whose names are looked up at most; the country has about 14,000 with all that ended."""
 
 
 def address(service: Service, layer: Layer, **parameters: Any) -> str:
@@ -45,29 +40,9 @@ async def titles(service: Service, snapshot: Snapshot, layer: Layer, name: str, 
         return {"true": words.truth(True, language), "false": words.truth(False, language)}
     assert layer.statistics is not None
     units = snapshot.layers.get(layer.statistics.units.get(name, ""))
-    if units is None or units.frame is None or units.style.label is None:
+    if units is None:
         return {}
-    key = ("units", units.id)
-    if key not in snapshot.kept:
-        snapshot.kept[key] = await _units(service, units, units.frame, units.style.label)
-    found: dict[Value, str] = snapshot.kept[key]
-    return found
-
-
-async def _units(service: Service, units: Layer, code: str, label: str) -> dict[Value, str]:
-    """The names of units by their codes; where several had a code, of the one that began last."""
-    shown = seen(service.agency, units)
-    wanted = tuple(dict.fromkeys((code, label)))
-    if not set(wanted) <= set(visible(service.agency, units)):
-        return {}
-    start = units.temporal.start if units.temporal is not None else None
-    sort = ((start, False),) if start in visible(service.agency, units) and start is not None else ()
-    query = FeatureQuery(
-        units.id, wanted, filters=shown.filters, sight=shown.sight, sort=sort, geometry=False, limit=_UNITS
-    )
-    found = await service.reader.features(units, query)
-    named = [(each["properties"][code], each["properties"][label]) for each in found]
-    return {value: str(name) for value, name in named if value is not None and name is not None}
+    return {code: unit.name for code, unit in (await naming.all_units(service, snapshot, units)).items()}
 
 
 def listed(service: Service, snapshot: Snapshot, language: str) -> dict[str, Any]:
