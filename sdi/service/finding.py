@@ -35,8 +35,30 @@ def found_by(agency: Agency, layer: Layer) -> list[Attribute]:
     return [known[name] for name in dict.fromkeys(named) if name in known and known[name].type in ("text", "integer")]
 
 
-async def fields(service: Service, snapshot: Snapshot, layer: Layer, language: str) -> list[Field]:
-    """What the form asks for, besides words."""
+@dataclass(frozen=True)
+class Form:
+    """`words`: the attributes into which `q` looks."""
+
+    words: tuple[str, ...]
+    fields: list[Field]
+
+
+async def form(service: Service, snapshot: Snapshot, layer: Layer, language: str) -> Form | None:
+    """None: there is nothing that a feature is found by."""
+    made = Form(tuple(searched(service.agency, layer)), await _fields(service, snapshot, layer, language))
+    return made if made.words or made.fields else None
+
+
+async def first(service: Service, snapshot: Snapshot, language: str) -> list[tuple[Layer, Form]]:
+    """The layers that most people come for, those of which there are dossiers, each with its form."""
+    subjects = {each.derived.subject for each in snapshot.layers.values() if each.dossier and each.derived}
+    layers = [layer for name, layer in snapshot.layers.items() if name in subjects]
+    made = [(layer, await form(service, snapshot, layer, language)) for layer in layers]
+    return [(layer, each) for layer, each in made if each is not None]
+
+
+async def _fields(service: Service, snapshot: Snapshot, layer: Layer, language: str) -> list[Field]:
+    """What is asked for besides words."""
     coded, made = layer.coded_by_unit, []
     for attribute in found_by(service.agency, layer):
         units = snapshot.layers.get(coded.get(attribute.name, ""))

@@ -117,6 +117,11 @@ class Writer:
         """The title of a layer, attribute, item, or anything with one."""
         return str(part.title.in_language(self.language))
 
+    def amid(self, part: Any) -> str:
+        """The title as it stands within a sentence: `Thửa đất` as `thửa đất`, but `QCVN` as it is."""
+        title = self.title(part)
+        return title if title[1:2].isupper() else title[:1].lower() + title[1:]
+
     def heading(self, part: Attribute | Item) -> str:
         """The title with its unit: `Diện tích (m²)`."""
         unit = words.unit(part.unit, self.language)

@@ -48,7 +48,7 @@ from sdi.service.formats import EXPORTS, ITEM, ITEMS, LABELS, export, lines, pac
 from sdi.service.operations import Said
 from sdi.service.page import begins
 from sdi.service.pages import Pages
-from sdi.service.parameters import Question, known, placed, question, record_time, searched
+from sdi.service.parameters import Question, known, placed, question, record_time
 from sdi.service.portrayal import routes as portrayal_routes
 from sdi.service.publications import Snapshot
 from sdi.service.records import documents as records
@@ -163,7 +163,8 @@ async def landing(request: Request) -> Response:
     service, snapshot = await _now(request)
     document = await documents.landing(service, snapshot, ask.language, _data(ask))
     if ask.format == "html":
-        return _page(request, ask, "landing.html", document=document, snapshot=snapshot)
+        finds = await finding.first(service, snapshot, ask.language)
+        return _page(request, ask, "landing.html", document=document, snapshot=snapshot, finds=finds)
     return _document(ask, document)
 
 
@@ -267,11 +268,11 @@ async def _page_of_features(
     matched = await service.matched(snapshot, layer, wanted, page)
     answered = await items.page_links(service, ask, layer, wanted, page)
     shown = maps.of_features(service, layer, publication, ask, maps.page_source(layer, ask, wanted))
-    ways, features = await finding.fields(service, snapshot, layer, ask.language), page.parsed(str)
+    form, features = await finding.form(service, snapshot, layer, ask.language), page.parsed(str)
     units = await naming.units_of(service, snapshot, layer, [each["properties"] for each in features])
     response = _page(request, ask, "items.html", layer=layer, features=features, units=units, matched=matched,
                      begins=begins(wanted, page), links=answered, question=wanted, map=shown, labels=LABELS,
-                     form=ask.parameters, words=searched(service.agency, layer), ways=ways)  # fmt: skip
+                     form=form, filled=ask.parameters)  # fmt: skip
     response.headers.update(headers if matched.settled else items.unsettled(headers))
     response.headers["Link"] = links.header(answered)
     return response

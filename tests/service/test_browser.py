@@ -64,7 +64,7 @@ def test_the_landing_page_lists_the_layers_in_vietnamese(page: Any, apart: Town)
     assert sorted(cards) == ["Công trình thử", "Mặt đất thử", "Phiếu thửa đất", "Thửa đất thử"]
     page.get_by_text("English").click()
     assert "Published layers" in page.locator("main").inner_text()
-    page.get_by_text("Test plots").click()
+    page.locator(".card").get_by_text("Test plots").click()
     assert page.url.endswith("/collections/plots?lang=en")
     assert page.locator("h1").inner_text() == "Test plots"
 
@@ -188,14 +188,25 @@ def test_a_printed_table_is_whole(page: Any, apart: Town) -> None:
 
 def test_no_page_is_wider_than_a_telephone(page: Any, apart: Town) -> None:
     page.set_viewport_size({"width": 390, "height": 800})
-    for path in ("/collections", "/collections/plots", "/collections/plots/items", "/collections/plots/items/00004.1.1",
-                 "/lots/00004.1.1/dossier", "/collections/data-catalogue/items", "/open-data", "/openapi",
+    for path in ("/", "/collections", "/collections/plots", "/collections/plots/items",
+                 "/collections/plots/items/00004.1.1", "/lots/00004.1.1/dossier", "/collections/data-catalogue/items", "/open-data", "/openapi",
                  "/collections/plots/tiles", "/collections/plots/schema", "/catalogue/changes",
                  "/collections/plots/changes"):  # fmt: skip
         for language in ("vi", "en"):
             page.goto(f"{apart.url}{path}?lang={language}&f=html")
             wider = page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
             assert wider == 0, (path, language)
+
+
+def test_a_long_choice_makes_no_form_wider_than_a_telephone(page: Any, apart: Town) -> None:
+    page.set_viewport_size({"width": 390, "height": 800})
+    page.goto(f"{apart.url}/collections/plots/items?f=html")
+    page.evaluate("""() => {
+        const choice = document.createElement("select");
+        choice.append(new Option("Phường Thợ Nhuộm Đông (99116) – đến 30/06/2025, một tên rất dài"));
+        document.querySelector("form.search label").append(choice);
+    }""")
+    assert page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth") == 0
 
 
 def test_a_long_word_makes_no_page_wider_than_a_telephone(page: Any, apart: Town) -> None:

@@ -50,6 +50,25 @@ def test_every_page_leads_to_where_an_agency_signs_in(town: Town) -> None:
     assert town.ask(found[1]).status == 401
 
 
+def test_a_feature_is_looked_for_on_the_landing_page(town: Town) -> None:
+    """Of a layer of whose features there are dossiers; others are looked for on their own pages."""
+    for language, title in (("vi", "Tìm thửa đất thử"), ("en", "Find test plots")):
+        page = town.ask(f"/?f=html&lang={language}").text
+        assert f"<h2>{title}</h2>" in page
+        (form,) = re.findall(r'<form class="search" method="get" action="([^"]+)">(.*?)</form>', page, re.DOTALL)
+        hidden = re.findall(r'<input type="hidden" name="(\w+)" value="(\w+)">', form[1])
+        asked = "&".join(f"{name}={value}" for name, value in [*hidden, ("q", "00004.1.2")])
+        found = town.ask(f"{unescape(form[0]).partition('?')[0]}?{asked}")
+        assert f'<html lang="{language}">' in found.text
+        assert re.findall(r'<tr><td><a href="/collections/plots/items/([^?"]+)', found.text) == ["00004.1.2"]
+
+
+def test_a_map_is_called_so_in_the_language_of_the_page(town: Town) -> None:
+    for path in ("/collections/plots", "/collections/plots/items", "/collections/plots/items/00004.1.1"):
+        for language, called in (("vi", "Bản đồ"), ("en", "Map")):
+            assert f'aria-label="{called}"' in town.ask(f"{path}?f=html&lang={language}").text
+
+
 def test_every_link_of_a_collection_answers(town: Town) -> None:
     for name in ("plots", "works", "plot_card", "ground"):
         found = town.get(f"/collections/{name}")

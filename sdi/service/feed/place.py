@@ -82,6 +82,21 @@ def cursor(layer: Layer, content: list[Any], cursors: Cursors, agency: Agency) -
     return cursors.sealed(content, _about(layer, agency))
 
 
+def before(layer: Layer, place: Place, cursors: Cursors, agency: Agency) -> str:
+    """The text of a place from which a page goes back. No rule is in it: it only says where to begin to look."""
+    return cursors.sealed([place.load, place.id, place.at], [*_about(layer, agency), "before"])
+
+
+def earlier(layer: Layer, text: str, cursors: Cursors, agency: Agency) -> Place:
+    """The place of such a text. Raises BadRequest for what was not given for this page."""
+    content = cursors.opened(text, [*_about(layer, agency), "before"])
+    if content is None:
+        raise BadRequest(
+            "cursor: it was not given for this question.", hint="Follow the links 'next' and 'prev' of an answer."
+        )
+    return Place(*content)
+
+
 def name_of(layer: Layer, load: int, cursors: Cursors) -> str:
     """What a load is called in a layer's changes, by everybody."""
     return cursors.sealed([load], _loads_of(layer))

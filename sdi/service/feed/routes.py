@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable
 from starlette.requests import Request
 from starlette.responses import Response
 
-from sdi.errors import NotFound
+from sdi.errors import BadRequest, NotFound
 from sdi.service.asked import asked, checked_path
 from sdi.service.feed import changes, page, stream
 from sdi.service.feed.offered import FORMATS, are_told
@@ -28,6 +28,9 @@ async def changes_of(request: Request, collection: str) -> Response:
     layer, _ = snapshot[checked_path(collection)]
     if not are_told(layer):
         raise NotFound(f"Collection '{layer.id}' has no changes.")
-    ask = asked(request, FORMATS, PARAMETERS)
+    ask = asked(request, FORMATS, (*PARAMETERS, "cursor"))
+    if "cursor" in ask.parameters and (ask.format != "html" or "since" in ask.parameters):
+        # Of the page alone, on which the latest stands first and earlier ones follow.
+        raise BadRequest("There is no parameter 'cursor' here.")
     told = {"events": stream.answer, "html": page.answer}.get(ask.format, changes.answer)
     return await told(request, ask, layer)

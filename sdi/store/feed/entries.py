@@ -54,12 +54,12 @@ def select_load_at(layer: Layer, moment: datetime) -> Statement:
     return parameters.statement(sql.SQL("SELECT {}").format(load))
 
 
-def select_entries(layer: Layer, view: FeatureQuery, part: Slice, base: int, batch: int) -> Statement:
+def select_entries(layer: Layer, view: FeatureQuery, part: Slice, base: int | None, batch: int) -> Statement:
     """Rows (load, id, seen, last, GeoJSON text, at the base) of the first `batch` rows that were written in a slice.
 
     `seen`: whether who asks sees a difference; what follows is NULL where they see none. `last`: whether they see none
     after it. The text is NULL where the feature is not there any more for them. The last column: whether they saw the
-    feature as load `base` left it.
+    feature as load `base` left it; None: as the row's own load found it.
     view: attributes, filters and geometry as who asks sees them; its order and limits are not looked at.
     """
     parameters = Parameters(meant=view.meant)
@@ -79,7 +79,7 @@ def select_entries(layer: Layer, view: FeatureQuery, part: Slice, base: int, bat
             " UNION SELECT n.load_id FROM {now} AS n WHERE n.id = c.id AND n.load_id > c.load) AS u"
             " WHERE {then} IS DISTINCT FROM e.text) END, CASE WHEN e.changed THEN e.text END,"
             " CASE WHEN e.changed THEN {base} END FROM ({moved}) AS c CROSS JOIN LATERAL"
-            " (SELECT w.text, w.was IS DISTINCT FROM w.text AS changed FROM"
+            " (SELECT w.text, w.was IS NOT NULL AS was, w.was IS DISTINCT FROM w.text AS changed FROM"
             " (SELECT {before} AS was, {after} AS text OFFSET 0) AS w OFFSET 0) AS e{order}"
         ).format(**written)
     )
@@ -136,8 +136,10 @@ def _text(layer: Layer, view: FeatureQuery, parameters: Parameters, load: str, *
     return seen(layer, view, parameters, sql.SQL(" UNION ALL ").join(branches))
 
 
-def _was_there(layer: Layer, view: FeatureQuery, parameters: Parameters, load: int) -> sql.Composable:
-    """Whether feature c was there, as seen, after a load."""
+def _was_there(layer: Layer, view: FeatureQuery, parameters: Parameters, load: int | None) -> sql.Composable:
+    """Whether feature c was there, as seen, after a load; None: before its own."""
+    if load is None:
+        return sql.SQL("e.was")
     if load <= 0:
         return sql.SQL("false")
     rows = as_left(layer, view, parameters.bind(load, "bigint"))

@@ -227,6 +227,26 @@ def newest(layer: Layer, view: FeatureQuery, load: int = LAST, mark: Mark | None
     return place
 
 
+def latest(layer: Layer, view: FeatureQuery, limit: int, before: Place) -> Steps[Page]:
+    """At most `limit` changes from a place back, the last first, without the one at it (an empty id: with all of its
+    load's); each feature's last change, and whether it was there when that load came. The page's `place` is of its last
+    one. To be run in one REPEATABLE READ transaction. Raises Gone for a place that is not in the layer's history.
+    """
+    yield from stand(layer, before.load, before.at)
+    walk = Walk(layer, view, (before.load, before.id or None), None, max(BATCH, limit + 1), floor=0)
+    found: list[Entry] = []
+    reached = before
+    while (rows := (yield from walk.rows())) is not None:
+        for load, id_, seen, last, text, was in rows:
+            if not (seen and last):
+                continue
+            if len(found) == limit:
+                return Page(found, reached, more=True)
+            reached = Place(load, id_, walk.instants[load])
+            found.append(Entry(load, instant(reached.at), id_, text, was))
+    return Page(found, reached, more=False)
+
+
 def stand(layer: Layer, load: int, at: int) -> Steps[None]:
     """Raises Gone where a load is not in the layer's history, or was committed at another instant."""
     if not (yield from _stands(layer, load, at)):

@@ -27,11 +27,12 @@ type Steps[T] = Generator[Statement, list[tuple[Any, ...]], T]
 
 
 class Walk:
-    """`start`: a load and, forward, the id of the row that one comes from, None: its end. Backward with a `floor`: the
-    first load that is looked at; then `start` is the last one. base: as of `entries.select_entries`."""
+    """`start`: a load and the id of the row that one comes from; None: forward the load's end, backward its end too,
+    so that all of it is looked at. Backward with a `floor`: the first load that is looked at. base: as of
+    `entries.select_entries`."""
 
     def __init__(
-        self, layer: Layer, view: FeatureQuery, start: tuple[int, str | None], base: int, batch: int, *,
+        self, layer: Layer, view: FeatureQuery, start: tuple[int, str | None], base: int | None, batch: int, *,
         floor: int | None = None,
     ) -> None:  # fmt: skip
         self._layer, self._view, self._base, self._batch = layer, view, base, batch
@@ -64,7 +65,7 @@ class Walk:
         """Read the ledger on."""
         load = self._following
         assert load is not None
-        begins = not self.instants and not self._backward and load > 0 and self._behind is not None
+        begins = not self.instants and load > 0 and self._behind is not None
         loads = yield entries.select_loads(self._layer, load, LOADS, backward=self._backward)
         told = [(row[0], row[1]) for row in loads if row[0] >= self._floor]
         self.instants |= {row[0]: microseconds(row[2]) for row in loads if row[0] >= self._floor}

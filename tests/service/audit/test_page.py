@@ -69,9 +69,10 @@ def test_people_read_it_in_two_languages(watched: Watched) -> None:
     watched.ask(f"/collections/plots/items/{PARCEL}", X_Purpose="<script>alert(1)</script>")
     watched.bodies()
     for language, heading in (("vi", "Ai đã đọc và thay đổi các lớp"), ("en", "Who read and changed your layers")):
-        page = watched.ask(f"/audit?f=html&lang={language}&feature={PARCEL}")
+        page = watched.ask(f"/audit?f=html&lang={language}&feature={PARCEL}&from=2020-02-09")
         assert page.status == 200
         assert heading in page.text
+        assert f"<small>{words.day('2020-02-09', language)}</small>" in page.text
         assert PARCEL in page.text
         assert "<script>alert" not in page.text
 

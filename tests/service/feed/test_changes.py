@@ -94,6 +94,7 @@ def test_no_answer_tells_the_number_of_a_load(changing: Changing) -> None:
     answers = [changing.ask(path).text for path in (
         "/collections/plots/changes?limit=1000", "/collections/plots/changes?limit=2", "/collections/plots?f=json",
         "/collections/plots?f=html", "/collections/plots/items?f=json&limit=3", "/catalogue/changes?f=json",
+        "/collections/plots/changes?f=html&limit=2",
         "/collections/data-catalogue/items/plots?f=json",
     )]  # fmt: skip
     words = re.findall(r"[\w-]{20,}", " ".join(answers))
