@@ -23,8 +23,11 @@ from sdi.contract.layer import Attribute, Item, Layer
 from sdi.service import asked, links, words
 from sdi.service.state import Service, service_of
 from sdi.settings import Settings
+from sdi.store.ledger import Publication
 
 TEMPLATES = Path(__file__).parent / "templates"
+_BEFORE = 2000
+"""A year. What has no load yet is dated in it (`quality.publications`) or earlier (`Publications`)."""
 MOST_COLUMNS = 6
 """Of a table on A4, besides the id."""
 
@@ -105,7 +108,7 @@ class Writer:
 
         `units`: as for `name`; a unit's code stands behind its name.
         """
-        if value is None or value == "":
+        if value in (None, "", []):
             return Markup('<span class="empty">–</span>')
         if isinstance(part, Attribute) and part.type == "list":
             return self._table(part, value)
@@ -165,6 +168,10 @@ class Writer:
 
     def moment(self, value: Any) -> str:
         return words.moment(value.isoformat() if hasattr(value, "isoformat") else str(value), self.language)
+
+    def changed(self, publication: Publication) -> str:
+        """When a layer changed last; nothing for one that never did, which is dated before there was any."""
+        return self.moment(publication.changed_at) if publication.changed_at.year > _BEFORE else ""
 
     def number(self, value: Any) -> str:
         return words.number(value, self.language)

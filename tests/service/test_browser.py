@@ -189,9 +189,9 @@ def test_a_printed_table_is_whole(page: Any, apart: Town) -> None:
 def test_no_page_is_wider_than_a_telephone(page: Any, apart: Town) -> None:
     page.set_viewport_size({"width": 390, "height": 800})
     for path in ("/", "/collections", "/collections/plots", "/collections/plots/items",
-                 "/collections/plots/items/00004.1.1", "/lots/00004.1.1/dossier", "/collections/data-catalogue/items", "/open-data", "/openapi",
-                 "/collections/plots/tiles", "/collections/plots/schema", "/catalogue/changes",
-                 "/collections/plots/changes"):  # fmt: skip
+                 "/collections/plots/items/00004.1.1", "/lots/00004.1.1/dossier", "/collections/data-catalogue/items",
+                 "/open-data", "/openapi", "/collections/plots/tiles", "/collections/plots/schema",
+                 "/catalogue/changes", "/collections/plots/changes"):  # fmt: skip
         for language in ("vi", "en"):
             page.goto(f"{apart.url}{path}?lang={language}&f=html")
             wider = page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")

@@ -112,7 +112,7 @@ def wards(database: str, folder: Path, called: str = "Phường Hồ Sen", ends:
         "name": ["Phường Cũ", called, "Phường <b>Ỷ</b>", "Phường An"],
         "since": pa.array([date(2000, 1, 1), REFORM, REFORM, date(2000, 1, 1)]),
         "until": pa.array([REFORM, None, ends, REFORM], pa.date32()),
-        "succeeds": pa.array([None] * 4, pa.string()),
+        "succeeds": pa.array(["[]"] * 3 + ['[{"id": "W0", "code": "W0", "share": 100}]']),
     })  # fmt: skip
     deliver(database, registry, registry["wards"], table, [shapely.Point(*CORNER)] * 4, [5897] * 4)
 
@@ -212,6 +212,14 @@ def test_a_unit_s_code_stands_behind_its_name(lots: Town, key: str) -> None:
     told = lots.get("/collections/lots/items/a?f=json", X_API_Key=key)["properties"]
     assert (told["ward"], told["old_ward"], told["map_ward"]) == ("W1", "W1", "W3")
     assert "Phường" not in lots.ask("/collections/lots/items?f=csv", X_API_Key=key).text
+
+
+def test_of_a_list_in_which_nothing_is_no_table_is_shown(lots: Town) -> None:
+    wards = lots.get("/collections/wards/items?f=json")["features"]
+    assert sorted(len(each["properties"]["succeeds"]) for each in wards) == [0, 0, 0, 1]
+    page = lots.ask("/collections/wards/items?f=html&lang=en").text
+    assert page.count('<table class="list">') == 1
+    assert page.count('<span class="empty">–</span></td></tr>') == 3
 
 
 def test_who_cannot_see_a_unit_s_name_reads_its_code_alone(lots: Town) -> None:

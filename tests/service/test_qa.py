@@ -334,3 +334,14 @@ def test_the_steward_reads_rates_by_iso_19157_and_no_word_of_whose(office: Offic
     # The public does not see every parcel and attribute that is counted there.
     assert "quality" not in office.ask(f"/collections/{LAYER}?f=json").json
     assert "Data quality" not in office.ask(f"/collections/{LAYER}?f=html&lang=en").text
+
+
+def test_a_collection_that_is_empty_is_of_no_day(office: Office, own: dict[str, str], tmp_path: Path) -> None:
+    """For tags it has one, long before there was any service."""
+    office.at.deliver(LAYER, parcels(tmp_path / "thua.geojson", "ODT", "ODT", "CLN"))
+    time.sleep(1.0)  # a snapshot is at most half a second old
+    assert office.ask(f"/collections/{QA[1]}/items?f=json", **own).json["numberMatched"] == 0
+    for path in ("/", "/collections", f"/collections/{QA[1]}"):
+        page = office.ask(f"{path}?f=html&lang=en", **own).text
+        assert QA[1] in page
+        assert "2000" not in page.replace("VN-2000", "")

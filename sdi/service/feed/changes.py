@@ -162,6 +162,7 @@ def linked(service: Service, asked: Asked, layer: Layer, told: Told, *, back: bo
                    _("This document as {format}").format(format=each.label))
         for each in FORMATS.values()
     ]  # fmt: skip
+
     def behind(**at: str) -> str:
         return address(service, layer, f=asked.format, **kept, **at)
 

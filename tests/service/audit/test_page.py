@@ -72,7 +72,7 @@ def test_people_read_it_in_two_languages(watched: Watched) -> None:
         page = watched.ask(f"/audit?f=html&lang={language}&feature={PARCEL}&from=2020-02-09")
         assert page.status == 200
         assert heading in page.text
-        assert f"<small>{words.day('2020-02-09', language)}</small>" in page.text
+        assert f"<b>{words.day('2020-02-09', language)}</b>" in page.text
         assert PARCEL in page.text
         assert "<script>alert" not in page.text
 

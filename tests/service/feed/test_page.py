@@ -129,10 +129,10 @@ def test_the_day_that_was_chosen_stands_in_the_page_s_language(changing: Changin
     """A browser writes it in a field in its own."""
     for language, day in (("vi", "09/02/2020"), ("en", "9 Feb 2020")):
         page = changing.ask(f"/collections/plots/changes?f=html&lang={language}&since=2020-02-09").text
-        assert f'<input type="date" name="since" value="2020-02-09" required> <small>{day}</small>' in page
+        assert f': <b>{day}</b></span> <input type="date" name="since" value="2020-02-09" required>' in page
     for since in ("now", changing.changes()["cursor"]):
         page = changing.ask(f"{PAGE}&since={since}").text
-        assert '<input type="date" name="since" value="" required></label>' in page
+        assert 'Changed after the day</span> <input type="date" name="since" value="" required>' in page
 
 
 def test_where_nothing_changed_the_page_says_so_and_where_to_look_later(changing: Changing) -> None:
