@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Annotated, Literal
@@ -10,6 +11,7 @@ import typer
 
 from sdi import __version__
 from sdi.contract.registry import Registry, read_registry
+from sdi.errors import UsageError
 from sdi.settings import Settings, read_settings
 
 app = typer.Typer(
@@ -57,6 +59,14 @@ def start(
     ] = False,
 ) -> None:
     context.ensure_object(Desk).language = lang
+    _require_utf8(sys.argv[1:])
+
+
+def _require_utf8(words: list[str]) -> None:
+    """What a terminal in an old encoding hands over is no text that a database takes."""
+    for word in words:
+        if (told := word.encode(errors="replace").decode()) != word:
+            raise UsageError(f"'{told}' is not UTF-8.", hint="Have the terminal write UTF-8, or rename the file.")
 
 
 def desk(context: typer.Context) -> Desk:

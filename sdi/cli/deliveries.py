@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal
 
 import typer
 
-from sdi.cli import show
+from sdi.cli import show, target
 from sdi.cli.app import Json, LayerId, app, desk
 from sdi.contract.delivery import Request
 from sdi.errors import UsageError
@@ -58,9 +58,18 @@ CheckAll = Annotated[
         help="Xét lại mọi đối tượng với nhau, kể cả phần không đổi · Look again at what has not changed, too.",
     ),
 ]
-Findings = Annotated[Path | None, typer.Option(help="Ghi các phát hiện ra GeoPackage · Write the findings for QGIS.")]
+Written = Annotated[
+    Path, typer.Argument(metavar="FILE", callback=target.writable, help="Tệp cần ghi · The file to be written.")
+]
+Findings = Annotated[
+    Path | None,
+    typer.Option(callback=target.writable, help="Ghi các phát hiện ra GeoPackage · Write the findings for QGIS."),
+]
 ReportTo = Annotated[
-    Path | None, typer.Option("--report", help="Biên bản HTML để xem và in · A page to read and to print.")
+    Path | None,
+    typer.Option(
+        "--report", callback=target.writable, help="Biên bản HTML để xem và in · A page to read and to print."
+    ),
 ]
 ControlPoints = Annotated[
     Path | None, typer.Option(help="Điểm khống chế có cả hai hệ tọa độ · Points known in both systems.")
@@ -84,6 +93,7 @@ def check(
     from sdi.pipeline import quality
 
     at = desk(context)
+    target.require_apart(file, findings, report_to)
     request = _request(file, layer_in_file, crs, encoding, operation, grid, swap, map_, set_, area, day, None)
     request = replace(request, check_all=check_all)
     fit = pipeline.fit(at.settings, control_points, control_grid) if control_points else None
@@ -126,6 +136,7 @@ def load(
     from sdi.pipeline import quality
 
     at = desk(context)
+    target.require_apart(file, findings, report_to)
     request = _request(file, layer_in_file, crs, encoding, operation, grid, swap, map_, set_, area, day, steward)
     request = replace(
         request, mode=mode, ended=_ids(ended_ids), allow_shrink=allow_shrink, check_all=check_all
@@ -181,7 +192,7 @@ def _switch(context: typer.Context, layer: str, verb: str) -> None:
 
 
 @app.command("export")
-def export(context: typer.Context, layer: LayerId, file: File, crs: Target = None) -> None:
+def export(context: typer.Context, layer: LayerId, file: Written, crs: Target = None) -> None:
     """Xuất một lớp ra tệp · Write a layer to a file (.gpkg .geojson .fgb .shp .csv .tab .mif)."""
     from sdi import pipeline
 
@@ -228,13 +239,18 @@ def _ids(path: Path | None) -> tuple[str, ...]:
     if path is None:
         return ()
     try:
-        lines = path.read_text(encoding="utf-8-sig").splitlines()
+        text = path.read_text(encoding="utf-8-sig")
     except OSError:
-        raise UsageError(f"--ended-ids: {path} cannot be read.") from None
+        raise UsageError(f"--ended-ids: {path.name} cannot be read.", hint=_ONE_A_LINE) from None
     except UnicodeDecodeError:
-        raise UsageError(f"--ended-ids: {path} is not UTF-8.") from None
-    words = (unicodedata.normalize("NFC", line.partition("#")[0].strip()) for line in lines)
+        text = "\0"
+    if "\0" in text:  # UTF-16 has one in every Latin letter, and PostgreSQL's text none
+        raise UsageError(f"--ended-ids: {path.name} is not UTF-8.", hint=_ONE_A_LINE)
+    words = (unicodedata.normalize("NFC", line.partition("#")[0].strip()) for line in text.splitlines())
     return tuple(dict.fromkeys(filter(None, words)))
+
+
+_ONE_A_LINE = "Write one id a line, in a text file in UTF-8."
 
 
 def _pairs(given: list[str] | None, option: str) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from sdi.cli import show
+from sdi.cli import show, target
 from sdi.cli.app import Json, LayerId, app, desk
 from sdi.cli.deliveries import Steward, login
 from sdi.cli.lineage import tell_parents
@@ -17,7 +17,10 @@ State = Annotated[
     str, typer.Argument(help="Lần nạp, ngày, hoặc now · A load id, a date or instant, or 'now'.", show_default=False)
 ]
 ToFile = Annotated[
-    Path | None, typer.Option("--to", metavar="FILE.gpkg", help="Ghi ra GeoPackage · Write before/after/changes.")
+    Path | None,
+    typer.Option(
+        "--to", metavar="FILE.gpkg", callback=target.writable, help="Ghi ra GeoPackage · Write before/after/changes."
+    ),
 ]
 First = Annotated[int, typer.Option(help="Số dòng · Rows.", min=0)]
 _LONGEST = 40

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from sdi.access import PUBLIC
-from sdi.cli import show
+from sdi.cli import show, target
 from sdi.cli.app import app, desk
 from sdi.cli.database import migrated
 
@@ -17,7 +17,12 @@ from sdi.cli.database import migrated
 @app.command("qgis-project")
 def qgis_project(
     context: typer.Context,
-    out: Annotated[Path, typer.Option("--out", "-o", metavar="FILE.qgz", help="Tệp dự án · The project's file.")],
+    out: Annotated[
+        Path,
+        typer.Option(
+            "--out", "-o", metavar="FILE.qgz", callback=target.writable, help="Tệp dự án · The project's file."
+        ),
+    ],
     agency: Annotated[
         str, typer.Option(help="Cơ quan xem các lớp; bỏ trống là công chúng · Whose layers; else the public's.")
     ] = PUBLIC.id,

@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 from rich.markup import escape
 
-from sdi.cli import show
+from sdi.cli import show, target
 from sdi.cli.app import Json, LayerId, app, desk
 from sdi.cli.database import migrated
 from sdi.cli.deliveries import Steward, login
@@ -18,7 +18,10 @@ from sdi.errors import UsageError
 from sdi.store.waiver import Waiver
 
 AnyLayer = Annotated[str | None, typer.Argument(metavar="[LAYER]", help="Mã lớp · Layer id.")]
-Target = Annotated[Path | None, typer.Option("--to", help="Ghi ra tệp · Write to .gpkg, .csv or .geojson.")]
+Target = Annotated[
+    Path | None,
+    typer.Option("--to", callback=target.writable, help="Ghi ra tệp · Write to .gpkg, .csv or .geojson."),
+]
 Rule = Annotated[str, typer.Argument(metavar="RULE", help="Quy tắc · The rule (sdi layers rules).")]
 FeatureId = Annotated[str, typer.Argument(metavar="FEATURE", help="Mã đối tượng · The feature's id.")]
 SHOWN = 50
@@ -116,8 +119,14 @@ def report(
     what: Annotated[
         str, typer.Argument(metavar="LOAD|LAYER", help="Lần nạp, hoặc lần gần nhất của lớp · Load or layer.")
     ],
-    to: Annotated[Path | None, typer.Option("--to", help="Trang HTML để xem và in · A page to read and print.")] = None,
-    findings: Annotated[Path | None, typer.Option(help="Mọi phát hiện ra GeoPackage · All findings for QGIS.")] = None,
+    to: Annotated[
+        Path | None,
+        typer.Option("--to", callback=target.writable, help="Trang HTML để xem và in · A page to read and print."),
+    ] = None,
+    findings: Annotated[
+        Path | None,
+        typer.Option(callback=target.writable, help="Mọi phát hiện ra GeoPackage · All findings for QGIS."),
+    ] = None,
 ) -> None:
     """Biên bản của một lần nộp · What became of a delivery, and what to do next."""
     from sdi.pipeline import quality, reading

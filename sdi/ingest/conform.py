@@ -101,13 +101,15 @@ def _check_words(layer: Layer, columns: list[str], request: Request) -> None:
             raise UsageError(f"--map: there is no column '{column}'.{nearest(column, columns)}",
                              hint=f"It has: {', '.join(columns)}.")  # fmt: skip
         if target and target not in layer.by_name:
-            raise UsageError(f"--map: there is no attribute '{target}'.{nearest(target, layer.by_name)}")
+            raise UsageError(f"--map: there is no attribute '{target}'.{nearest(target, layer.by_name)}",
+                             hint=f"'sdi layers show {layer.id}' names them.")  # fmt: skip
         if target and layer[target].privacy == "personal":
             raise UsageError(f"--map: '{target}' is personal and never stored.",
                              hint=f"Ignore the column with --map {column}=.")  # fmt: skip
     for name in request.constants:
         if name not in layer.by_name or layer[name].privacy == "personal":
-            raise UsageError(f"--set: there is no attribute '{name}'.{nearest(name, layer.by_name)}")
+            raise UsageError(f"--set: there is no attribute '{name}'.{nearest(name, layer.by_name)}",
+                             hint=f"'sdi layers show {layer.id}' names them.")  # fmt: skip
 
 
 def _level(column: str, attribute: Attribute) -> int | None:

@@ -241,3 +241,43 @@ def test_the_doctor_speaks_the_language_that_is_spoken(
         assert left.value.code == 4
         told = capsys.readouterr().out
         assert all(each in told for each in said), told
+
+
+def test_a_file_that_cannot_be_written_is_told_before_anything_is_loaded(terminal: Terminal, parcels: Path) -> None:
+    terminal("db", "migrate")
+    before = terminal.json("history")
+    (terminal.folder / "folder.gpkg").mkdir()
+    layer = "cadastral_parcels"
+    for words in (
+        ("check", layer, str(parcels), "--findings"), ("load", layer, str(parcels), "--report"), ("export", layer),
+        ("quarantine", layer, "--to"), ("report", layer, "--to"), ("report", layer, "--findings"),
+        ("diff", layer, "1", "now", "--to"), ("qgis-project", "-o"),
+    ):  # fmt: skip
+        done = terminal(*words, str(terminal.folder / "gone" / "x.gpkg"))
+        assert done.returncode == 2, (words, done.stderr)
+        assert "✗ There is no folder gone.\n  → Make it first" in done.stderr
+    assert "folder.gpkg is a folder." in terminal("export", layer, str(terminal.folder / "folder.gpkg")).stderr
+    assert terminal.json("history") == before
+
+
+@pytest.mark.parametrize("verb", ["check", "load"])
+def test_what_is_found_is_not_written_over_what_was_delivered(terminal: Terminal, tmp_path: Path, verb: str) -> None:
+    path = tmp_path / "thua.csv"
+    path.write_text("maXa,soTo,soThua\n00070,7,1\n", encoding="utf-8")
+    delivered = path.read_bytes()
+    done = terminal(verb, "cadastral_parcels", str(path), "--findings", str(tmp_path / "." / "thua.csv"))
+    assert done.returncode == 2
+    assert "thua.csv is the file that is read.\n  → Name another file to be written." in done.stderr
+    assert path.read_bytes() == delivered
+
+
+def test_what_is_not_utf_8_is_told_in_a_sentence(terminal: Terminal, parcels: Path, tmp_path: Path) -> None:
+    done = terminal("load", "cadastral_parcels", str(parcels), "--steward", "Nguy\udcd4n")
+    assert done.returncode == 2
+    assert "'Nguy?n' is not UTF-8." in done.stderr
+    ids = tmp_path / "ids.txt"
+    for content in ("00070.7.12\n".encode("utf-16-le"), b"\xff\xfe0"):
+        ids.write_bytes(content)
+        done = terminal("load", "cadastral_parcels", str(parcels), "--ended-ids", str(ids))
+        assert done.returncode == 2
+        assert "ids.txt is not UTF-8.\n  → Write one id a line" in done.stderr
