@@ -8,6 +8,7 @@ import socket
 import subprocess
 import sys
 import threading
+import time
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from typing import Any
@@ -248,13 +249,56 @@ def test_the_proxy_keeps_nothing_that_was_shown_to_an_agency_and_nothing_stale()
     assert "proxy_cache_valid" not in content
 
 
-def test_nginx_itself_accepts_the_configuration(tmp_path: Path) -> None:
+def configured(folder: Path, listen: str, port: int = 8000) -> list[str]:
+    """The command that runs nginx as the file has it, before a service on that port of this machine."""
     nginx = shutil.which("nginx", path="/usr/sbin:/usr/bin:/usr/local/sbin:/usr/local/bin")
     if nginx is None:
         pytest.skip("nginx is not on this machine")
-    server = COMPOSE["configs"]["nginx"]["content"].replace("$$", "$").replace("server service:", "server 127.0.0.1:")
-    server = server.replace("/tmp/cache", str(tmp_path / "cache")).replace("listen 8080", f"listen unix:{tmp_path}/s")
-    main = f"pid {tmp_path}/pid; error_log {tmp_path}/log; events {{}} http {{ access_log off;\n{server}\n}}"
-    (tmp_path / "nginx.conf").write_text(main)
-    done = subprocess.run([nginx, "-t", "-c", tmp_path / "nginx.conf"], capture_output=True, text=True, check=False)
+    server = COMPOSE["configs"]["nginx"]["content"].replace("$$", "$")
+    places = {"server service:8000": f"server 127.0.0.1:{port}", "/tmp/cache": f"{folder}/cache",
+              "listen 8080": f"listen {listen}", "/var/log/nginx/access.log": f"{folder}/access"}  # fmt: skip
+    for there, here in places.items():
+        assert there in server
+        server = server.replace(there, here)
+    main = f"pid {folder}/pid; error_log {folder}/log; events {{}} http {{ access_log off;\n{server}\n}}"
+    (folder / "nginx.conf").write_text(main)
+    return [nginx, "-c", str(folder / "nginx.conf")]
+
+
+def test_nginx_itself_accepts_the_configuration(tmp_path: Path) -> None:
+    command = [*configured(tmp_path, f"unix:{tmp_path}/s"), "-t"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
+
+
+def test_the_service_is_told_a_host_by_whoever_names_none(tmp_path: Path) -> None:
+    """Health checks speak HTTP 1.0 without Host; passed on by HTTP 1.1 that would be a 400 (RFC 9112, 3.2)."""
+    hosts: list[str | None] = []
+
+    class Service(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            hosts.append(self.headers["Host"])
+            self.send_response(200)
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+
+        def log_message(self, *_: Any) -> None:
+            pass
+
+    with HTTPServer(("127.0.0.1", 0), Service) as behind:
+        threading.Thread(target=behind.serve_forever, daemon=True).start()
+        command = configured(tmp_path, f"unix:{tmp_path}/s", behind.server_port)
+        running = subprocess.Popen([*command, "-g", "daemon off; master_process off;"], stderr=subprocess.DEVNULL)
+        try:
+            while running.poll() is None and not (tmp_path / "pid").exists():
+                time.sleep(0.05)
+            for sent in ("HTTP/1.0\r\n", "HTTP/1.1\r\nHost: city.example:8443\r\nConnection: close\r\n"):
+                with socket.socket(socket.AF_UNIX) as client:
+                    client.connect(f"{tmp_path}/s")
+                    client.sendall(f"GET /health {sent}\r\n".encode())
+                    assert client.recv(100).startswith(b"HTTP/1.1 200")
+        finally:
+            running.terminate()
+            running.wait()
+            behind.shutdown()
+    assert hosts == ["localhost", "city.example:8443"]
