@@ -186,6 +186,22 @@ def test_a_printed_table_is_whole(page: Any, apart: Town) -> None:
     assert page.evaluate(hidden) <= 1
 
 
+def test_the_ids_stay_in_sight_where_a_wide_table_is_moved_by_the_keyboard(page: Any, apart: Town) -> None:
+    page.goto(f"{apart.url}/collections/plots/items?limit=30&f=html")
+    table = page.locator(".scroll")
+    table.focus()
+    for _ in range(40):
+        page.keyboard.press("ArrowRight")
+    page.wait_for_function("document.querySelector('.scroll').scrollLeft > 200")
+    assert abs(table.bounding_box()["x"] - table.locator("tbody td").first.bounding_box()["x"]) < 3
+    beyond = """[...document.querySelectorAll("td > table.list")].filter((each) =>
+        each.getBoundingClientRect().right > each.parentElement.getBoundingClientRect().right + 1).length"""
+    page.evaluate("""document.querySelectorAll("table.list td:first-child").forEach((each) => {
+        each.textContent = "Đất cơ sở sản xuất phi nông nghiệp và dịch vụ, một tên rất dài (SKC)";
+    })""")
+    assert page.evaluate(beyond) == 0, "a list lies over the next column"
+
+
 def test_no_page_is_wider_than_a_telephone(page: Any, apart: Town) -> None:
     page.set_viewport_size({"width": 390, "height": 800})
     for path in ("/", "/collections", "/collections/plots", "/collections/plots/items",
