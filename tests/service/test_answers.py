@@ -173,6 +173,14 @@ def test_which_features_a_long_page_has_is_found_once_and_anew_after_a_load(
     assert heights() == {6.5}
     files.append(written())
     assert [heights(), heights(), told(pair.keeping, path)] == [{6.5}, {6.5}, told(pair.making, path)]
+    assert told(pair.keeping, path, Accept_Encoding="gzip") == told(pair.making, path, Accept_Encoding="gzip")
+    with engine.connect(pair.keeping.database, engine.OWNER) as owner:
+        agencies.add(owner, "fetchers", "department", "Sở Tải", "Department of Fetching")
+        key = keys.make_key(owner, "fetchers")
+    for _ in range(2):
+        own = pair.keeping.get(f"{path}&key={key}")
+        assert own["features"] == pair.making.get(path)["features"]
+        assert {f"key={key}" in link["href"] for link in own["links"]} == {True}
 
 
 def test_what_is_kept_stays_within_its_room(pair: Pair) -> None:
