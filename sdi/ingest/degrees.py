@@ -1,4 +1,5 @@
-"""Features in longitude and latitude: their EWKB, and where they lie.
+"""Features in longitude and latitude: their EWKB, and where they lie. Outer rings run counterclockwise and holes
+clockwise, as GeoJSON wants them (RFC 7946, 3.1.6), however the file has them: a Shapefile has them the other way round.
 
 Of what is one ring in the grid and stays one, as parcels are, only the numbers differ: they are put into the bytes of
 the master, and no geometry is made of them.
@@ -18,7 +19,7 @@ from sdi.ingest import geometry
 from sdi.ingest.findings import Findings
 from sdi.ingest.geometry import Coordinates, Shapes
 from sdi.ingest.place import Placement
-from sdi.ingest.validity import Vertices, seen_whole
+from sdi.ingest.validity import Vertices, counterclockwise, seen_whole
 
 SRID = 4326
 
@@ -51,11 +52,12 @@ def in_degrees(
     whole = seen_whole(lonlat, np.concatenate([[0], np.cumsum(count[plain])]))
     rows = np.flatnonzero(plain)[whole]
     lonlat = lonlat if whole.all() else lonlat[np.repeat(whole, count[plain])]
+    lonlat = counterclockwise(lonlat, np.concatenate([[0], np.cumsum(count[rows])]))
     if 0 < len(rows) == len(master):
         return Degrees(_put(column, lonlat, count), _middles(lonlat, count))
     others = master.copy()
     others[rows] = None
-    others = geometry.to_wgs84(others, known, where, findings)
+    others = shapely.orient_polygons(geometry.to_wgs84(others, known, where, findings))
     made, middles = geometry.ewkb(others, SRID), geometry.middles(others)
     if len(rows):
         mask = np.zeros(len(master), dtype=bool)

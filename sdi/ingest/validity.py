@@ -89,6 +89,23 @@ def seen_whole(xy: Coordinates, begin: Numbers) -> Mask:
     return seen
 
 
+def counterclockwise(xy: Coordinates, begin: Numbers) -> Coordinates:
+    """The vertices of rings that are seen whole, each so that what it encloses lies on its left (RFC 7946, 3.1.6)."""
+    if not len(xy):
+        return xy
+    first, last, count = begin[:-1], begin[1:] - 1, np.diff(begin)
+    middle = (np.add.reduceat(xy, first) - xy[last]) / (count - 1)[:, None]
+    one, two = xy[first] - middle, xy[first + 1] - middle
+    # All edges of such a ring turn the same way round its middle.
+    turned = one[:, 0] * two[:, 1] < one[:, 1] * two[:, 0]
+    if not turned.any():
+        return xy
+    places, back = np.arange(len(xy)), np.repeat(turned, count)
+    places[back] = (np.repeat(first + last, count) - places)[back]
+    around: Coordinates = xy[places]
+    return around
+
+
 def _owner(first: Numbers, vertices: Numbers) -> Numbers:
     """The polygon that each of some vertices is of."""
     owner: Numbers = np.searchsorted(first, vertices, side="right") - 1

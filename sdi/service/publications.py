@@ -29,6 +29,7 @@ from sdi.service.parameters import is_dated
 from sdi.service.reader import Reader, View
 from sdi.service.rights import seen
 from sdi.service.statistics.question import dimensions
+from sdi.service.texts.ready import FORMAT
 from sdi.settings import Settings
 from sdi.store.engine import Connection
 from sdi.store.ledger import Publication
@@ -293,7 +294,7 @@ def _edition(settings: Settings, contracts: list[Path], key: bytes) -> str:
     """What is answered besides the data. A tag that is made of it cannot be guessed without the `key`: who guessed it
     would know the number of a load in it, and so how many others there were."""
     shown = settings.model_dump_json(exclude={"database_url", "layers", "data"})
-    digest = hashlib.blake2b(f"{__version__}\n{shown}".encode(), key=key[:64], digest_size=15)
+    digest = hashlib.blake2b(f"{__version__} {FORMAT}\n{shown}".encode(), key=key[:64], digest_size=15)
     for file in sorted(contracts):
         digest.update(file.name.encode() + b"\0" + file.read_bytes())
     return digest.hexdigest()

@@ -92,6 +92,8 @@ def test_features_are_geojson_in_crs84(api: Api) -> None:
                 for lon, lat, *_ in points(feature["geometry"]["coordinates"]):
                     assert abs(lon) <= 180
                     assert abs(lat) <= 90
+                shape = shapely.geometry.shape(feature["geometry"])
+                assert shape == shapely.orient_polygons(shape), (name, feature["id"], "RFC 7946, 3.1.6")
 
 
 @conf(PART_1, "core/root-op", "core/root-success")

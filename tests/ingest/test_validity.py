@@ -114,6 +114,7 @@ def test_what_is_shown_is_what_each_geometry_would_be_brought_to() -> None:
     city = [shapely.transform(shape, lambda xy: xy * 0.5 + (587_000, 2_326_000)) for shape in SHAPES.values() if shape]
     shapes = np.array([*city[:4], None, *city[4:7], *city[8:13], *rings(500, 0.2)], dtype=object)
     shapes = shapes[shapely.is_valid(shapes) | shapely.is_missing(shapes)]
+    shapes = np.concatenate([shapes, shapely.reverse(shapes)])
     where = Placement("EPSG:5897", 5897, 5897, None)
     nothing = np.full(len(shapes), None, dtype=object)
     findings = Findings(read_registry(ROOT / "layers")["cadastral_parcels"], len(shapes))
@@ -121,11 +122,35 @@ def test_what_is_shown_is_what_each_geometry_would_be_brought_to() -> None:
     for some in (np.arange(len(shapes)), np.flatnonzero(lone), np.flatnonzero(~lone)):
         master, column = shapes[some], geometry.ewkb(shapes[some], 5897)
         made = in_degrees(master, column, vertices_of(master), nothing[some], where, findings)
-        each = geometry.to_wgs84(master, nothing[some], where, findings)
+        each = shapely.orient_polygons(geometry.to_wgs84(master, nothing[some], where, findings))
         assert made.column.equals(geometry.ewkb(each, 4326))
         assert np.array_equal(made.middles, geometry.middles(each), equal_nan=True)
         assert (shapely.to_wkb(made.shapes(np.arange(len(some)))) == shapely.to_wkb(each)).all()
     assert not len(findings.blocks())
+
+
+def test_in_degrees_outer_rings_run_counterclockwise_and_holes_clockwise() -> None:
+    """RFC 7946, 3.1.6; a Shapefile has them the other way round. Lines keep their direction."""
+    box, line = shapely.box(0, 0, 40, 20), shapely.LineString([(0, 0), (5, 5), (9, 0)])
+    holed = box.difference(shapely.box(5, 5, 9, 9))
+    made = [box, holed, shapely.MultiPolygon([box, shapely.box(50, 0, 60, 9)]), line, shapely.reverse(line)]
+    shapes = shapely.transform(
+        np.array([*made, *shapely.reverse(made[:3])], object), lambda xy: xy + np.array([587_000, 2_326_000])
+    )
+    findings = Findings(read_registry(ROOT / "layers")["cadastral_parcels"], len(shapes))
+    where, nothing = Placement("EPSG:5897", 5897, 5897, None), np.full(len(shapes), None, dtype=object)
+    for some in (np.arange(len(shapes)), np.array([0, 5]), np.array([1, 6])):
+        master, column = shapes[some], geometry.ewkb(shapes[some], 5897)
+        degrees = in_degrees(master, column, vertices_of(master), nothing[some], where, findings)
+        shown = degrees.shapes(np.arange(len(some)))
+        for shape, before in zip(shown, master, strict=True):
+            for part in shapely.get_parts(shape):
+                if isinstance(part, shapely.Polygon):
+                    assert part.exterior.is_ccw
+                    assert not any(hole.is_ccw for hole in part.interiors)
+                else:
+                    assert part.coords[0][0] < part.coords[-1][0] or before.coords[0][0] > before.coords[-1][0]
+            assert shape.equals_exact(shapely.transform(before, where.to_wgs84).normalize(), 1e-9, normalize=True)
 
 
 @pytest.mark.parametrize("place", [0, 1, 2])

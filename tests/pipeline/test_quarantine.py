@@ -342,6 +342,18 @@ def test_geojson_is_in_degrees(at: Deployment, deliver: Callable[..., Any], tmp_
     assert 105 < shapely.geometry.shape(feature["geometry"]).centroid.x < 106
 
 
+def test_rings_are_shown_counterclockwise_however_they_were_delivered(
+    at: Deployment, deliver: Callable[..., Any]
+) -> None:
+    """RFC 7946, 3.1.6; in its grid a feature stays as it came."""
+    shape = parcel(2)["shape"]
+    hole = shape.centroid.buffer(3)
+    deliver(parcel(1), parcel(2, shape=shape.reverse()), parcel(3, shape=parcel(3)["shape"].difference(hole).reverse()))
+    deliver(parcel(1), parcel(2, shape=shape.reverse()), parcel(4, shape=parcel(4)["shape"].reverse()), name="again")
+    told = f"SELECT id, ST_IsPolygonCCW(geom_wgs84), ST_IsPolygonCCW(geom) FROM cadastre.{LAYER} ORDER BY id"
+    assert at.rows(told) == [("00070.7.1", True, True), ("00070.7.2", True, False), ("00070.7.4", True, False)]
+
+
 def test_nothing_in_quarantine_is_an_empty_file_and_no_fault(at: Deployment, tmp_path: Path) -> None:
     assert export(at, tmp_path / "sua.gpkg") == 0
     assert LAYER in pyogrio.list_layers(tmp_path / "sua.gpkg")[:, 0]

@@ -15,7 +15,7 @@ from sdi.national import vn2000
 from sdi.settings import ROOT
 from sdi.store import check, definitions, engine, migrate, tables
 from sdi.store.engine import Connection
-from tests.store.town import Town, attribute, plot
+from tests.store.town import Town, attribute, plot, shop
 
 
 @pytest.fixture
@@ -84,6 +84,22 @@ def test_a_change_of_grid_is_exact_and_never_crosses_the_datum(town: Town) -> No
     for target in (4326, 32648, 3857, 1234):
         with pytest.raises(psycopg.errors.InvalidParameterValue, match="not grids of one datum"):
             town.rows(f"SELECT sdi.regrid({point}, {target})")
+
+
+def test_rings_that_were_stored_the_other_way_round_are_turned_and_nothing_else_changes(town: Town) -> None:
+    town.load("plots", [plot(n) for n in range(5)])
+    town.load("plots", [plot(n, floors=9 if n < 2 else 1) for n in range(5)])
+    town.load("shops", [shop("K1", 1)])
+    tables = ("town.plots", "town.plots__past", "town.plot_summary")
+    asked = "SELECT to_jsonb(t) - 'geom_wgs84', ST_Normalize(geom_wgs84) FROM {} t ORDER BY 1"
+    for table in tables:
+        town.rows(f"UPDATE {table} SET geom_wgs84 = ST_ForcePolygonCW(geom_wgs84) RETURNING 1")
+    before = {table: town.rows(asked.format(table)) for table in tables}
+    town.connection.execute((ROOT / "sdi/store/sql/0027_oriented.sql").read_text(encoding="utf-8"))
+    for table in tables:
+        assert town.rows(f"SELECT DISTINCT ST_IsPolygonCCW(geom_wgs84) FROM {table}") == [(True,)]
+        assert town.rows(asked.format(table)) == before[table]
+    assert town.one("SELECT ST_AsText(geom_wgs84) FROM town.shops").startswith("POINT")
 
 
 def test_a_new_attribute_becomes_a_column_and_old_rows_do_not_look_changed(

@@ -33,8 +33,8 @@ from sdi.contract.query import FeatureQuery
 from sdi.store import forms
 
 BETWEEN = b",\n"
-FORMAT = 1
-"""Grows when the file is written otherwise."""
+FORMAT = 2
+"""Grows when the file, or a feature, is written otherwise."""
 _LENGTH = 8
 """Bytes of the number at the end."""
 
