@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import cached_property, partial
 from typing import Any, Self, cast
+from weakref import ref
 
 import numpy as np
 import structlog
@@ -237,12 +238,13 @@ class Chosen:
     def __init__(self, room: int) -> None:
         self._room = room
         self._size = 0
-        self._kept: OrderedDict[Hashable, tuple[Ready, _Found, int]] = OrderedDict()
+        # A file that was replaced is let go of: as long as it is open the disk has it.
+        self._kept: OrderedDict[Hashable, tuple[ref[Ready], _Found, int]] = OrderedDict()
 
     def of(self, key: Hashable, file: Ready) -> _Found | None:
         """What a page has, if it is known and the texts are still this file's."""
         kept = self._kept.get(key)
-        if kept is None or kept[0] is not file:
+        if kept is None or kept[0]() is not file:
             return None
         self._kept.move_to_end(key)
         return kept[1]
@@ -256,7 +258,7 @@ class Chosen:
         self.forget(key)
         if size > self._room:
             return
-        self._kept[key] = file, replace(found, numbers=numbers, versions=b""), size
+        self._kept[key] = ref(file), replace(found, numbers=numbers, versions=b""), size
         self._size += size
         while self._size > self._room:
             self.forget(next(iter(self._kept)))

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 from collections.abc import Hashable
 from dataclasses import replace
 from random import Random
+from weakref import ref
 
 import numpy as np
 import pytest
@@ -74,15 +76,22 @@ def test_what_is_known_of_one_file_is_not_told_of_another(land: Land) -> None:
     """A load that comes between, and a file that is made anew: the same numbers are other features there."""
 
     async def walked() -> None:
-        query, mark = whole(land), object()
+        query = whole(land)
         files = [await asyncio.to_thread(land.write)]
         async with land.readers(1, *files) as (having, _, rendering):
             assert having.texts is not None
             having.texts.ready = lambda view: files[-1] if view == files[-1].about.view else None
-            await taken(having, land.layer, query, mark)
-            await asyncio.to_thread(land.deliver, *changed(Random(7)))
-            files.append(await asyncio.to_thread(land.write))
-            assert await taken(having, land.layer, query, mark) == await taken(rendering, land.layer, query, None)
+            before = []
+            for seed in (7, 8, 9):
+                mark = object()
+                await taken(having, land.layer, query, mark)
+                before.append(ref(files[0]))
+                await asyncio.to_thread(land.deliver, *changed(Random(seed)))
+                files[:] = [await asyncio.to_thread(land.write)]
+                assert await taken(having, land.layer, query, mark) == await taken(rendering, land.layer, query, None)
+            gc.collect()
+            # The first one is the reader's. What is open is on the disk still, though it was replaced.
+            assert [each() for each in before[1:]] == [None, None]
 
     asyncio.run(walked())
 
