@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
 from sdi.contract.codelist import CodeList
@@ -24,6 +24,12 @@ _TYPES: dict[str, dict[str, Any]] = {
     "date": {"type": "string", "format": "date"},
     "datetime": {"type": "string", "format": "date-time"},
 }
+"""One word each, though GeoJSON has null where there is no value: that is told by what is absent from `required`.
+
+The schema is a logical model, whatever the format (OGC 23-058, 7): a time SHALL be a "string" (/req/schemas/properties,
+D), and null is understood unless a property is required (opengeospatial/ogcapi-features, issue 868). QGIS takes a
+property whose type is a list for a text, and passes it over among the queryables: we are not asked to filter by it.
+"""
 
 
 def feature_schema(
@@ -31,6 +37,7 @@ def feature_schema(
     code_lists: Mapping[str, CodeList],
     *,
     attributes: Iterable[str] | None = None,
+    emptied: Collection[str] = (),
     identifier: str | None = None,
     code_lists_at: str = "../code_lists",
     language: str | None = None,
@@ -38,9 +45,10 @@ def feature_schema(
 ) -> dict[str, Any]:
     """The schema of a layer's features: JSON Schema 2020-12 with the roles, units and code lists of Part 5.
 
-    `attributes`: the names that are shown, None for all that are stored; `identifier`: the `$id`; `code_lists_at`: the
-    URI below which code lists are found; `language`: of titles, None for Vietnamese with English beside it; `shape`:
-    the type of geometry that is told, `Unknown` for several, None for the contract's.
+    `attributes`: the names that are shown, None for all that are stored; `emptied`: those that are hidden in some
+    features, whatever is promised of them; `identifier`: the `$id`; `code_lists_at`: the URI below which code lists are
+    found; `language`: of titles, None for Vietnamese with English beside it; `shape`: the type of geometry that is
+    told, `Unknown` for several, None for the contract's.
     """
     names = [attribute.name for attribute in layer.stored] if attributes is None else list(attributes)
     properties: dict[str, Any] = {
@@ -67,7 +75,7 @@ def feature_schema(
         "properties": properties,
         "additionalProperties": False,
     }
-    required = [name for name in names if layer[name].required]
+    required = [name for name in names if layer[name].required and name not in emptied]
     return schema | ({"required": required} if required else {})
 
 

@@ -175,6 +175,11 @@ class Sight:
         return hashlib.sha256(json.dumps(about, sort_keys=True, default=str).encode()).hexdigest()
 
     @property
+    def emptied(self) -> frozenset[str]:
+        """The attributes that may be empty here whatever their contract promises."""
+        return frozenset((*(name for name, _ in (*self.masks, *self.references)), *self.bare))
+
+    @property
     def reach(self) -> float | None:
         """Metres by which a place that is told may lie outside the stored shape's box; None: all are told exactly."""
         told = [metres if precision == "generalised" else 0.0

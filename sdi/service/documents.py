@@ -16,7 +16,7 @@ from sdi.service.feed.offered import are_told
 from sdi.service.portrayal import documents as portrayal
 from sdi.service.publications import Snapshot
 from sdi.service.records import linked
-from sdi.service.rights import told_shape
+from sdi.service.rights import seen, told_shape
 from sdi.service.state import Service
 from sdi.service.statistics import documents as statistics
 from sdi.service.statistics.question import dimensions
@@ -121,8 +121,10 @@ async def collection(service: Service, snapshot: Snapshot, name: str, language: 
 
 def feature_schema(service: Service, layer: Layer, language: str) -> dict[str, Any]:
     """What the collection's features have, as far as the asker sees it (Part 5)."""
+    sight = seen(service.agency, layer).sight
     return schema.feature_schema(
         layer, service.registry.code_lists, attributes=visible(service.agency, layer),
+        emptied=() if sight is None else sight.emptied,
         identifier=links.address(service.url, "collections", layer.id, "schema"),
         code_lists_at=f"{service.url}/code-lists", language=language, shape=told_shape(service.agency, layer),
     )  # fmt: skip

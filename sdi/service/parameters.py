@@ -90,7 +90,9 @@ def question(
     area = _place(parameters, publication)
     filters = _filter(layer, agency, publication, parameters)
     equals = _equals(layer, agency, parameters)
-    words = search.groups(parameters["q"]) if "q" in parameters else ()
+    # An empty one is passed over, as Records requires it of its own (/req/record-core-query-parameters/empty-value);
+    # Features' draft of `q` (24-031) says nothing of it, and forms send it.
+    words = search.groups(parameters["q"]) if parameters.get("q", "").strip() else ()
     ids = (parameters["id"],) if "id" in parameters else None
     interval = _interval(layer, names, parameters)
     known_at = record_time(parameters)

@@ -46,6 +46,19 @@ def test_a_search_counts_pages_and_joins_with_what_else_is_asked(town: Town) -> 
     assert found(town, "ca nhan", "&use=ODT") == [each for each in whole if each in odt]
 
 
+@pytest.mark.parametrize("text", ["", " ", "\t "])
+def test_an_empty_search_is_none_for_features_as_for_records(town: Town, text: str) -> None:
+    """Records, /req/record-core-query-parameters/empty-value; and a form of which nothing was filled in."""
+    for path in (ITEMS, "/collections/data-catalogue/items"):
+        asked = town.get(f"{path}?limit=3&q={quote(text)}")
+        without = town.get(f"{path}?limit=3")
+        assert asked["numberMatched"] == without["numberMatched"] > 1
+        assert [each["id"] for each in asked["features"]] == [each["id"] for each in without["features"]]
+        assert town.ask(f"{path}?q=,&lang=en").status == 400, "what has no word but says something is a mistake"
+        nexts = [each["href"] for each in asked["links"] if each["rel"] == "next"]
+        assert all(town.ask(href.removeprefix(town.url)).status == 200 for href in nexts)
+
+
 def test_a_search_without_a_word_and_one_where_nothing_is_searched_are_refused(town: Town) -> None:
     assert "q=" in town.ask(f"{ITEMS}?q=,&lang=en").json["detail"]
     assert town.ask("/collections/works/items?q=x").status == 400
