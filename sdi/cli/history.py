@@ -79,7 +79,7 @@ def _ledger(entries: list[Any]) -> None:
 def _source(entry: Any) -> str:
     """The file; of a rollback the load that came back, of a derived layer the load that changed it."""
     if entry.restores is not None:
-        return f"⤺ {entry.restores}"
+        return f"⤺ {entry.restores or '∅'}"
     return str(entry.file_name or f"← {entry.cause}")
 
 
@@ -165,7 +165,10 @@ def _pairs(change: Any) -> str:
 def rollback(
     context: typer.Context,
     layer: LayerId,
-    to: Annotated[int, typer.Option(metavar="LOAD", help="Lần nạp cần quay về · The load whose state comes back.")],
+    to: Annotated[
+        int,
+        typer.Option(metavar="LOAD", help="Lần nạp cần quay về; 0: chưa có gì · The state to come back; 0: nothing."),
+    ],
     yes: Annotated[bool, typer.Option("--yes", help="Không hỏi lại · Do not ask.")] = False,
     steward: Steward = None,
     json: Json = False,
@@ -195,7 +198,8 @@ def rollback(
         return
     wrote = ", ".join(f"{load.layer} {load.written:,}" for load in done.made if load.written)
     counts = ", ".join(f"{getattr(counted, name):,} {words[name]}" for name in ("added", "changed", "ended"))
-    told = words["rolled_back"].format(load=done.load.load_id, to=to, counts=counts)
+    way = "rolled_back" if to else "emptied"
+    told = words[way].format(load=done.load.load_id, to=to, counts=counts)
     show.out.print(f"✓ {told}" + (f" → {wrote}" if wrote else ""), markup=False)
     show.say(words["undo"].format(command=f"sdi rollback {found.id} --to {now}"))
 
@@ -231,7 +235,7 @@ WORDS = {
         "ended": "kết thúc", "geometry": "hình học", "moved": "dịch (m)", "area_before": "m² trước",
         "area_after": "m² sau", "more": "đối tượng nữa (--limit, --to)", "nothing_yet": "chưa có gì",
         "sure": "Quay về trạng thái này?", "rolled_back": "lần nạp {load} đưa lớp về lần nạp {to}: {counts}",
-        "undo": "Để hoàn tác: {command}",
+        "emptied": "lần nạp {load} đưa lớp về lúc chưa có gì: {counts}", "undo": "Để hoàn tác: {command}",
     },
     "en": {
         "load": "load", "known_from": "known from (UTC)", "known_to": "to", "valid_from": "valid from",
@@ -240,6 +244,7 @@ WORDS = {
         "ended": "ended", "geometry": "geometry", "moved": "moved (m)", "area_before": "m² before",
         "area_after": "m² after", "more": "more (--limit, --to)", "nothing_yet": "nothing yet",
         "sure": "Bring this state back?", "rolled_back": "load {load} brought back the state of load {to}: {counts}",
+        "emptied": "load {load} brought back the nothing before the first load: {counts}",
         "undo": "To take it back: {command}",
     },
 }  # fmt: skip

@@ -51,8 +51,8 @@ def load_at(layer: sql.Composable, moment: sql.Composable) -> sql.Composed:
 def resolve(connection: Connection, layer: Layer, text: str) -> int:
     """The load of a layer that words mean: `now`, a load id, a date (its end in Viet Nam), or an RFC 3339 instant.
 
-    The id of another layer's load means the state that stood when that load was committed. START where nothing was
-    loaded by then. Raises NotFound, UsageError.
+    The id of another layer's load means the state that stood when that load was committed. START for 0, and where
+    nothing was loaded by then. Raises NotFound, UsageError.
     """
     word = text.strip()
     if word == "now":
@@ -75,6 +75,8 @@ def _at(connection: Connection, layer: Layer, moment: datetime | None) -> int:
 
 
 def _of_load(connection: Connection, layer: Layer, load_id: int) -> int:
+    if load_id == START:
+        return START
     query = "SELECT layer, finished_at FROM sdi.load WHERE load_id = %s AND status = 'done'"
     with engine.translated():
         row = connection.execute(query, [min(load_id, 2**63 - 1)]).fetchone()

@@ -17,20 +17,25 @@ from sdi.errors import NotFound, UsageError
 from sdi.store import delta, engine, genealogy, loader, quality_register, tables
 from sdi.store.delta import STAGED
 from sdi.store.engine import Connection
+from sdi.store.history import START
 from sdi.store.ledger import Counts
 from sdi.store.loader import Load
 
 
 def may_restore(connection: Connection, layer: Layer, to_load: int) -> None:
-    """Raise UsageError for a layer that has no past of its own, NotFound unless `to_load` is a done load of it."""
+    """Raise UsageError for a layer that has no past of its own, NotFound unless `to_load` is a done load of it, or
+    START, the nothing before its first one."""
     if layer.derived is not None:
         made_of = ", ".join(dict.fromkeys([layer.derived.subject, *(source.layer for source in layer.derived.inputs)]))
         raise UsageError(f"'{layer.id}' is made from {made_of}.", hint="Roll these back; it follows.")
     if layer.coverage is not None:
         raise UsageError(f"'{layer.id}' is a coverage: its files are its past.", hint="Load the earlier file again.")
-    query = "SELECT 1 FROM sdi.load WHERE load_id = %s AND layer = %s AND status = 'done'"
+    query = (
+        "SELECT 1 FROM sdi.load WHERE %(to)s IN (load_id, %(start)s) AND layer = %(layer)s AND status = 'done' LIMIT 1"
+    )
     with engine.translated():
-        row = connection.execute(query, [min(to_load, 2**63 - 1), layer.id]).fetchone()
+        asked = {"to": min(to_load, 2**63 - 1), "start": START, "layer": layer.id}
+        row = connection.execute(query, asked).fetchone()
     if row is None:
         raise NotFound(f"'{layer.id}' has no load {to_load} that was done.", hint=f"See 'sdi history {layer.id}'.")
 

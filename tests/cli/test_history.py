@@ -162,6 +162,19 @@ def test_a_rollback_asks_first_and_is_taken_back(terminal: Terminal, loads: tupl
     assert terminal("rollback", "parcel_overview", "--to", first, "--yes").returncode == 2
 
 
+def test_all_loads_are_taken_back_and_that_too(terminal: Terminal, loads: tuple[int, int]) -> None:
+    before = terminal.json("diff", LAYER, "0", "now")["added"]
+    done = terminal("rollback", LAYER, "--to", "0", "--yes", lang="vi")
+    assert done.returncode == 0, done.stderr
+    assert f"đưa lớp về lúc chưa có gì: 0 thêm mới, 0 thay đổi, {before} kết thúc" in done.stdout
+    assert "⤺ ∅" in terminal("history", LAYER).stdout
+    report = terminal("report", LAYER)
+    assert report.returncode == 2, report.stdout
+    last = loads[1]
+    assert terminal("rollback", LAYER, "--to", str(last), "--yes").returncode == 0
+    assert terminal.json("diff", LAYER, str(last), "now")["changes"] == []
+
+
 def test_a_full_delivery_that_is_cut_short_is_refused_unless_it_is_meant(
     terminal: Terminal, loads: tuple[int, int]
 ) -> None:

@@ -118,7 +118,7 @@ def content(row: Row) -> tuple[str, ...]:
 def after(state: dict[str, Row], step: Step, states: list[dict[str, Row]]) -> dict[str, Row]:
     """The state that a step leaves. `states`: those that the loads before left, the oldest first."""
     if step.kind == "rollback":
-        return states[max(0, len(states) - 1 - step.back)] if states else state
+        return [{}, *states][max(0, len(states) - step.back)]
     delivered = {row["id"]: row for row in step.rows}
     wards = {row["ward"] for row in step.rows} - {None}
     lacking = {name for name, row in state.items() if row["ward"] in wards}
@@ -149,7 +149,7 @@ class Things:
     def do(self, step: Step, loads: list[int]) -> loader.Load:
         """One step as a load of its own."""
         if step.kind == "rollback":
-            target = loads[max(0, len(loads) - 1 - step.back)]
+            target = [history.START, *loads][max(0, len(loads) - step.back)]
             load_id = ledger.start(self.connection, self.layer, None, restores=target)
             return restore.restore(self.connection, self.layer, self.registry, target, load_id=load_id)
         rows = [{**row, "name": row["id"]} for row in step.rows]

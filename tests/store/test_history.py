@@ -322,6 +322,27 @@ def test_a_rollback_brings_a_state_back_bit_for_bit_and_is_taken_back_itself(set
     assert state(settled, "plots", first) == was
 
 
+def test_a_first_load_is_taken_back_to_nothing_and_that_too(settled: Town) -> None:
+    contract = settled.registry["plots"]
+    last = history.resolve(settled.connection, contract, "now")
+    made = settled.registry["plot_summary"]
+    was, shown = present(settled, "plots"), history.resolve(settled.connection, made, "now")
+    done = roll_back(settled, "plots", history.START)
+    assert (done.inserted, done.updated, done.deleted) == (0, 0, len(was))
+    assert settled.ids("plots") == set()
+    assert settled.ids("plot_summary") == set()
+    assert ledger.published(settled.connection)["plots"].count == 0
+    assert difference.diff(settled.connection, contract, history.resolve(settled.connection, contract, "0"), last).added
+    roll_back(settled, "plots", last)
+    assert present(settled, "plots") == was
+    assert difference.diff(settled.connection, made, shown, history.resolve(settled.connection, made, "now")).total == 0
+
+
+def test_what_was_never_loaded_is_not_taken_back(town: Town) -> None:
+    with pytest.raises(NotFound, match="no load 0"):
+        roll_back(town, "plots", history.START)
+
+
 def test_a_rolled_back_layer_has_a_new_generation_and_the_next_load_is_a_delta(settled: Town) -> None:
     first = history.resolve(settled.connection, settled.registry["shops"], "now")
     settled.load("shops", [shop("S1", 9), shop("S77", 3)])
@@ -350,7 +371,7 @@ def test_what_cannot_be_rolled_back_is_said(settled: Town) -> None:
         restore.may_restore(connection, registry["plot_summary"], loads["plot_summary"])
     with pytest.raises(UsageError, match="coverage"):
         restore.may_restore(connection, registry["heights"], 1)
-    for load in (loads["zones"], 999_999, 0, 10**30):
+    for load in (loads["zones"], 999_999, -1, 10**30):
         with pytest.raises(NotFound):
             restore.may_restore(connection, registry["plots"], load)
 
