@@ -15,6 +15,7 @@ The tree:
     ├── UsageError
     │   ├── NotFound            no such layer, feature, load, file
     │   ├── Gone                what an earlier answer led to, and is not there any more
+    │   ├── Unmet               what is there now is not what the client wants it to be
     │   └── BadRequest          an HTTP parameter or a filter that cannot be meant
     ├── ContractError           carries every Fault at once
     ├── SettingError
@@ -80,6 +81,11 @@ class NotFound(UsageError):
 class Gone(UsageError):
     status = 410
     title = "Gone"
+
+
+class Unmet(UsageError):
+    status = 412
+    title = "Precondition failed"
 
 
 class BadRequest(UsageError):

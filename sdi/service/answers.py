@@ -19,7 +19,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from sdi.errors import SdiError
+from sdi.errors import SdiError, Unmet
 from sdi.service import fresh, problems
 from sdi.service.audit.door import broken_off, given
 from sdi.service.audit.kept import Kept
@@ -52,13 +52,13 @@ class Answer:
     """What the address was taken for, and what was found in it."""
 
     def response(self, request: Request) -> Response:
-        """The answer, or a 304 for who has it; the log and the metrics hear of it as of any other."""
-        scope = request.scope
+        """The answer, or a 304 for who has it; the log and the metrics hear of it as of any other. Raises Unmet."""
+        scope, held = request.scope, self.validator.holds(request)
         scope["route"], scope["path_params"], scope["state"]["rows"] = self.route, self.found, self.rows
         response = Response(self.body)
         response.raw_headers = [*self.headers]
         response.headers.update(self.validator.headers)  # Last-Modified is told only after a while
-        return fresh.not_modified(response.headers.items()) if self.validator.holds(request) else response
+        return fresh.not_modified(response.headers.items()) if held else response
 
 
 class Answers:
@@ -105,7 +105,11 @@ class AtHand:
                 scope["state"][_KEY] = key
             await self._app(scope, receive, send)
             return
-        response, told = answer.response(Request(scope, receive)), answer.told
+        try:
+            response, told = answer.response(Request(scope, receive)), answer.told
+        except Unmet:
+            await self._app(scope, receive, send)  # refused there, and recorded as any refusal
+            return
         refused = None if told is None else given(self._recorder, scope, told, response.status_code)
         if refused is not None:
             await problems.of_error(Request(scope, receive), refused)(scope, receive, send)

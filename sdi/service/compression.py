@@ -1,6 +1,7 @@
 """zstd or gzip on the way out, for who takes it: text, JSON and vector tiles, part by part as they come.
 
-A compressed answer is another representation, so its tag is another: `"…-zstd"`, which comes back in If-None-Match.
+A compressed answer is another representation, so its tag is another: `"…-zstd"`, which comes back in If-None-Match
+and If-Match.
 What an endpoint has compressed itself, and says so, is sent as it is.
 """
 
@@ -35,6 +36,8 @@ BLOCKING = 200_000
 _TYPES = re.compile(
     r"text/|application/([\w.+-]*\+)?(json|xml)\b|application/javascript|application/vnd\.mapbox-vector-tile|image/svg"
 )
+
+_OF_TAGS = (b"if-none-match", b"if-match")
 
 Shrink = Callable[[bytes, bool], bytes]
 """Compresses the next part of a body; whether more follow. Flushed with each part: a client gets what is there."""
@@ -95,13 +98,11 @@ class Compressed:
             await self._app(scope, receive, send)
             return
         held = [value for name, value in headers.items() if name == "if-none-match"]
-        asked = MutableHeaders(raw=[pair for pair in headers.raw if pair[0] != b"if-none-match"])
-        for each in held:
-            for coding in codings:
-                each = each.replace(f'-{coding}"', '"')
-            asked.append("if-none-match", each)
         answer = _Answer(send, ", ".join(held), codings, whole=scope["method"] != "HEAD")
-        scope["headers"] = asked.raw  # the same scope: what is noted in it is read again outside
+        # The same scope: what is noted in it is read again outside.
+        scope["headers"] = [
+            (name, _plain(value, codings)) if name in _OF_TAGS else (name, value) for name, value in headers.raw
+        ]
         await self._app(scope, receive, answer)
 
 
@@ -159,6 +160,13 @@ class _Answer:
         if tag.startswith('"'):
             headers["etag"] = _tagged(tag, coding)
         return coding
+
+
+def _plain(tags: bytes, codings: Collection[str]) -> bytes:
+    """The tags of the same answers, not compressed."""
+    for coding in codings:
+        tags = tags.replace(b'-%b"' % coding.encode(), b'"')
+    return tags
 
 
 def _tagged(tag: str, coding: str) -> str:

@@ -1,4 +1,4 @@
-"""Whether what a client holds is still what it would get: ETag, Last-Modified and 304 (RFC 9110, 8.8 and 13.1).
+"""Whether what a client holds is still what it would get: ETag, Last-Modified, 304 and 412 (RFC 9110, 8.8 and 13.1).
 
 A page of features is tagged by what it is made of: the layer's generation, which grows exactly when a load wrote
 something, the contracts, and the question. So a client that asks again is answered without a query. Everything else is
@@ -20,6 +20,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from sdi.contract.layer import Layer
+from sdi.errors import Unmet
 from sdi.service.asked import Asked
 from sdi.service.hangup import unless_gone
 from sdi.service.parameters import Question
@@ -39,6 +40,8 @@ _MEANT = (b"content-type", b"content-crs", b"link")
 """Headers that are part of what is answered."""
 KEPT = ("content-crs", "content-language", "link", "vary")
 """Headers that a 304 repeats, besides the validators and Cache-Control."""
+_CONDITIONS = (b"if-none-match", b"if-match", b"if-modified-since", b"if-unmodified-since")
+_WITHOUT = "Ask for it without the condition."
 _write = json.JSONEncoder(ensure_ascii=False).encode
 
 
@@ -63,18 +66,42 @@ class Validator:
         return told
 
     def holds(self, request: Request) -> bool:
-        """Whether the client has it already; If-None-Match goes before If-Modified-Since."""
-        held = request.headers.getlist("if-none-match")
-        if held:
-            tags = {tag.strip().removeprefix("W/") for line in held for tag in line.split(",")}
-            return "*" in tags or f'"{self.tag}"' in tags
-        since = request.headers.get("if-modified-since")
-        if since is None or self.modified is None:
-            return False
+        """Whether the client has it already. Raises Unmet where it wants another one."""
+        return self.is_held(request.scope["headers"])
+
+    def is_held(self, headers: Iterable[tuple[bytes, bytes]]) -> bool:
+        """The same by a request's headers: what is said of tags goes before what is said of dates (13.2.2).
+
+        A tag stands for the answer in each coding that the client takes: `compression` tells them apart.
+        """
+        given: dict[bytes, str] = {}
+        for name, value in headers:
+            if name in _CONDITIONS:
+                told = value.decode("latin-1")
+                given[name] = f"{given[name]},{told}" if name in given else told
+        return bool(given) and self._holds(given)
+
+    def _holds(self, given: dict[bytes, str]) -> bool:
+        if (wanted := given.get(b"if-match")) is not None:
+            if not self._is_among([tag.strip() for tag in wanted.split(",")]):  # a weak tag is none of them (13.1.1)
+                raise Unmet("If-Match: what is here now has another tag.", hint=_WITHOUT)
+        elif self._was_so(given.get(b"if-unmodified-since")) is False:
+            raise Unmet("If-Unmodified-Since: what is here was changed later.", hint=_WITHOUT)
+        if (held := given.get(b"if-none-match")) is not None:
+            return self._is_among([tag.strip().removeprefix("W/") for tag in held.split(",")])
+        return self._was_so(given.get(b"if-modified-since")) is True
+
+    def _is_among(self, tags: list[str]) -> bool:
+        return "*" in tags or f'"{self.tag}"' in tags
+
+    def _was_so(self, date: str | None) -> bool | None:
+        """At a date as clients write it; None: that is not known, or it is no date, and then it is passed over."""
+        if date is None or self.modified is None:
+            return None
         try:
-            moment = parsedate_to_datetime(since)
+            moment = parsedate_to_datetime(date)
         except ValueError:
-            return False
+            return None
         return _next_second(self.modified) <= (moment if moment.tzinfo else moment.replace(tzinfo=UTC))
 
 
@@ -127,7 +154,10 @@ def cache_control(service: Service, layer: Layer | None = None) -> str:
 
 
 def validated(endpoint: Callable[..., Awaitable[Response]]) -> Callable[..., Awaitable[Response]]:
-    """A route whose 200 has a tag, and which says 304 to who holds it; one that has a tag already keeps it."""
+    """A route whose 200 has a tag, and which says 304 to who holds it; one that has a tag already keeps it.
+
+    Raises Unmet, as `Validator.holds` does.
+    """
 
     @functools.wraps(endpoint)
     async def answered(request: Request, **path: str) -> Response:

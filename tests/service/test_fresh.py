@@ -75,6 +75,48 @@ def test_who_holds_a_document_is_told_that_it_still_stands(town: Town, path: str
     assert town.ask(path, If_None_Match='"other"').status == 200
 
 
+TILE = "/collections/plots/tiles/WebMercatorQuad/16/28851/52037"
+
+
+@pytest.mark.parametrize("path", [*DOCUMENTS, TILE, "/static/sdi.css"])
+@pytest.mark.parametrize("method", ["GET", "HEAD"])
+@pytest.mark.parametrize("coding", ["identity", "gzip", "zstd, gzip"])
+def test_who_wants_one_answer_alone_gets_no_other(town: Town, path: str, method: str, coding: str) -> None:
+    """RFC 9110, 13.1.1: the comparison is strong, and goes before what is said of what the client has."""
+
+    def ask(**conditions: str) -> Answer:
+        return town.ask(path, method, Accept_Encoding=coding, **conditions)
+
+    first = ask()
+    tag = first.headers["ETag"]
+    for wanted in (tag, f'"other", {tag}', "*"):
+        answer = ask(If_Match=wanted)
+        assert (answer.status, answer.headers["ETag"], answer.body) == (200, tag, first.body), wanted
+        assert ask(If_Match=wanted, If_None_Match=tag).status == 304
+        assert ask(If_Match=wanted, If_Unmodified_Since="Sat, 01 Jan 2000 00:00:00 GMT").status == 200
+    for wanted in ('"other"', f"W/{tag}", '"other", "another"', ""):
+        answer = ask(If_Match=wanted)
+        assert answer.status == 412, wanted
+        assert "ETag" not in answer.headers
+        assert answer.headers["Cache-Control"] == "no-store"
+        assert ask(If_Match=wanted, If_None_Match=tag).status == 412
+    assert ask().body == first.body
+
+
+def test_a_tag_of_another_coding_is_another_answer(town: Town) -> None:
+    packed = town.ask(PLOTS, Accept_Encoding="gzip").headers["ETag"]
+    assert packed.endswith('-gzip"')
+    assert town.ask(PLOTS, Accept_Encoding="gzip", If_Match=packed).status == 200
+    assert town.ask(PLOTS, If_Match=packed).status == 412
+
+
+def test_a_condition_that_is_not_met_is_said_in_both_languages(town: Town) -> None:
+    problem = town.ask(f"{PLOTS}?lang=en", If_Match='"other"')
+    assert problem.headers["Content-Type"] == "application/problem+json"
+    assert (problem.json["status"], problem.json["title"]) == (412, "Precondition failed")
+    assert "điều kiện" in town.ask(f"{PLOTS}?lang=vi", If_Match='"other"').text.lower()
+
+
 @pytest.mark.parametrize("path", DOCUMENTS)
 def test_equal_tags_are_equal_bytes(town: Town, path: str) -> None:
     first, second = town.ask(path), town.ask(path)
@@ -116,7 +158,14 @@ def test_what_was_changed_since_is_told_by_its_date_too(changing: Changing) -> N
     assert changing.ask(PLOTS, If_Modified_Since="Sat, 01 Jan 2000 00:00:00 GMT").status == 200
     assert changing.ask(PLOTS, If_Modified_Since="yesterday").status == 200
     assert parsedate_to_datetime(modified) <= parsedate_to_datetime(answer.headers["Date"])
+    for method in ("GET", "HEAD"):
+        assert changing.ask(PLOTS, method, If_Unmodified_Since=modified).status == 200
+        assert changing.ask(PLOTS, method, If_Unmodified_Since="yesterday").status == 200
+        assert changing.ask(PLOTS, method, If_Unmodified_Since="Sat, 01 Jan 2000 00:00:00 GMT").status == 412
     changing.deliver(height=pa.array([2.5] * 40, pa.float64()))
+    assert changing.ask(PLOTS, If_Unmodified_Since=modified).status == 412
+    assert changing.ask(PLOTS, If_Unmodified_Since=modified, If_Match=answer.headers["ETag"]).status == 412
+    assert changing.ask(PLOTS, If_Unmodified_Since=modified, If_Match="*").status == 200
     assert changing.ask(PLOTS, If_Modified_Since=modified).status == 200
 
 
@@ -142,3 +191,4 @@ def test_what_everybody_sees_may_be_kept_and_faults_are_not(town: Town) -> None:
 def test_a_condition_on_what_is_not_there_is_not_met(town: Town) -> None:
     for path in ("/collections/none/items", f"{PLOTS}/none", f"{PLOTS}?limit=x"):
         assert town.ask(path, If_None_Match="*").status >= 400, path
+        assert town.ask(path, If_Match="*").status in (400, 404), "what is wrong without the condition is told (13.2.1)"

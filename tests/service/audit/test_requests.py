@@ -326,6 +326,17 @@ def test_an_answer_that_was_kept_is_recorded_like_the_first(keeping: Watched) ->
         }
 
 
+def test_who_wants_another_answer_than_the_kept_one_is_refused_and_recorded(keeping: Watched) -> None:
+    path = f"{ITEMS}?limit=3&lang=vi"
+    tag = keeping.ask(path).headers["ETag"]
+    assert keeping.ask(path, If_Match=tag).status == 200
+    assert keeping.ask(path, If_Match='"other"').status == 412
+    found = keeping.bodies(3)
+    assert [told["status"] for told in found] == [200, 200, 412]
+    assert len({told["request"] for told in found}) == 3
+    assert ["reads" in told for told in found] == [True, True, False], "nothing was shown"
+
+
 def test_of_a_kept_answer_it_is_told_who_has_it_now_and_what_for(keeping: Watched) -> None:
     with engine.connect(keeping.town.database, engine.OWNER) as owner:
         other = keys.make_key(owner, "so_thu", name="Xe hiện trường")
