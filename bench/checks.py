@@ -54,7 +54,7 @@ NOT_JUDGED = ("file.", "text.converted", "delivery.shrinks", "layer.absent")
 OF_SHAPE = ("coverage.", "geometry.")
 UNPLANTED: dict[str, tuple[str, ...]] = {
     "said once of a file and its columns": (
-        "file.column_unknown", "file.personal_dropped", "file.encoding", "file.truncated", "text.unsure",
+        "file.column_unknown", "file.personal_dropped", "file.encoding", "file.truncated", "file.unread", "text.unsure",
         "text.converted", "geometry.flattened", "geometry.linearised",
     ),
     "said once of a delivery against what was there": (

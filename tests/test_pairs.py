@@ -40,6 +40,10 @@ PAIRS: dict[str, tuple[Case, Case]] = {
     ),
     "file.encoding": ((REAL, "a_cpg_that_lies_is_found_and_the_text_is_right"), SOUND),
     "file.truncated": (("hostile/test_files.py", "a_shapefile_cut_short_refuses_the_whole_delivery"), SOUND),
+    "file.unread": (
+        ("hostile/test_drawings.py", "one_line_that_is_gone_does_not_lose_entities_without_a_word"),
+        ("hostile/test_drawings.py", "nothing_is_told_of_sound_drawings"),
+    ),
     "delivery.shrinks": (
         (ENDING, "a_full_delivery_may_end_as_much_as_is_meant"),
         (ENDING, "what_stays_below_the_tolerance_or_is_named_is_not_too_much"),

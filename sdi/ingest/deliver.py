@@ -239,6 +239,8 @@ def _judge_file(facts: Facts, findings: Findings) -> None:
         findings.add("file.truncated", value=facts.truncated[0], limit=facts.truncated[1])
     if facts.curves:
         findings.add("geometry.linearised", value=facts.curves)
+    for kind in facts.unread:
+        findings.add("file.unread", value=kind.count, other=kind.type, limit=", ".join(kind.handles) or "–")
 
 
 def _take_over(parts: list[tuple[int, Findings]], findings: Findings, without: Mask) -> None:

@@ -11,7 +11,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Collection
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,7 @@ import pyarrow as pa
 
 from sdi.contract.delivery import Request
 from sdi.errors import SourceError, UsageError, nearest
-from sdi.ingest import completeness, shapefile
+from sdi.ingest import completeness, dxf, shapefile
 from sdi.ingest.archive import letters
 from sdi.ingest.guard import unguard
 from sdi.ingest.scratch import Scratch
@@ -92,6 +92,8 @@ class Facts:
     """(bytes there, bytes that its header promises)."""
     isolated: bool = False
     fields: tuple[tuple[str, str], ...] = field(default=())
+    unread: tuple[dxf.Unread, ...] = ()
+    """What a drawing has and no feature was made of."""
 
 
 class Source:
@@ -187,7 +189,10 @@ def read(request: Request, limits: Limits | None = None, progress: Progress | No
             log.info("%s was read by a process that has the network: the kernel does not take it ('sdi doctor')", name)
         shp = stage.main if stage.suffix == ".shp" else None
         declared = (shapefile.declared_encoding(shp), shapefile.code_page(shp)) if shp else (None, None)
-        return Source(Path(order["out"]), _facts(name, stage, facts, declared, truncated), facts["geometry_column"])
+        source = Source(Path(order["out"]), _facts(name, stage, facts, declared, truncated), facts["geometry_column"])
+        if facts["driver"] == "DXF" and dxf.HANDLE in source.columns:
+            source.facts = replace(source.facts, unread=_unread(stage.main, source))
+        return source
 
 
 def _facts(
@@ -201,6 +206,11 @@ def _facts(
         encoding=declared[0], code_page=declared[1], truncated=truncated,
         isolated=facts["isolated"], fields=tuple((name, kind) for name, kind in facts["fields"]),
     )  # fmt: skip
+
+
+def _unread(main: Path, source: Source) -> tuple[dxf.Unread, ...]:
+    handles = (source.part(number, [dxf.HANDLE])[dxf.HANDLE] for number in range(source.parts))
+    return tuple(dxf.unread(main, handles))
 
 
 def _order(action: str, stage: Staged, layer: str | None) -> dict[str, Any]:
