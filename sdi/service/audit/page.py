@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Collection
 from datetime import UTC, datetime
 from typing import Any
@@ -29,6 +30,10 @@ NAMED = 3
 _OWN = ("at", "kind", "action", "operation", "request", "agency", "member", "key", "login", "client", "part", "status",
         "ended", "grants", "purpose")  # fmt: skip
 """What is told of an entry that is of other layers, too."""
+
+_TIMES = ("at", "until", "row")
+"""Where an entry has instants; a row's are written by PostgreSQL, `+00:00`, as those of older entries are."""
+_OFFSET = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,6})?[+-]\d\d:\d\d", re.ASCII)
 
 
 def addresses() -> list[tuple[str, Any]]:
@@ -64,7 +69,7 @@ async def trail(request: Request) -> Response:
 
 def shown(entry: Entry, own: Collection[str]) -> dict[str, Any]:
     """An entry as far as it is of these layers; what was asked of others with it stays untold."""
-    body = entry.body
+    body = {name: _in_utc(value) if name in _TIMES else value for name, value in entry.body.items()}
     told: dict[str, Any] = {"seq": entry.seq, "recordedAt": _written(entry.recorded_at)}
     if set(body.get("layers", ())) <= set(own):
         return told | body
@@ -136,6 +141,18 @@ def _links(service: Service, ask: Asked, further: int | None) -> list[dict[str, 
         href = links.address(service.url, "audit", parameters={**here, "f": ask.format, "before": further})
         answered.append(links.link("next", href, media[ask.format], "next"))
     return answered
+
+
+def _in_utc(value: Any) -> Any:
+    """With each instant in it as all others are told; the trail itself keeps what was hashed."""
+    match value:
+        case dict():
+            return {name: _in_utc(each) for name, each in value.items()}
+        case list():
+            return [_in_utc(each) for each in value]
+        case str() if _OFFSET.fullmatch(value):
+            return _written(datetime.fromisoformat(value))
+    return value
 
 
 def _written(moment: datetime) -> str:

@@ -180,7 +180,7 @@ def _make(agency: Agency, who: _Who, route: str, layers: tuple[str, ...]) -> Abo
 
 
 def instant(at: float) -> str:
-    return datetime.fromtimestamp(at, UTC).isoformat(timespec="microseconds")
+    return datetime.fromtimestamp(at, UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
 
 
 def beginning(at: float, about: About, request: str, status: int) -> str:

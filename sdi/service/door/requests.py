@@ -118,11 +118,15 @@ def _document(desk: _Desk, listed: _Listed, found: list[requests.Request]) -> di
     return {"requests": [
         {name: value for name, value in asdict(each).items() if name not in ("asked_by", "answered_by")}
         | {"classes": sorted(each.classes), "actions": sorted(each.actions), "overdue": each.overdue(listed.now),
-           "asked_at": each.asked_at.isoformat(), "due": each.due.isoformat(),
-           "answered_at": each.answered_at and each.answered_at.isoformat(),
+           "asked_at": _written(each.asked_at), "due": _written(each.due),
+           "answered_at": each.answered_at and _written(each.answered_at),
            "to_answer": each.answer is None and desk.answers(each)}
         for each in found if listed.has(each)
     ]}  # fmt: skip
+
+
+def _written(moment: datetime) -> str:
+    return moment.astimezone(UTC).isoformat().replace("+00:00", "Z")
 
 
 def _page(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 from psycopg import sql
@@ -44,7 +44,8 @@ class Entry:
     body: dict[str, Any]
 
     def to_json(self) -> dict[str, Any]:
-        return {"seq": self.seq, "recorded_at": self.recorded_at.isoformat(), **self.body}
+        recorded = self.recorded_at.astimezone(UTC).isoformat().replace("+00:00", "Z")
+        return {"seq": self.seq, "recorded_at": recorded, **self.body}
 
 
 def find(connection: Connection, wanted: Wanted) -> list[Entry]:

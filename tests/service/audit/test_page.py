@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from datetime import UTC, datetime
 from typing import Any
 
@@ -35,6 +36,23 @@ def test_the_steward_finds_who_read_a_parcel_and_looking_is_recorded_too(watched
     assert (told["action"], told["agency"]) == ("audit", "so_thu")
     only = watched.ask(f"/audit?feature={PARCEL}&agency=so_la&limit=5").json["entries"]
     assert {each["agency"] for each in only} == {"so_la"}
+
+
+def test_times_are_told_in_one_form(watched: Watched) -> None:
+    """What requests tell of themselves, what PostgreSQL does of its rows, and entries that have it otherwise."""
+    watched.ask(f"/collections/plots/items/{PARCEL}")
+    watched.bodies()
+    with engine.connect(watched.town.database, engine.OWNER) as owner:
+        older = {"at": "2026-11-01T10:00:00.5+07:00", "kind": "write", "action": "item", "layers": ["plots"],
+                 "row": {"until": ["2026-11-01T03:00:00+00:00"], "reason": "on 2026-11-01T03:00:00+00:00"}}  # fmt: skip
+        owner.execute("SELECT sdi_audit.append(NULL, 0, ARRAY[%s])", [json.dumps(older)])
+    answer = watched.ask("/audit?layer=plots&limit=1000")
+    texts = re.findall(r'"(\d{4}-\d\d-\d\dT[^"]*)"', answer.text)
+    assert len(texts) > 2 * len(answer.json["entries"]) > 4, "recordedAt, at, and what stands in rows"
+    assert {text[-1] for text in texts} == {"Z"}
+    (told,) = (each for each in answer.json["entries"] if each["at"].startswith("2026-11-01"))
+    assert told["at"] == "2026-11-01T03:00:00.500000Z"
+    assert told["row"] == {"until": ["2026-11-01T03:00:00Z"], "reason": older["row"]["reason"]}
 
 
 def test_pages_follow_one_another_without_a_gap(watched: Watched) -> None:
