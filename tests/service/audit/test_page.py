@@ -43,7 +43,7 @@ def test_times_are_told_in_one_form(watched: Watched) -> None:
     watched.ask(f"/collections/plots/items/{PARCEL}")
     watched.bodies()
     with engine.connect(watched.town.database, engine.OWNER) as owner:
-        older = {"at": "2026-11-01T10:00:00.5+07:00", "kind": "write", "action": "item", "layers": ["plots"],
+        older = {"at": "2026-11-01T10:00:00.5+07:00", "kind": "read", "action": "item", "layers": ["plots"],
                  "row": {"until": ["2026-11-01T03:00:00+00:00"], "reason": "on 2026-11-01T03:00:00+00:00"}}  # fmt: skip
         owner.execute("SELECT sdi_audit.append(NULL, 0, ARRAY[%s])", [json.dumps(older)])
     answer = watched.ask("/audit?layer=plots&limit=1000")
