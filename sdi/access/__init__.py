@@ -1,15 +1,18 @@
 """Who asks, and what of a layer exists for them: the one rule behind every list, item, count, tile, file and filter."""
 
 from sdi.access.agency import PUBLIC, Agency, Kind
-from sdi.access.grant import ACTIONS, Action, Grant
+from sdi.access.grant import ACTIONS, WRITING, Action, Grant
 from sdi.access.rule import (
     NOTHING,
     Itself,
     Part,
     Rule,
     announced,
+    approves,
     counted,
+    covered,
     may_export,
+    may_give,
     row_filter,
     rule_of,
     sees,
@@ -22,6 +25,7 @@ __all__ = [
     "ACTIONS",
     "NOTHING",
     "PUBLIC",
+    "WRITING",
     "Action",
     "Agency",
     "Grant",
@@ -30,8 +34,11 @@ __all__ = [
     "Part",
     "Rule",
     "announced",
+    "approves",
     "counted",
+    "covered",
     "may_export",
+    "may_give",
     "row_filter",
     "rule_of",
     "sees",

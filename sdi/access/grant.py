@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import date
-from typing import Literal
+from typing import Literal, get_args
 
 from sdi.contract.layer import Privacy
 from sdi.contract.query import Precision
 
 Action = Literal["read", "export", "statistics", "load", "edit", "approve"]
-"""What is stored of grants and requests. `load`, `edit` and `approve` were offered once and do nothing: who may load is
-told by `sdi.store.stewardship`."""
-ACTIONS: tuple[Action, ...] = ("read", "export", "statistics")
-"""What can be granted. `statistics`: to have features counted that are not shown themselves (`rule.counted`)."""
+"""`statistics`: to have features counted that are not shown themselves (`rule.counted`). `load`: to collect the layer,
+by any delivery, and to take it back. `edit`: to deliver in part, which adds, changes and ends single features.
+`approve`: to decide in its steward's place: to let findings pass, and to answer who asks for the layer."""
+ACTIONS: tuple[Action, ...] = get_args(Action)
+WRITING: frozenset[Action] = frozenset({"load", "edit", "approve"})
+"""The actions by which a layer, or who sees it, changes; none of them shows anything."""
 
 
 @dataclass(frozen=True)

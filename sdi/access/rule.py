@@ -103,6 +103,26 @@ def may_export(agency: Agency, layer: Layer) -> bool:
     return layer.sharing.level != "steward" and "export" in rule_of(agency, layer).actions
 
 
+def approves(agency: Agency, layer: Layer) -> bool:
+    """Whether who asks answers the requests for a layer: its steward does, and who was granted to approve."""
+    return agency.id == layer.steward.id or any("approve" in grant.actions for grant in _of(agency, layer))
+
+
+def may_give(agency: Agency, layer: Layer, grant: Grant) -> bool:
+    """Whether who asks may give this grant of a layer to another agency: its steward anything, who was granted to
+    approve no class and no action that they were not granted there themselves, and nobody the approving."""
+    if agency.id == layer.steward.id:
+        return True
+    own = [each for each in _of(agency, layer) if "approve" in each.actions]
+    classes = frozenset[Privacy]().union(*(each.classes for each in own))
+    actions = frozenset[Action]().union(*(each.actions for each in own)) - {"approve"}
+    return grant.agency != agency.id and grant.classes <= classes and grant.actions <= actions
+
+
+def _of(agency: Agency, layer: Layer) -> list[Grant]:
+    return [grant for grant in agency.grants if grant.layer == layer.id]
+
+
 def announced(layer: Layer) -> bool:
     """Whether the release plan names the layer to everybody: its steward wrote a planned day into the contract."""
     return layer.sharing.release is not None and layer.sharing.level != "open"
@@ -256,15 +276,21 @@ def _granted(layer: Layer, grant: Grant) -> Part:
         if attribute.privacy in grant.classes and (named is None or attribute.name in named)
     )  # fmt: skip
     withhold = layer.sharing.withhold if "restricted" not in grant.classes else None
-    rows = [_unless(layer)] if withhold else []
-    rows += [grant.rows] if grant.rows else []
+    rows, areas = covered(layer, grant)
+    return Part(names, ((_unless(layer),) if withhold else ()) + rows, areas, grant.precision, grant.metres)
+
+
+def covered(layer: Layer, grant: Grant) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Which features a grant is about: CQL2 texts that they fulfil, and GeoJSON geometries in CRS84 in which they lie,
+    all of them; neither: every feature."""
+    rows = [grant.rows] if grant.rows else []
     areas = [grant.polygon] if grant.polygon else []
     if grant.communes is not None:
         if grant.outline is not None:
             areas.append(grant.outline)
         else:
             rows.append(grant.meant if grant.meant is not None else _bearing(layer, grant.communes))
-    return Part(names, tuple(rows), tuple(areas), grant.precision, grant.metres)
+    return tuple(rows), tuple(areas)
 
 
 def _bearing(layer: Layer, codes: tuple[str, ...]) -> str:

@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal, cast
 
 import typer
 
-from sdi.access import ACTIONS, Action, Agency, Grant, rule_of, sees
+from sdi.access import ACTIONS, WRITING, Action, Agency, Grant, rule_of, sees
 from sdi.cli import show
 from sdi.cli.agencies import Id, agencies, asked, owner_of
 from sdi.cli.app import Desk, Json, LayerId, desk
@@ -50,13 +50,14 @@ def grant(
     at = desk(context)
     found = at.registry[layer]
     shown = frozenset(cast("list[Privacy]", classes or ["open"]))
-    if found.sharing.level != "open" or shown != {"open"}:
+    actions = frozenset(cast("list[Action]", action or ["read"]))
+    if found.sharing.level != "open" or shown != {"open"} or actions & WRITING:
         legal_basis = legal_basis or asked("Căn cứ pháp lý · Legal basis", "--legal-basis")
         purpose = purpose or asked("Mục đích · Purpose", "--purpose")
     wanted = Grant(
         0, name, found.id, shown, tuple(attribute) if attribute else None, rows, tuple(commune) if commune else None,
         polygon=_geometry(polygon), precision=precision, metres=metres,
-        actions=frozenset(cast("list[Action]", action or ["read"])), valid_from=_day(since), valid_to=_day(until),
+        actions=actions, valid_from=_day(since), valid_to=_day(until),
         legal_basis=legal_basis, purpose=purpose,
     )  # fmt: skip
     grants.grounded(found, wanted)

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from sdi.cli import show
 from sdi.cli.app import Json, LayerId, app, desk
 from sdi.cli.database import migrated
-from sdi.store import engine, stewardship
+from sdi.store import engine, stewardship, writers
+from sdi.store.writers import Writer
 
 steward = typer.Typer(help="Đơn vị phụ trách lớp · Who alone may load a layer.", no_args_is_help=True)
 app.add_typer(steward, name="steward")
@@ -51,18 +52,34 @@ def list_(
 ) -> None:
     """Ai phụ trách lớp nào; lớp không có tên ở đây ai cũng nạp được · A layer not listed takes loads from anyone."""
     at = desk(context)
-    name = at.registry[layer].id if layer is not None else None
+    asked = [at.registry[layer]] if layer is not None else list(at.registry)
     with engine.connect(engine.database_url(at.settings, start=False)) as connection:
-        found = stewardship.grants(connection, name, revoked=revoked)
+        found = stewardship.grants(connection, asked[0].id if layer is not None else None, revoked=revoked)
+        granted = [each for one in asked for each in writers.writers(connection, one) if each.grant is not None]
     if json:
-        show.machine([each.__dict__ for each in found])
+        show.machine([*(each.__dict__ for each in found), *(_told(each) for each in granted)])
         return
     rows = [
-        (each.layer, each.area or "*", each.steward, f"{each.given_at:%Y-%m-%d}",
-         f"{each.revoked_at:%Y-%m-%d}" if each.revoked_at else None)
+        (each.layer, each.area or "*", each.steward, "load", f"{each.given_at:%Y-%m-%d}",
+         f"{each.revoked_at:%Y-%m-%d}" if each.revoked_at else None, None)
         for each in found
     ]  # fmt: skip
-    show.table(["layer", "area", "steward", "since", "until"], rows)
+    for told in map(_told, granted):
+        part = " ".join(told["areas"] or ()) or ("*" if told["whole"] else "…")
+        rows.append((told["layer"], part, told["steward"], " ".join(told["actions"]), f"{told['since']:%Y-%m-%d}",
+                     told["until"] and f"{told['until']:%Y-%m-%d}", told["grant"]))  # fmt: skip
+    show.table(["layer", "area", "steward", "may", "since", "until", "grant"], rows, right=["grant"])
+
+
+def _told(writer: Writer) -> dict[str, Any]:
+    """What an agency was granted (`sdi agencies grant … --action load`). `whole`: of the whole layer."""
+    grant = writer.grant
+    assert grant is not None
+    return {
+        "layer": grant.layer, "steward": writer.name, "actions": sorted(writer.deeds), "areas": writer.areas,
+        "whole": (grant.communes, grant.rows, grant.polygon) == (None, None, None), "since": writer.since,
+        "until": grant.valid_to, "grant": grant.grant_id,
+    }  # fmt: skip
 
 
 def _areas(given: list[str] | None) -> list[str | None]:

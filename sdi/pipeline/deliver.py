@@ -25,7 +25,7 @@ from sdi.ingest.deliver import Received, receive
 from sdi.ingest.raster import ReceivedCoverage
 from sdi.ingest.source import Limits
 from sdi.pipeline import coverages
-from sdi.pipeline.turn import Waiting, turn
+from sdi.pipeline.turn import Waiting, deed_of, turn
 from sdi.settings import Settings
 from sdi.store import (
     between,
@@ -39,8 +39,8 @@ from sdi.store import (
     loader,
     recognised,
     statistics,
-    stewardship,
     waiver,
+    writers,
 )
 from sdi.store.engine import Connection
 from sdi.store.first import Begun
@@ -116,8 +116,9 @@ def deliver(
     Raises NotFound, UsageError, SourceError, NotAllowed, StoreError; bad data is in the outcome's report.
     """
     layer = registry[layer_id]
+    deed = deed_of(layer, request)
     with (
-        turn(connection, layer, request, wait=wait, waiting=waiting),
+        turn(connection, layer, request, deed, wait=wait, waiting=waiting),
         closing(_receive(connection, settings, registry, layer, request, progress)) as received,
     ):
         delivery = _as_said(received.delivery, request)
@@ -132,7 +133,7 @@ def deliver(
             ):
                 begun, made = _begin(connection, settings, registry, layer, received, load_id)
                 load = _load(connection, settings, registry, layer, received, delivery, load_id, begun, _day(request))
-                stewardship.examine(connection, layer, load.load_id, request.steward)
+                writers.examine(connection, layer, load.load_id, request.steward, deed)
                 if begun is None or made is None or load.written < begun.filled:
                     measure(connection, settings, registry, load.load_id)
                     made = [*(made or []), *derived.refresh(connection, registry, load.load_id)]

@@ -14,7 +14,7 @@ from sdi.ingest import write
 from sdi.pipeline.deliver import measure
 from sdi.pipeline.turn import Waiting, turn
 from sdi.settings import Settings
-from sdi.store import derived, difference, engine, ledger, restore, stewardship
+from sdi.store import derived, difference, engine, ledger, restore, writers
 from sdi.store.engine import Connection
 from sdi.store.loader import Load
 
@@ -64,7 +64,7 @@ def rollback(
         connection.transaction(),
     ):
         load = restore.restore(connection, layer, registry, to_load, load_id=load_id)
-        stewardship.examine(connection, layer, load.load_id, steward)
+        writers.examine(connection, layer, load.load_id, steward)
         measure(connection, settings, registry, load.load_id)
         made = derived.refresh(connection, registry, load.load_id)
     return RolledBack(layer, to_load, load, made)

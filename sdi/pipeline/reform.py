@@ -13,7 +13,7 @@ from sdi.contract.registry import Registry
 from sdi.pipeline.deliver import measure
 from sdi.pipeline.turn import Waiting, turn
 from sdi.settings import Settings
-from sdi.store import derived, engine, ledger, stewardship
+from sdi.store import derived, engine, ledger, writers
 from sdi.store import reform as codes
 from sdi.store.engine import Connection
 from sdi.store.loader import Load
@@ -67,7 +67,7 @@ def reform(
     ):
         plan, load = codes.reform(connection, layer, registry, on, load_id=load_id)
         assert load is not None
-        stewardship.examine(connection, layer, load.load_id, steward)
+        writers.examine(connection, layer, load.load_id, steward)
         measure(connection, settings, registry, load.load_id)
         made = derived.refresh(connection, registry, load.load_id)
     return Reformed(layer, on, plan, load, made)

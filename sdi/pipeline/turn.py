@@ -11,9 +11,10 @@ from contextlib import contextmanager
 from sdi.contract.delivery import Request
 from sdi.contract.layer import Layer
 from sdi.errors import StoreError
-from sdi.store import hold, ledger, stewardship
+from sdi.store import hold, ledger, writers
 from sdi.store.engine import Connection
 from sdi.store.hold import Holder
+from sdi.store.writers import Deed
 
 Waiting = Callable[[Holder], None]
 """Called twice a second while somebody else has the layer."""
@@ -23,14 +24,15 @@ _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
 @contextmanager
 def turn(
-    connection: Connection, layer: Layer, request: Request, *, wait: float = 0.0, waiting: Waiting | None = None
-) -> Iterator[None]:
+    connection: Connection, layer: Layer, request: Request, deed: Deed = "load", *,
+    wait: float = 0.0, waiting: Waiting | None = None,
+) -> Iterator[None]:  # fmt: skip
     """Take a layer before its file is read, and give it back at the end.
 
     wait: seconds to wait for another's load to end; 0: be told at once who it is. Raises NotAllowed when the layer has
-    stewards and the request's is none of them, StoreError when another load holds it or a disk here is full.
+    writers and the request's steward is none of them, StoreError when another load holds it or a disk here is full.
     """
-    stewardship.require(connection, layer, request.steward)
+    writers.require(connection, layer, request.steward, deed)
     until = time.monotonic() + wait
     while (holder := hold.take(connection, layer.id, request.steward, request.path.name)) is not None:
         left = until - time.monotonic()
@@ -45,6 +47,11 @@ def turn(
             yield
     finally:
         hold.give_back(connection, layer.id)
+
+
+def deed_of(layer: Layer, request: Request) -> Deed:
+    """What a delivery is: one in part edits, one that says what there is, and so what has ended, loads."""
+    return "edit" if (request.mode or layer.load.mode) == "partial" else "load"
 
 
 @contextmanager

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from typing import Any
 
-from sdi.access import NOTHING, PUBLIC, Agency, Itself, Part, Rule, counted, rule_of, told_by, told_by_id
+from sdi.access import NOTHING, PUBLIC, WRITING, Agency, Itself, Part, Rule, counted, rule_of, told_by, told_by_id
 from sdi.contract.layer import Layer
 from sdi.contract.query import Existence, FeatureQuery, Precision, Sight
 from sdi.store import cql, sight
@@ -87,7 +87,7 @@ def _by(rule: Rule, agency: Agency, of: Itself) -> Seen:
     alone = not references and subject is None and not bare
     if rule.whole and alone:
         return Seen(attributes=rule.attributes)
-    granted = any(grant.layer == layer.id for grant in agency.grants)
+    granted = any(grant.layer == layer.id and not grant.actions <= WRITING for grant in agency.grants)
     if not granted and alone:
         # The contract alone: what it withholds is told by a filter, in which a code means what it means that day.
         return Seen(tuple(_condition(text, of) for text in rule.parts[0].rows), attributes=rule.attributes)

@@ -12,7 +12,7 @@ from psycopg.rows import class_row
 from sdi.contract.layer import Layer
 from sdi.contract.rules import RULES
 from sdi.errors import NotFound, UsageError, nearest
-from sdi.store import engine, ledger
+from sdi.store import engine, ledger, writers
 from sdi.store.engine import Connection
 
 
@@ -40,7 +40,7 @@ def give(
     """Let a feature pass a rule from its next load on. One that stands already is revoked: the new reason holds.
 
     Raises UsageError for a rule that is not of single features or without which a feature cannot be stored at all, and
-    without a reason.
+    without a reason; NotAllowed when the layer has those who decide it, and this is none of them.
     """
     if rule not in RULES:
         raise UsageError(f"There is no rule '{rule}'.{nearest(rule, RULES)}", hint="See 'sdi layers rules'.")
@@ -51,6 +51,7 @@ def give(
         )
     if not reason.strip():
         raise UsageError("A waiver needs a reason.", hint="Write --reason 'why this feature may pass'.")
+    writers.require(connection, layer, steward, "approve")
     with engine.translated(), connection.transaction():
         _revoke(connection, layer, rule, feature, steward)
         statement = (
@@ -64,7 +65,8 @@ def give(
 
 
 def revoke(connection: Connection, layer: Layer, rule: str, feature: str, *, steward: str) -> None:
-    """End a waiver now; it stays to be read. Raises NotFound."""
+    """End a waiver now; it stays to be read. Raises NotFound, NotAllowed."""
+    writers.require(connection, layer, steward, "approve")
     with engine.translated(), connection.transaction():
         if not _revoke(connection, layer, rule, feature, steward):
             raise NotFound(

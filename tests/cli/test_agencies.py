@@ -13,7 +13,7 @@ import pytest
 from typer.testing import CliRunner
 
 from sdi.cli.app import Desk, app
-from sdi.errors import NotFound, SdiError, UsageError
+from sdi.errors import NotAllowed, NotFound, SdiError, UsageError
 from sdi.settings import Settings
 from sdi.store import engine
 from sdi.store.audit import search
@@ -21,6 +21,7 @@ from sdi.store.audit.search import Wanted
 from sdi.store.sharing import agencies, grants, keys, register, requests
 
 PARCELS, PERMITS, RED_LINES = "cadastral_parcels", "building_permits", "parcel_overview"
+GROUND = ["--legal-basis", "QĐ 1", "--purpose", "thu thập"]
 SQUARE = {"type": "Polygon", "coordinates": [[[105.8, 21.0], [105.9, 21.0], [105.9, 21.1], [105.8, 21.0]]]}
 
 
@@ -31,9 +32,10 @@ class Office:
     desk: Desk
     owner: engine.Connection
     folder: Path
+    group: str = "agencies"
 
     def __call__(self, *words: str) -> str:
-        done = CliRunner().invoke(app, ["--lang", "en", "agencies", *words], obj=self.desk)
+        done = CliRunner().invoke(app, ["--lang", "en", self.group, *words], obj=self.desk)
         if isinstance(done.exception, SdiError):
             raise done.exception
         assert done.exit_code == 0, done.output
@@ -115,6 +117,23 @@ def test_a_grant_says_all_it_was_given_and_what_the_agency_sees_says_why(office:
     assert "generalised 50 m" in shown
 
 
+def test_who_may_load_is_listed_whichever_register_says_so(office: Office, ward: str) -> None:
+    office("grant", ward, PARCELS, "--action", "load", "--commune", "00070", "--to", "2099-01-01", *GROUND)
+    office("grant", ward, PARCELS, "--action", "edit", "--action", "read", "--rows", "sheet_number = '1'", *GROUND)
+    stewards = Office(office.desk, office.owner, office.folder, "steward")
+    stewards("grant", PARCELS, "Chi nhánh", "--area", "00073")
+    with pytest.raises(NotAllowed, match="Area 00070 of 'cadastral_parcels' is held by"):
+        stewards("grant", PARCELS, "Chi nhánh", "--area", "00070")
+    told = json.loads(stewards("list", PARCELS, "--json"))
+    assert [(each["steward"], each.get("actions"), each.get("areas")) for each in told] == [
+        ("Chi nhánh", None, None), (ward, ["load"], ["00070"]), (ward, ["edit"], None),
+    ]  # fmt: skip
+    shown = stewards("list").splitlines()
+    assert [line.split()[1] for line in shown if ward in line] == ["00070", "…"]
+    office("revoke", ward, "--why", "end of the test")
+    stewards("revoke", PARCELS, "Chi nhánh")
+
+
 def test_what_is_not_open_to_all_needs_a_legal_basis_and_a_purpose(office: Office, ward: str) -> None:
     with pytest.raises(UsageError, match="--legal-basis is missing"):
         office("grant", ward, PARCELS, "--class", "restricted")
@@ -122,6 +141,9 @@ def test_what_is_not_open_to_all_needs_a_legal_basis_and_a_purpose(office: Offic
         office("grant", ward, PARCELS, "--class", "restricted", "--legal-basis", "QĐ 1")
     office("grant", ward, PARCELS, "--class", "restricted", "--legal-basis", "QĐ 1", "--purpose", "thanh tra")
     office("grant", ward, PARCELS)
+    for action in ("load", "edit", "approve"):
+        with pytest.raises(UsageError, match="--legal-basis is missing"):
+            office("grant", ward, PARCELS, "--action", action)
 
 
 @pytest.mark.parametrize(
@@ -129,6 +151,8 @@ def test_what_is_not_open_to_all_needs_a_legal_basis_and_a_purpose(office: Offic
     [
         (["--class", "personal", "--legal-basis", "a", "--purpose", "b"], "'personal' cannot be granted"),
         (["--action", "delete"], "'delete' cannot be granted"),
+        (["--action", "edit", *GROUND, "--attribute", "parcel_number"], "Features are written whole"),
+        (["--action", "load", *GROUND, "--rows", "sheet_number = '1'"], "'load' cannot be granted of a part"),
         (["--attribute", "parcel_numbr"], "Did you mean 'parcel_number'"),
         (["--rows", "nothing = 1"], "nothing"),
         (["--precision", "generalised"], "step of its grid"),

@@ -1,9 +1,9 @@
 """Requests for layers: what an agency asked to be shown, and what those who collect the layers answer.
 
-An agency finds here its own requests, and those for the layers whose steward it is; who administers also those for
-names that no layer has. Any name may be asked for: the answer is the same for a layer that is hidden from who asks and
-for none, and it is the steward who tells. To the public the address is not there. A person sends the page's forms, a
-program JSON with the same fields.
+An agency finds here its own requests, and those for the layers whose steward it is, or for which it was granted to
+approve; who administers also those for names that no layer has. Any name may be asked for: the answer is the same for a
+layer that is hidden from who asks and for none, and it is the steward who tells. To the public the address is not
+there. A person sends the page's forms, a program JSON with the same fields.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, JSONResponse, RedirectResponse, Response
 
-from sdi.access import ACTIONS, Action, announced
+from sdi.access import ACTIONS, Action, Agency, announced, approves, may_give
 from sdi.contract.layer import Layer, Privacy
 from sdi.contract.query import Precision
-from sdi.errors import BadRequest, NotFound
+from sdi.errors import BadRequest, NotAllowed, NotFound
 from sdi.service import asked, links
 from sdi.service.door import form
 from sdi.service.door.form import Actor, Form, Task, is_text
@@ -46,7 +46,7 @@ async def page(request: Request) -> Response:
         raise HTTPException(404)
     snapshot = await service.publications.current()
     administers = service.agency.id in (await request.app.state.agencies.register()).administrators
-    desk = _Desk(service.agency.id, service.registry.layers, administers)
+    desk = _Desk(service.agency, service.registry.layers, administers)
     if request.method in ("GET", "HEAD"):
         ask = asked.asked(request, ("json", "html"), ("all", "overdue"))
         listed = _Listed(truth(ask.parameters, "all"), truth(ask.parameters, "overdue"), datetime.now(UTC))
@@ -81,18 +81,22 @@ async def _of_json(request: Request) -> Form:
 class _Desk:
     """Which requests an agency answers."""
 
-    agency: str
+    agency: Agency
     layers: Mapping[str, Layer]
     administers: bool
 
     def own(self, name: str) -> Layer | None:
-        """A layer whose steward it is."""
+        """A layer whose steward it is, or for which it may decide in its steward's place."""
         layer = self.layers.get(name)
-        return layer if layer is not None and layer.steward.id == self.agency else None
+        return layer if layer is not None and approves(self.agency, layer) else None
 
     def answers(self, wanted: requests.Request) -> bool:
-        """Whether a request is its to answer: for its own layers, and for names of none where it administers."""
-        return self.own(wanted.layer) is not None or (self.administers and wanted.layer not in self.layers)
+        """Whether a request is its to answer: for its layers those of others, or as their steward all, and those for
+        names of no layer where it administers."""
+        layer = self.own(wanted.layer)
+        if layer is None:
+            return self.administers and wanted.layer not in self.layers
+        return layer.steward.id == self.agency.id or wanted.agency != self.agency.id
 
 
 @dataclass(frozen=True)
@@ -193,5 +197,10 @@ def _answer(task: Task, desk: _Desk, answer: str) -> int:
         given = replace(given, actions=frozenset(cast("list[Action]", task.form["action"])))
     if task.maybe("precision"):
         given = replace(given, precision=cast("Precision", task.text("precision")), metres=task.metres())
+    if not may_give(desk.agency, layer, given):
+        raise NotAllowed(
+            "Who may approve gives no class and no action that they were not granted themselves.",
+            hint="Grant less and say why, or leave it to the layer's steward.",
+        )
     requests.grant(task.connection, layer, wanted, given, task.maybe("why"), by=task.by)
     return wanted.request_id

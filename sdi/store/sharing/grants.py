@@ -11,11 +11,11 @@ from typing import Any, get_args
 import shapely
 from psycopg.rows import dict_row
 
-from sdi.access import ACTIONS, PUBLIC, Grant
+from sdi.access import ACTIONS, PUBLIC, WRITING, Grant
 from sdi.contract.layer import Layer
 from sdi.contract.query import Precision
 from sdi.errors import NotFound, UsageError, nearest
-from sdi.store import cql, engine
+from sdi.store import cql, engine, writers
 from sdi.store.engine import Connection
 from sdi.store.sharing.register import grant_of
 
@@ -36,13 +36,16 @@ def give(connection: Connection, layer: Layer, grant: Grant, *, by: str | None =
     """Enter a grant (its `grant_id` is not looked at); its number. `connection`: an owner's or a registrar's.
     `by`: who gives it, else the database's login.
 
-    Raises UsageError, NotFound for what the layer or the register does not have.
+    Raises UsageError, NotFound for what the layer or the register does not have, NotAllowed for a layer or commune that
+    somebody else collects.
     """
     checked(layer, grant)
     values: dict[str, Any] = {name: getattr(grant, name) for name in _COLUMNS} | {"by": by}
     values |= {name: sorted(values[name]) for name in ("classes", "actions")}
     values |= {name: None if values[name] is None else list(values[name]) for name in ("attributes", "communes")}
     with engine.translated(), connection.transaction():
+        if "load" in grant.actions:
+            writers.require_free(connection, layer, grant.agency, grant.communes, grant.valid_from, grant.valid_to)
         if connection.execute("SELECT FROM sdi.agency WHERE id = %s AND merged_into IS NULL", [grant.agency]).rowcount:
             row = connection.execute(
                 "INSERT INTO sdi.grant (agency, layer, classes, attributes, rows, communes, polygon, precision, metres,"
@@ -90,6 +93,7 @@ def checked(layer: Layer, grant: Grant) -> None:
         raise UsageError("What is restricted is not for the public.")
     if layer.sharing.level == "steward":
         raise UsageError(f"'{layer.id}' is its steward's alone.")
+    _checked_writing(layer, grant)
     if grant.rows is not None:
         cql.parse_filter(grant.rows, "cql2-text", layer, names)
     if not 0 <= grant.metres <= COARSEST:
@@ -100,6 +104,30 @@ def checked(layer: Layer, grant: Grant) -> None:
         _checked_polygon(grant.polygon)
     if grant.valid_from is not None and grant.valid_to is not None and grant.valid_to <= grant.valid_from:
         raise UsageError("The grant ends before it begins.")
+
+
+def _checked_writing(layer: Layer, grant: Grant) -> None:
+    """Features are written whole, and one steward alone collects a layer or a commune of it (NĐ 27/2019 Điều 27.1)."""
+    if not grant.actions & WRITING:
+        return
+    if grant.agency == PUBLIC.id:
+        raise UsageError("The public reads: it cannot be given load, edit or approve.")
+    if grant.attributes is not None or grant.precision != "exact":
+        raise UsageError(
+            "Features are written whole: load, edit and approve go without attributes and precision.",
+            hint="Grant what it may see on its own.",
+        )
+    if layer.derived is not None and grant.actions & {"load", "edit"}:
+        raise UsageError(f"'{layer.id}' is made from other layers: nobody delivers it.")
+    if layer.coverage is not None and "edit" in grant.actions:
+        raise UsageError(f"'{layer.id}' is a coverage: it is delivered whole.", hint="Grant load.")
+    narrowed = {"load": grant.rows or grant.polygon, "approve": grant.rows or grant.polygon or grant.communes}
+    for action, by in narrowed.items():
+        if action in grant.actions and by is not None:
+            raise UsageError(
+                f"'{action}' cannot be granted of a part like this.",
+                hint="load is for the layer or its communes, approve for the layer; edit may be narrowed by anything.",
+            )
 
 
 def checked_words(grant: Grant) -> None:
@@ -130,7 +158,7 @@ def _checked_polygon(text: str) -> None:
 
 def grounded(layer: Layer, grant: Grant) -> None:
     """Raises UsageError for a grant of more than everybody sees, without legal basis and purpose."""
-    beyond = layer.sharing.level != "open" or grant.classes != {"open"}
+    beyond = layer.sharing.level != "open" or grant.classes != {"open"} or grant.actions & WRITING
     if beyond and not ((grant.legal_basis or "").strip() and (grant.purpose or "").strip()):
         raise UsageError(
             f"'{layer.id}' is shared on a legal basis and for a purpose.", hint="Say --legal-basis and --purpose."

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields, replace
 from datetime import UTC, date, datetime, time, timedelta, timezone
 from typing import Any
@@ -11,7 +11,7 @@ from typing import Any
 from psycopg.rows import dict_row
 
 from sdi.access import NOTHING, PUBLIC, Agency, Grant
-from sdi.contract.layer import Reform
+from sdi.contract.layer import Layer, Reform
 from sdi.contract.registry import Registry
 from sdi.store import frame
 from sdi.store.engine import Connection
@@ -65,12 +65,12 @@ def read(connection: Connection, registry: Registry) -> Register:
         withdrawn = frozenset(
             row["layer"] for row in cursor.execute("SELECT layer FROM sdi.publication WHERE NOT published")
         )
-    successors = _successors({row["id"]: row["merged_into"] for row in agencies if _merged(row, now)})
+    successors = successors_of(agencies, now)
     today = now.astimezone(_VIETNAM).date()
     given: dict[str, list[Grant]] = defaultdict(list)
     for grant in map(grant_of, grants):
         if grant.holds(today):
-            given[successors.get(grant.agency, grant.agency)].append(_placed(connection, registry, grant, today))
+            given[successors.get(grant.agency, grant.agency)].append(placed(connection, registry.layers, grant, today))
     standing = [row for row in agencies if row["id"] not in successors]
     told: dict[str, Any] = {row["id"]: (tuple(row["names"]), row["administrator"]) for row in standing}
     told[PUBLIC.id] = (None, False)
@@ -93,18 +93,14 @@ def grant_of(row: Mapping[str, Any]) -> Grant:
     return Grant(**told)
 
 
-def _merged(row: Mapping[str, Any], now: datetime) -> bool:
-    return row["merged_at"] is None or bool(row["merged_at"] <= now)
-
-
-def _placed(connection: Connection, registry: Registry, grant: Grant, today: date) -> Grant:
+def placed(connection: Connection, layers: Mapping[str, Layer], grant: Grant, today: date) -> Grant:
     """The grant with what its communes are today: codes that features bear, else ground that they meet."""
-    layer = registry.layers.get(grant.layer)
+    layer = layers.get(grant.layer)
     if grant.communes is None or layer is None:
         return grant
     if layer.reform is not None:
         return replace(grant, meant=_meant(connection, layer.reform, grant.communes, today))
-    units = next((each for each in registry if each.units is not None and each.frame is not None), None)
+    units = next((each for each in layers.values() if each.units is not None and each.frame is not None), None)
     outline = None if units is None else frame.outline(connection, units, grant.communes, today)
     return replace(grant, outline=outline) if outline is not None else replace(grant, meant=NOTHING)
 
@@ -128,8 +124,12 @@ def _quoted(codes: list[str]) -> str:
     return ", ".join("'" + code.replace("'", "''") + "'" for code in codes)
 
 
-def _successors(merged: Mapping[str, str | None]) -> dict[str, str]:
-    """Of each merged agency the one in which it came to its end, however often that was merged again."""
+def successors_of(agencies: Iterable[Mapping[str, Any]], now: datetime) -> dict[str, str]:
+    """Of each merged agency the one in which it came to its end, however often that was merged again. agencies: rows
+    of `sdi.agency`."""
+    merged: dict[str, str | None] = {
+        row["id"]: row["merged_into"] for row in agencies if row["merged_at"] is None or row["merged_at"] <= now
+    }
     found: dict[str, str] = {}
     for name in merged:
         last, seen = name, {name}

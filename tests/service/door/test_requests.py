@@ -14,7 +14,7 @@ from urllib.parse import urlencode
 import pytest
 
 from sdi.access import Action, Grant
-from sdi.errors import UsageError
+from sdi.contract.layer import Privacy
 from sdi.store import engine
 from sdi.store.sharing import agencies, grants, keys
 from tests.service.conftest import Answer, Town
@@ -40,14 +40,11 @@ class Desk:
         return Answer(answer.status, answer.headers, answer.read())
 
     def asked(self) -> int:
-        said = {
-            "do": "ask",
-            "layer": "plots",
-            "class": ["open", "agency"],
-            "purpose": "cấp phép",
-            "legal_basis": "NĐ 194",
-        }
-        answer = self.post(ASKER, said)
+        return self.ask(ASKER, "open", "agency")
+
+    def ask(self, who: str, *classes: str) -> int:
+        said = {"do": "ask", "layer": "plots", "class": classes, "purpose": "cấp phép", "legal_basis": "NĐ 194"}
+        answer = self.post(who, said)
         assert answer.status == 200, answer.text
         return int(answer.json["request"])
 
@@ -130,15 +127,48 @@ def test_less_is_granted_by_precision_and_action_too(office: Desk) -> None:
     grants.revoke(office.owner, given.grant_id, "end of the test")
 
 
-def test_what_nothing_enforces_is_neither_granted_nor_asked_for(office: Desk) -> None:
-    unenforced: list[Action] = ["load", "edit", "approve"]
-    for action in unenforced:
-        told = {"do": "ask", "layer": "plots", "purpose": "x", "legal_basis": "y", "action": [action]}
-        assert office.post(ASKER, told).status == 400
-        with pytest.raises(UsageError, match="cannot be granted"):
-            grants.give(
-                office.owner, office.town.registry["plots"], Grant(0, ASKER, "plots", actions=frozenset([action]))
-            )
+def test_who_was_granted_to_approve_answers_in_the_stewards_place(office: Desk) -> None:
+    number, mine = office.asked(), office.ask(OTHER, "agency")
+    assert number not in office.listed(OTHER)
+    classes: frozenset[Privacy] = frozenset({"open"})
+    actions: frozenset[Action] = frozenset({"approve", "read"})
+    to_approve = grants.give(
+        office.owner, office.town.registry["plots"], Grant(0, OTHER, "plots", classes, actions=actions)
+    )
+    wait(lambda: office.listed(OTHER).get(number, {}).get("to_answer", False))
+    assert not office.listed(OTHER)[mine]["to_answer"], "its own is for another to answer"
+    assert office.post(OTHER, {"do": "grant", "request": mine}).status == 404
+    told = {"do": "grant", "request": number, "why": "chỉ phần công khai"}
+    for more in ({}, {"class": ["open"], "action": ["read", "export"]}, {"class": ["open"], "action": ["approve"]}):
+        answer = office.post(OTHER, {**told, **more})
+        assert answer.status == 403, "it gives no more than it was granted itself"
+    page = office.town.ask("/requests?f=html&lang=en", X_API_Key=office.keys[OTHER]).text
+    assert f'name="request" value="{number}"' in page
+    assert office.post(OTHER, {**told, "class": ["open"]}).status == 200
+    made = office.listed(ASKER, "&all=true")[number]
+    assert made["answer"] == "narrowed"
+    (given,) = [each for each in grants.given(office.owner) if each.grant.grant_id == made["grant_id"]]
+    assert (given.grant.classes, given.grant.actions) == ({"open"}, {"read"})
+    assert given.given_by.startswith(OTHER)
+    for each in (to_approve, made["grant_id"]):
+        grants.revoke(office.owner, each, "end of the test")
+    wait(lambda: office.post(OTHER, {"do": "refuse", "request": office.asked(), "why": "hết quyền"}).status == 404)
+    assert office.post(STEWARD, {"do": "refuse", "request": mine, "why": "xong"}).status == 200
+
+
+def test_rights_to_write_show_nothing(office: Desk) -> None:
+    plots = office.town.registry["plots"]
+    before = office.town.ask(PLOTS, X_API_Key=office.keys[OTHER])
+    actions: frozenset[Action] = frozenset({"load", "edit", "approve"})
+    number = grants.give(
+        office.owner, plots, Grant(0, OTHER, "plots", frozenset({"agency", "restricted"}), actions=actions)
+    )
+    listed = office.asked()
+    wait(lambda: listed in office.listed(OTHER))
+    after = office.town.ask(PLOTS, X_API_Key=office.keys[OTHER])
+    assert after.body == before.body
+    assert after.headers["ETag"] == before.headers["ETag"]
+    grants.revoke(office.owner, number, "end of the test")
 
 
 def test_a_layer_is_asked_for_by_its_name_and_no_answer_tells_whether_it_is_there(office: Desk) -> None:
