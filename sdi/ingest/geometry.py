@@ -60,7 +60,34 @@ def parse(column: pa.ChunkedArray | None, count: int, findings: Findings, requir
     if deep.any():
         findings.tally("geometry.flattened", int(deep.sum()))
         shapes[deep] = shapely.force_2d(shapes[deep])
+    for row in _hollow(shapes, column):
+        shapes[row] = _filled(shapes[row])
     return shapes
+
+
+def _hollow(shapes: Shapes, column: pa.ChunkedArray | None) -> NDArray[np.intp]:
+    """Where a polygon has a hole without a point (KML and GeoJSON may say so): GEOS 3.14 crashes on it, and PostGIS
+    takes none. column: the WKB, whose length tells of most multipolygons that they are one ring of points in 2D."""
+    several = shapely.get_type_id(shapes) >= NAMES.index("MultiPolygon")
+    if column is not None and several.any():
+        lengths = pc.fill_null(pc.binary_length(column), 0).to_numpy()
+        several &= lengths != len(_HEAD) + 4 + 16 * shapely.get_num_coordinates(shapes)
+    rows = np.flatnonzero((shapely.get_num_interior_rings(shapes) > 0) | several)
+    parts, owner = shapes[rows], rows
+    while (shapely.get_type_id(parts) > NAMES.index("Polygon")).any():
+        parts, inner = shapely.get_parts(parts, return_index=True)
+        owner = owner[inner]
+    holed = shapely.get_num_interior_rings(parts) > 0
+    rings, inner = shapely.get_rings(parts[holed], return_index=True)
+    found: NDArray[np.intp] = np.unique(owner[holed][inner[shapely.is_empty(rings)]])
+    return found
+
+
+def _filled(shape: Any) -> Any:
+    if isinstance(shape, shapely.Polygon):
+        return shapely.Polygon(shape.exterior, [hole for hole in shape.interiors if not hole.is_empty])
+    parts = getattr(shape, "geoms", None)
+    return shape if parts is None else type(shape)([_filled(part) for part in parts])
 
 
 def _unreadable(raw: NDArray[Any], rows: NDArray[np.intp], findings: Findings) -> None:
@@ -244,7 +271,12 @@ def to_wgs84(master: Shapes, known: Shapes, where: Placement, findings: Findings
     if len(broken):
         types = shapely.get_type_id(made[broken])
         mended = _retype(shapely.make_valid(made[broken], method="structure", keep_collapsed=False), types)
+        flat = shapely.is_empty(mended)  # a line there and back, which the grid alone bends open
+        lost = broken[flat & ~findings.quarantined[broken]]
+        reasons, places = _faults(made[lost])
+        findings.add("geometry.invalid", lost, values=reasons, places=places, action="quarantine")
         made[broken[types == shapely.get_type_id(mended)]] = mended[types == shapely.get_type_id(mended)]
+        made[broken[flat]] = None
     return made
 
 
@@ -260,7 +292,8 @@ def repair(
     rows = np.flatnonzero(~told(master, np.flatnonzero(lone)) & ~shapely.is_missing(master))
     if not len(rows):
         return rows
-    reasons, places = _faults(master[rows], where)
+    reasons, spots = _faults(master[rows])
+    places = where.to_wgs84(spots)
     if contract.on_invalid != "repair":
         action: Any = contract.on_invalid
         findings.add("geometry.invalid", rows, values=reasons, places=places, action=action)
@@ -279,15 +312,15 @@ def repair(
     return repaired
 
 
-def _faults(shapes: Shapes, where: Placement) -> tuple[NDArray[Any], NDArray[np.float64]]:
-    """Why each is invalid in GEOS's words (`sdi.contract.reasons` has the Vietnamese), and where, in CRS84."""
+def _faults(shapes: Shapes) -> tuple[NDArray[Any], NDArray[np.float64]]:
+    """Why each is invalid in GEOS's words (`sdi.contract.reasons` has the Vietnamese), and where, in their own grid."""
     told = [text.rstrip("]").split("[", 1) for text in shapely.is_valid_reason(shapes)]
     reasons = np.array([each[0].strip() for each in told], dtype=object)
     spots = middles(shapes)
     for number, each in enumerate(told):
         if len(each) == 2:
             spots[number] = [float(value) for value in each[1].split()[:2]]
-    return reasons, where.to_wgs84(spots)
+    return reasons, spots
 
 
 def _retype(made: Shapes, types: NDArray[np.int32]) -> Shapes:

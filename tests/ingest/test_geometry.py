@@ -12,13 +12,14 @@ import pyarrow as pa
 import pyogrio
 import pytest
 import shapely
+from shapely.geometry import mapping
 
 from sdi.contract.delivery import Request
 from sdi.errors import SourceError, UsageError
 from sdi.ingest.deliver import Received, receive
 from sdi.ingest.geometry import NAMES
 from sdi.national import parcel_id, vn2000
-from tests.ingest.plots import contract, registry, square
+from tests.ingest.plots import contract, geojson, registry, square
 
 HandIn = Callable[..., Received]
 X, Y = 603_500.0, 1_191_400.0
@@ -62,6 +63,36 @@ def test_one_broken_geometry_does_not_stop_the_others(tmp_path: Path) -> None:
     }  # fmt: skip
     assert received.features().read_all()["id"].to_pylist() == ["1"]
     assert received.report.quarantined == 4
+
+
+@pytest.mark.parametrize("shape", ["POLYGON ({ring}, EMPTY)", "MULTIPOLYGON (({ring}, EMPTY, {hole}))"])
+def test_a_hole_without_a_point_is_none(tmp_path: Path, shape: str) -> None:
+    """KML and GeoJSON have such. GEOS 3.14 crashes where it holds one against a neighbour, and PostGIS takes none."""
+    ring = f"({X} {Y}, {X + 9} {Y}, {X + 9} {Y + 9}, {X} {Y + 9}, {X} {Y})"
+    hole = f"({X + 1} {Y + 1}, {X + 2} {Y + 1}, {X + 2} {Y + 2}, {X + 1} {Y + 1})"
+    hollow = shapely.to_wkb(shapely.from_wkt(shape.format(ring=ring, hole=hole)))
+    beside = shapely.to_wkb(shapely.box(X + 5, Y + 5, X + 20, Y + 20))
+    text = POLYGONS + "checks:\n  - {rule: coverage.overlap, tolerance: 0.1}\n"
+    received = from_wkb(tmp_path, [hollow, beside], text=text)
+    assert rules(received) == {"coverage.overlap": 1}
+    for column in ("geom", "geom_wgs84"):
+        made = shapely.from_wkb(received.features().read_all()[column].to_numpy())
+        assert (shapely.get_num_interior_rings(shapely.get_parts(made)) == ["hole" in shape, 0]).all()
+
+
+def test_a_line_there_and_back_is_no_polygon_where_only_the_grid_bends_it_open(tmp_path: Path) -> None:
+    """In degrees it has no ground: it was kept, and served as an empty geometry."""
+    ring = [[106.5, 10.5], [106.625, 10.625], [106.75, 10.75], [106.5, 10.5]]
+    flat = {"type": "Polygon", "coordinates": [ring]}
+    path = geojson(tmp_path / "plots.geojson", numbered(flat, mapping(shapely.box(106.70, 10.77, 106.71, 10.78))))
+    received = receive(Request(path=path), contract(POLYGONS), registry(), grid=9210, extent=HCMC)
+    (found,) = received.report.findings
+    assert (found.rule, found.action, found.feature) == ("geometry.invalid", "quarantine", "1")
+    assert found.place is not None
+    assert found.place == pytest.approx((106.6, 10.6), abs=0.2)
+    kept = received.features().read_all()
+    assert kept["id"].to_pylist() == ["2"]
+    assert not shapely.is_empty(shapely.from_wkb(kept["geom_wgs84"].to_numpy())).any()
 
 
 def test_geometry_that_is_not_required_may_be_missing(hand_in: HandIn) -> None:
