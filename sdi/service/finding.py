@@ -9,6 +9,7 @@ from datetime import UTC, date, datetime, timedelta
 from sdi.access import Agency
 from sdi.contract.faults import fields_of
 from sdi.contract.layer import Attribute, Layer
+from sdi.national.alphabet import order
 from sdi.service import naming, words
 from sdi.service.asked import Asked
 from sdi.service.naming import Unit
@@ -17,7 +18,9 @@ from sdi.service.publications import Snapshot
 from sdi.service.state import Service
 
 MOST = 300
-"""Administrative units of a list to choose from; where there are more, their code is asked for."""
+"""Administrative units of a list to choose from; where there are more, one writes, and is shown what fits."""
+SHOWN = 2000
+"""Units that are sent with a page, 25 kB once it is packed; where there are more, their code is asked for."""
 
 
 @dataclass(frozen=True)
@@ -26,6 +29,11 @@ class Field:
 
     attribute: Attribute
     choices: dict[str, str]
+
+    @property
+    def written(self) -> bool:
+        """Whether there are too many choices to look through."""
+        return not 0 < len(self.choices) <= MOST
 
 
 def found_by(agency: Agency, layer: Layer) -> list[Attribute]:
@@ -64,14 +72,14 @@ async def _fields(service: Service, snapshot: Snapshot, layer: Layer, language: 
         units = snapshot.layers.get(coded.get(attribute.name, ""))
         known = {} if units is None else await naming.all_units(service, snapshot, units)
         fitting = [each for code, each in known.items() if re.fullmatch(attribute.pattern or ".*", code)]
-        made.append(Field(attribute, _choices(fitting, language) if len(fitting) <= MOST else {}))
+        made.append(Field(attribute, _choices(fitting, language) if len(fitting) <= SHOWN else {}))
     return made
 
 
 def _choices(units: list[Unit], language: str) -> dict[str, str]:
     """By name; those that ended come last, each with its last day."""
     today = datetime.now(UTC).date()
-    ordered = sorted(units, key=lambda each: (each.ended(today), each.name))
+    ordered = sorted(units, key=lambda each: (each.ended(today), order(each.name)))
     return {each.code: f"{each.name} ({each.code}){_end(each, today, language)}" for each in ordered}
 
 
