@@ -83,7 +83,7 @@ def writers(connection: Connection, layer: Layer, day: date | None = None) -> li
         ).fetchall()
         granted = cursor.execute(
             "SELECT *, ST_AsGeoJSON(polygon, 9, 0) AS polygon FROM sdi.grant WHERE layer = %s AND revoked_at IS NULL"
-            " AND actions && ARRAY['load', 'edit', 'approve'] ORDER BY grant_id",
+            " AND actions && ARRAY['load', 'edit', 'approve'] ORDER BY given_at, grant_id",
             [layer.id],
         ).fetchall()
         agencies = cursor.execute(

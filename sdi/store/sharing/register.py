@@ -60,7 +60,8 @@ def read(connection: Connection, registry: Registry) -> Register:
             "SELECT key_id, agency, sha256, name, expires_at FROM sdi.key_in_force ORDER BY key_id"
         ).fetchall()
         grants = cursor.execute(
-            "SELECT *, ST_AsGeoJSON(polygon, 9, 0) AS polygon FROM sdi.grant WHERE revoked_at IS NULL ORDER BY grant_id"
+            "SELECT *, ST_AsGeoJSON(polygon, 9, 0) AS polygon FROM sdi.grant WHERE revoked_at IS NULL"
+            " ORDER BY given_at, grant_id"
         ).fetchall()
         withdrawn = frozenset(
             row["layer"] for row in cursor.execute("SELECT layer FROM sdi.publication WHERE NOT published")

@@ -19,7 +19,7 @@ from sdi.contract.layer import Layer, Privacy
 from sdi.errors import NotFound, UsageError
 from sdi.store import engine
 from sdi.store.engine import Connection
-from sdi.store.sharing import agencies, grants
+from sdi.store.sharing import agencies, grants, numbers
 
 READ: tuple[Action, ...] = ("read",)
 WORKING_DAYS = 2
@@ -101,14 +101,14 @@ def ask(
     if not purpose.strip() or not legal_basis.strip():
         raise UsageError("A request says on which legal basis and for what purpose.")
     with engine.translated():
-        row = connection.execute(
+        return numbers.drawn(
+            connection,
             "INSERT INTO sdi.request (agency, layer, classes, communes, actions, purpose, legal_basis, asked_by)"
-            " VALUES (%s, %s, %s, %s, %s, %s, %s, coalesce(%s, session_user)) RETURNING request_id",
+            " VALUES (%s, %s, %s, %s, %s, %s, %s, coalesce(%s, session_user)) ON CONFLICT (request_id) DO NOTHING"
+            " RETURNING request_id",
             [agency, name, sorted(wanted.classes), None if communes is None else list(communes), sorted(wanted.actions),
              purpose.strip(), legal_basis.strip(), by],
-        ).fetchone()  # fmt: skip
-    assert row is not None
-    return int(row[0])
+        )  # fmt: skip
 
 
 def requests(connection: Connection, *, answered: bool = False, request_id: int | None = None) -> list[Request]:
@@ -117,7 +117,7 @@ def requests(connection: Connection, *, answered: bool = False, request_id: int 
         holidays = {row["day"] for row in cursor.execute("SELECT day FROM sdi.holiday")}
         rows = cursor.execute(
             "SELECT * FROM sdi.request WHERE (answer IS NULL OR %(answered)s)"
-            " AND (%(id)s::bigint IS NULL OR request_id = %(id)s) ORDER BY request_id",
+            " AND (%(id)s::bigint IS NULL OR request_id = %(id)s) ORDER BY asked_at, request_id",
             {"answered": answered, "id": request_id},
         ).fetchall()
     return [_request(row, holidays) for row in rows]

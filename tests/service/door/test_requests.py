@@ -156,6 +156,25 @@ def test_who_was_granted_to_approve_answers_in_the_stewards_place(office: Desk) 
     assert office.post(STEWARD, {"do": "refuse", "request": mine, "why": "xong"}).status == 200
 
 
+def test_numbers_of_requests_and_grants_count_nothing(office: Desk) -> None:
+    asked = [office.asked() for _ in range(8)]
+    plots = office.town.registry["plots"]
+    given = [grants.give(office.owner, plots, Grant(0, ASKER, "plots")) for _ in range(8)]
+    for numbers in (asked, given):
+        assert len(set(numbers)) == 8
+        assert numbers != sorted(numbers)
+        assert all(100_000 <= number <= 999_999 for number in numbers)
+    assert [number for number in office.listed(ASKER) if number in asked] == asked, "the oldest stands first"
+    grants.revoke_all(office.owner, ASKER, "end of the test")
+
+
+def test_a_number_that_is_taken_is_drawn_again(office: Desk) -> None:
+    with office.owner.transaction(force_rollback=True):
+        office.owner.execute("ALTER TABLE sdi.grant ALTER COLUMN grant_id SET DEFAULT 7 + floor(random() * 3)::bigint")
+        plots = office.town.registry["plots"]
+        assert {grants.give(office.owner, plots, Grant(0, ASKER, "plots")) for _ in range(3)} == {7, 8, 9}
+
+
 def test_rights_to_write_show_nothing(office: Desk) -> None:
     plots = office.town.registry["plots"]
     before = office.town.ask(PLOTS, X_API_Key=office.keys[OTHER])
