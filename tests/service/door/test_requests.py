@@ -13,7 +13,7 @@ from urllib.parse import urlencode
 
 import pytest
 
-from sdi.access import Action, Grant
+from sdi.access import ACTIONS, Action, Grant
 from sdi.contract.layer import Privacy
 from sdi.store import engine
 from sdi.store.sharing import agencies, grants, keys
@@ -77,6 +77,10 @@ def test_the_form_proposes_the_layers_that_one_sees_by_their_titles(office: Desk
     proposed = dict(re.findall(r'<option value="(\w+)">([^<]+)</option>', page))
     assert proposed["plots"] == "Test plots"
     assert "secrets" not in proposed
+    form = page[page.index("Ask for a layer") :]
+    offered = re.findall(r'name="action" value="(\w+)"( checked)?', form)
+    assert [word for word, _ in offered] == list(ACTIONS)
+    assert [word for word, checked in offered if checked] == ["read"]
 
 
 def test_a_purpose_of_several_lines_is_one_in_lists(office: Desk) -> None:
