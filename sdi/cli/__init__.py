@@ -26,9 +26,23 @@ def main() -> None:
     except TyperException as error:
         misused(error, _language(error))
         sys.exit(error.exit_code)
+    except OSError as error:
+        full = _full(error)
+        if full is None:
+            raise
+        complain(full, at.language)
+        sys.exit(full.exit_code)
     except (KeyboardInterrupt, typer.Abort):
         sys.exit(130)
     sys.exit(left if isinstance(left, int) else 0)
+
+
+def _full(error: OSError) -> SdiError | None:
+    """What is said of a disk that takes no more; None: of something else."""
+    from sdi.ingest.entire import is_full
+    from sdi.pipeline.turn import no_room
+
+    return no_room() if is_full(error) else None
 
 
 def _language(error: Any) -> str:

@@ -16,6 +16,7 @@ from sdi.cli import show, target
 from sdi.cli.app import Json, LayerId, app, desk
 from sdi.contract.delivery import Request
 from sdi.errors import UsageError
+from sdi.national.text import encoding_name
 
 File = Annotated[Path, typer.Argument(metavar="FILE", help="Tệp dữ liệu · The file.")]
 LayerInFile = Annotated[str | None, typer.Option("--layer-in-file", help="Lớp trong tệp · Which layer of the file.")]
@@ -59,17 +60,15 @@ CheckAll = Annotated[
     ),
 ]
 Written = Annotated[
-    Path, typer.Argument(metavar="FILE", callback=target.writable, help="Tệp cần ghi · The file to be written.")
+    Path, typer.Argument(metavar="FILE", callback=target.features, help="Tệp cần ghi · The file to be written.")
 ]
 Findings = Annotated[
     Path | None,
-    typer.Option(callback=target.writable, help="Ghi các phát hiện ra GeoPackage · Write the findings for QGIS."),
+    typer.Option(callback=target.findings, help="Ghi các phát hiện ra GeoPackage · Write the findings for QGIS."),
 ]
 ReportTo = Annotated[
     Path | None,
-    typer.Option(
-        "--report", callback=target.writable, help="Biên bản HTML để xem và in · A page to read and to print."
-    ),
+    typer.Option("--report", callback=target.page, help="Biên bản HTML để xem và in · A page to read and to print."),
 ]
 ControlPoints = Annotated[
     Path | None, typer.Option(help="Điểm khống chế có cả hai hệ tọa độ · Points known in both systems.")
@@ -104,11 +103,9 @@ def check(
             wrong_operation = fit.finding(operation) if fit else None
             if wrong_operation:
                 report.findings.insert(0, wrong_operation)
-            if findings:
-                pipeline.write_findings(findings, report)
+            account = None
             if report_to:
                 account = quality.account_of_check(checked, at.registry[layer], at.settings, login())
-                quality.write_report(report_to, account, at.language)
     if json:
         facts = {"points": fit.points, "grid": fit.grid, "operations": fit.operations} if fit else None
         show.machine(report.to_json() | {"delivery": checked.delivery.to_json(), "control_points": facts})
@@ -118,6 +115,10 @@ def check(
             shown = ", ".join(f"EPSG:{code} {residual:.3f} m" for code, residual in fit.operations)
             show.out.print(f"  {fit.points} điểm khống chế · control points (EPSG:{fit.grid}): {shown}", markup=False)
         show.report(report, at.language)
+    if findings:  # after what was found is told: the disk may be full
+        pipeline.write_findings(findings, report)
+    if report_to and account is not None:
+        quality.write_report(report_to, account, at.language)
     if report.refused or report.quarantined:
         raise typer.Exit(1)
 
@@ -152,6 +153,12 @@ def load(
             wait=wait,
             waiting=show.waiting(),
         )
+    if json:
+        show.machine(outcome.to_json())
+    else:
+        show.delivery(outcome.delivery, at.language)
+        show.report(outcome.report, at.language)
+        show.out.print(outcome.sentence(at.language), markup=False)
     if findings:
         pipeline.write_findings(findings, outcome.report)
     if report_to:
@@ -159,12 +166,6 @@ def load(
             assert reader is not None
             account = quality.account_of(reader, at.settings, at.registry, str(outcome.load_id))
         quality.write_report(report_to, account, at.language)
-    if json:
-        show.machine(outcome.to_json())
-    else:
-        show.delivery(outcome.delivery, at.language)
-        show.report(outcome.report, at.language)
-        show.out.print(outcome.sentence(at.language), markup=False)
     if outcome.report.refused:
         raise typer.Exit(1)
 
@@ -223,6 +224,8 @@ def _request(
     swap: bool, mapping: list[str] | None, constants: list[str] | None, area: str | None, day: str | None,
     steward: str | None,
 ) -> Request:  # fmt: skip
+    if encoding is not None:
+        encoding_name(encoding)  # before anything is read
     try:
         when = date.fromisoformat(day) if day else None
     except ValueError:

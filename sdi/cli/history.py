@@ -19,7 +19,7 @@ State = Annotated[
 ToFile = Annotated[
     Path | None,
     typer.Option(
-        "--to", metavar="FILE.gpkg", callback=target.writable, help="Ghi ra GeoPackage · Write before/after/changes."
+        "--to", metavar="FILE.gpkg", callback=target.changes, help="Ghi ra GeoPackage · Write before/after/changes."
     ),
 ]
 First = Annotated[int, typer.Option(help="Số dòng · Rows.", min=0)]

@@ -31,10 +31,13 @@ def qgis_project(
     ] = None,
 ) -> None:
     """Ghi dự án QGIS có mọi lớp mà cơ quan được xem · Write a QGIS project of all that an agency may see."""
+    from sdi.ingest.entire import entire
     from sdi.service.portrayal import project
 
     at = desk(context)
     migrated(at).close()
     settings = at.settings if url is None else at.settings.model_copy(update={"url": url})
-    out.write_bytes(asyncio.run(project.of_agency(settings, at.registry, agency, at.language)))
+    made = asyncio.run(project.of_agency(settings, at.registry, agency, at.language))
+    with entire(out) as part:
+        part.write_bytes(made)
     show.say(f"✓ {out}")

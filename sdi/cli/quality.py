@@ -20,7 +20,7 @@ from sdi.store.waiver import Waiver
 AnyLayer = Annotated[str | None, typer.Argument(metavar="[LAYER]", help="Mã lớp · Layer id.")]
 Target = Annotated[
     Path | None,
-    typer.Option("--to", callback=target.writable, help="Ghi ra tệp · Write to .gpkg, .csv or .geojson."),
+    typer.Option("--to", callback=target.held, help="Ghi ra tệp · Write to .gpkg, .csv or .geojson."),
 ]
 Rule = Annotated[str, typer.Argument(metavar="RULE", help="Quy tắc · The rule (sdi layers rules).")]
 FeatureId = Annotated[str, typer.Argument(metavar="FEATURE", help="Mã đối tượng · The feature's id.")]
@@ -121,11 +121,11 @@ def report(
     ],
     to: Annotated[
         Path | None,
-        typer.Option("--to", callback=target.writable, help="Trang HTML để xem và in · A page to read and print."),
+        typer.Option("--to", callback=target.page, help="Trang HTML để xem và in · A page to read and print."),
     ] = None,
     findings: Annotated[
         Path | None,
-        typer.Option(callback=target.writable, help="Mọi phát hiện ra GeoPackage · All findings for QGIS."),
+        typer.Option(callback=target.findings, help="Mọi phát hiện ra GeoPackage · All findings for QGIS."),
     ] = None,
 ) -> None:
     """Biên bản của một lần nộp · What became of a delivery, and what to do next."""

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import codecs
 import re
 import struct
 from pathlib import Path
+
+from sdi.national.text import character_set
 
 CODE_PAGES = {
     0x01: "CP437", 0x02: "CP850", 0x03: "CP1252", 0x08: "CP865", 0x13: "CP932", 0x4D: "CP936", 0x4E: "CP949",
@@ -88,8 +89,4 @@ def codec(name: str) -> str | None:
     found = f"ISO-8859-{iso[1]}" if iso else f"CP{number[1]}" if number else name
     if found == "CP65001":
         found = "UTF-8"
-    try:
-        "".encode(codecs.lookup(found).name)  # Python has codecs that are none of text, and one that is none at all
-    except (LookupError, ValueError):
-        return None
-    return found.upper()
+    return found.upper() if character_set(found) is not None else None

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import errno
+import mmap
+import os
 import threading
 import unicodedata
 from collections.abc import Iterable
@@ -15,6 +18,7 @@ import shapely
 
 from sdi.contract.report import Finding
 from sdi.errors import UsageError
+from sdi.ingest.entire import entire, require_room
 from sdi.ingest.geometry import Shapes
 from sdi.ingest.guard import guard
 from sdi.national import vn2000
@@ -32,21 +36,32 @@ SEVEN = "-191.90441429,-39.30318279,-111.45032835,-0.00928836,0.01975479,-0.0042
 def write_features(
     path: Path, layer_name: str, table: pa.Table, srid: int, geometry_type: str, *, beside: bool = False
 ) -> None:
-    """Write features; the suffix chooses the format. An existing file is replaced; beside: a GeoPackage gets one layer
-    more.
+    """Write features; the suffix chooses the format. An existing file is replaced once the new one is whole; beside: a
+    GeoPackage gets one layer more.
 
     table: attributes and the WKB or EWKB column `geom`, in grid `srid` (EPSG code, x = E or lon). geometry_type:
     the contract's. GeoJSON is written in CRS84 (RFC 7946), CSV with the geometry as WKT in its grid; a shapefile's text
-    is UTF-8 with a .cpg. MapInfo files keep the VN-2000 datum. Raises UsageError for another suffix.
+    is UTF-8 with a .cpg. MapInfo files keep the VN-2000 datum. Raises UsageError for another suffix, StoreError where
+    the disk is full.
     """
+    require_format(path)
+    if beside:
+        return _write_features(path, layer_name, table, srid, geometry_type)
+    with entire(path, _files(path)) as part:
+        _write_features(part, layer_name, table, srid, geometry_type)
+
+
+def require_format(path: Path) -> None:
+    """Raises UsageError where features cannot be written to a file of this name."""
     suffix = path.suffix.lower()
     if suffix not in DRIVERS:
         raise UsageError(f"'{suffix}' cannot be written.", hint=f"Writable: {', '.join(DRIVERS)}.")
+
+
+def _write_features(path: Path, layer_name: str, table: pa.Table, srid: int, geometry_type: str) -> None:
+    suffix = path.suffix.lower()
     shapes = shapely.from_wkb(table[GEOMETRY].to_numpy())
     attributes = _plain(table.drop_columns([GEOMETRY]))
-    if not beside:
-        for old in _files(path):
-            old.unlink(missing_ok=True)
     if suffix == ".csv":
         return _write_csv(path, attributes, shapes)
     if suffix == ".geojson":
@@ -67,7 +82,8 @@ def write_stream(
     Columns: attributes and, unless `geometry_type` is None, `geom` as WKB in `srid` (EPSG code, x = E or lon). Decimals
     become doubles, which both formats have; FlatGeobuf makes days times of their midnight, for it has no days.
     `indexed`: with a spatial index; FlatGeobuf then orders the features by place. `changed_at`: what a GeoPackage says
-    of when its content changed, so that equal features are equal bytes.
+    of when its content changed, so that equal features are equal bytes. Raises OSError or pyogrio's error where the
+    disk is full.
     """
     import pyogrio  # loads GDAL, which a load does not ask for here
 
@@ -90,6 +106,7 @@ def write_stream(
             )
         finally:
             pyogrio.set_gdal_config_options({"OGR_CURRENT_DATE": None})
+    require_room(path, on_disk=False)
     if driver == "GPKG":
         _settled(path)
 
@@ -144,6 +161,16 @@ def _write(
         crs=crs,
         layer_options=options,
     )
+    if driver == "GPKG":
+        _require_index(path, layer)
+
+
+def _require_index(path: Path, layer: str) -> None:
+    """Raises OSError where a GeoPackage has no spatial index, for which there was no room: GDAL goes without a word.
+    The name of one of its tables stands in the file as it is (SQLite, "The R*Tree Module", 3.1)."""
+    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
+        if data.find(f"rtree_{layer}_{GEOMETRY}_rowid".encode()) < 0:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
 def _plain(table: pa.Table) -> pa.Table:
@@ -225,10 +252,8 @@ def _write_csv(path: Path, attributes: pa.Table, shapes: Shapes) -> None:
 def write_findings(path: Path, findings: Iterable[Finding]) -> None:
     """Write findings as points in WGS 84 to layer `findings` of a new GeoPackage, with both sentences; what concerns
     the whole delivery, or has no place, stands there without a point. A .csv has them as rows, guarded as features are.
-    Raises UsageError for another suffix."""
-    suffix = path.suffix.lower()
-    if suffix not in FINDINGS:
-        raise UsageError(f"'{path.name}': findings cannot be written so.", hint=f"Writable: {', '.join(FINDINGS)}.")
+    Raises UsageError for another suffix, StoreError where the disk is full."""
+    require_findings(path)
     found = list(findings)
     names = ("rule", "severity", "action", "feature", "row", "attribute", "value", "limit", "other")
     columns = {name: _texts([getattr(finding, name) for finding in found], name) for name in names}
@@ -238,10 +263,17 @@ def write_findings(path: Path, findings: Iterable[Finding]) -> None:
     there = [index for index, finding in enumerate(found) if finding.place is not None]
     if there:
         shapes[there] = shapely.points([found[index].place for index in there])
-    path.unlink(missing_ok=True)
-    if suffix == ".csv":
-        return _write_csv(path, pa.table(columns), shapes)
-    _write(path, "GPKG", "findings", pa.table(columns), shapes, "EPSG:4326", "Point", {})
+    with entire(path) as part:
+        if path.suffix.lower() == ".csv":
+            _write_csv(part, pa.table(columns), shapes)
+        else:
+            _write(part, "GPKG", "findings", pa.table(columns), shapes, "EPSG:4326", "Point", {})
+
+
+def require_findings(path: Path) -> None:
+    """Raises UsageError where findings cannot be written to a file of this name."""
+    if path.suffix.lower() not in FINDINGS:
+        raise UsageError(f"'{path.name}': findings cannot be written so.", hint=f"Writable: {', '.join(FINDINGS)}.")
 
 
 def _texts(values: list[object], name: str) -> pa.Array:

@@ -16,6 +16,7 @@ from sdi.contract.quality import COLOURS
 from sdi.contract.report import Finding
 from sdi.errors import UsageError
 from sdi.ingest import write
+from sdi.ingest.entire import entire
 from sdi.ingest.geometry import FAMILY, MULTI, NAMES, Shapes
 from sdi.ingest.qgis_style import PALETTE, add_style
 
@@ -27,13 +28,25 @@ def write_quarantine(path: Path, layer: Layer, rows: pa.Table) -> None:
     """Write features as they were delivered: what the quarantine says of each, every raw value, and `geom` (EWKB).
 
     A file of one name and grid is what `sdi load` takes again once it is corrected; features of several grids go to a
-    layer each, the later ones named `<layer>_<EPSG>`. Raises UsageError for another format.
+    layer each, the later ones named `<layer>_<EPSG>`. Raises UsageError for another format, StoreError where the disk
+    is full.
     """
-    import pyogrio  # loads GDAL, which a load does not ask for here
+    require_format(path)
+    with entire(path) as part:
+        _write_quarantine(part, layer, rows)
 
+
+def require_format(path: Path) -> None:
+    """Raises UsageError where a quarantine cannot be written to a file of this name."""
     suffix = path.suffix.lower()
     if suffix not in FORMATS:
         raise UsageError(f"'{suffix}' cannot be written.", hint=f"Writable: {', '.join(FORMATS)}.")
+
+
+def _write_quarantine(path: Path, layer: Layer, rows: pa.Table) -> None:
+    import pyogrio  # loads GDAL, which a load does not ask for here
+
+    suffix = path.suffix.lower()
     shapes = shapely.from_wkb(rows["geom"].to_numpy())
     srids = shapely.get_srid(shapes)
     known = sorted({int(code) for code in srids[srids > 0]}) or [4326]
@@ -45,7 +58,7 @@ def write_quarantine(path: Path, layer: Layer, rows: pa.Table) -> None:
         table, kind = _of_one_kind(rows.take(pa.array(chosen)), shapes[chosen], layer)
         name = layer.id if number == 0 else f"{layer.id}_{srid}"
         if number == 0:
-            write.write_features(path, name, table, srid, kind)
+            write.write_features(path, name, table, srid, kind, beside=True)
         else:
             pyogrio.write_arrow(table, path, layer=name, driver="GPKG", geometry_name="geom", geometry_type=kind,
                                 crs=f"EPSG:{srid}")  # fmt: skip
@@ -77,9 +90,13 @@ def _of_one_kind(rows: pa.Table, shapes: Shapes, layer: Layer) -> tuple[pa.Table
 def write_findings(path: Path, findings: Iterable[Finding]) -> None:
     """`write.write_findings`; a GeoPackage opens in colours by severity."""
     found = list(findings)
-    write.write_findings(path, found)
-    if path.suffix.lower() != ".gpkg":
-        return
+    with entire(path) as part:
+        write.write_findings(part, found)
+        if path.suffix.lower() == ".gpkg":
+            _colour(part, found)
+
+
+def _colour(path: Path, found: list[Finding]) -> None:
     shown = {severity: colour for severity, colour in COLOURS.items() if any(f.severity == severity for f in found)}
     tip = '<b>[% "rule" %]</b> [% "feature" %]<br>[% "vi" %]<br><i>[% "en" %]</i>'
     add_style(path, "findings", "Point", "severity", shown, tip)

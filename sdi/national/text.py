@@ -78,20 +78,34 @@ class Verdict:
 
 @cache
 def encoding_name(encoding: str) -> str:
-    """The house's name of an encoding: one of ENCODINGS or a codec of Python. Raises UsageError."""
+    """The house's name of an encoding: one of ENCODINGS or a character set of Python. Raises UsageError."""
     key = re.sub(r"[^a-z0-9]", "", encoding.lower())
     found = next((name for name in ENCODINGS if re.sub(r"[^a-z0-9]", "", name.lower()) == key), _ALIASES.get(key))
     if found is not None:
         return found
+    codec = character_set(encoding)
+    if codec is None:
+        raise UsageError(
+            f"'{encoding}' is no known encoding.{nearest(encoding.upper(), ENCODINGS)}",
+            hint=f"Known: {', '.join(ENCODINGS)}, and others that Python has, as ISO-8859-2, GB18030 or UTF-16.",
+        )
+    return codec.upper()
+
+
+_NO_SETS = frozenset(
+    {"charmap", "idna", "mbcs", "oem", "punycode", "raw-unicode-escape", "undefined", "unicode-escape"}
+)
+"""Codecs of Python that make text of bytes, but are none of characters; those that make bytes of bytes it tells."""
+
+
+def character_set(encoding: str) -> str | None:
+    """Python's name of a character set; None where it has none of this name."""
     try:
         codec = codecs.lookup(encoding)
         "".encode(codec.name)
     except (LookupError, ValueError):
-        raise UsageError(
-            f"'{encoding}' is no known encoding.{nearest(encoding.upper(), ENCODINGS)}",
-            hint=f"Known: {', '.join(ENCODINGS)} and the codecs of Python.",
-        ) from None
-    return codec.name.upper()
+        return None
+    return None if codec.name.replace("_", "-") in _NO_SETS else codec.name
 
 
 def decode(raw: bytes, encoding: str, *, capital_font: bool = False) -> str:

@@ -11,6 +11,7 @@ from sdi.contract.layer import Layer
 from sdi.contract.registry import Registry
 from sdi.errors import UsageError
 from sdi.ingest import write
+from sdi.ingest.entire import entire
 from sdi.pipeline.deliver import measure
 from sdi.pipeline.turn import Waiting, turn
 from sdi.settings import Settings
@@ -74,16 +75,22 @@ def write_difference(connection: Connection, layer: Layer, a: int, b: int, path:
     """Write what differs between two states to a GeoPackage for QGIS.
 
     Layers `before` and `after` hold the differing features as they were and are, `changes` one row for each: what kind
-    of change, which attributes, how far the shape moved, and by which load. Raises UsageError for another suffix.
+    of change, which attributes, how far the shape moved, and by which load. Raises UsageError for another suffix,
+    StoreError where the disk is full.
     """
-    if path.suffix.lower() != ".gpkg":
-        raise UsageError(f"'{path.name}' is not a GeoPackage.", hint="Name it with .gpkg.")
+    require_geopackage(path)
     assert layer.geometry is not None
     srid = difference.grid(connection, layer)
     names = [attribute.name for attribute in layer.stored]
-    path.unlink(missing_ok=True)
-    for side in SIDES:
-        rows = difference.read_side(connection, layer, a, b, side, names, srid).read_all()
-        write.write_features(path, side, rows, srid, layer.geometry.type, beside=True)
-    rows = difference.read_changes(connection, layer, a, b, srid).read_all()
-    write.write_features(path, "changes", rows, srid, layer.geometry.type, beside=True)
+    with entire(path) as part:
+        for side in SIDES:
+            rows = difference.read_side(connection, layer, a, b, side, names, srid).read_all()
+            write.write_features(part, side, rows, srid, layer.geometry.type, beside=True)
+        rows = difference.read_changes(connection, layer, a, b, srid).read_all()
+        write.write_features(part, "changes", rows, srid, layer.geometry.type, beside=True)
+
+
+def require_geopackage(path: Path) -> None:
+    """Raises UsageError where a file of this name is no GeoPackage."""
+    if path.suffix.lower() != ".gpkg":
+        raise UsageError(f"'{path.name}' is not a GeoPackage.", hint="Name it with .gpkg.")

@@ -16,6 +16,7 @@ from sdi.contract.report import Finding
 from sdi.errors import UsageError
 from sdi.ingest import outline, write_quality
 from sdi.ingest.deliver import Received
+from sdi.ingest.entire import entire
 from sdi.ingest.raster import ReceivedCoverage
 from sdi.national import vn2000
 from sdi.report.account import (
@@ -99,12 +100,19 @@ def account_of_check(
 
 
 def write_report(path: Path, account: Account, language: str) -> None:
-    """Write an account as one HTML page. Raises UsageError for another suffix."""
+    """Write an account as one HTML page. Raises UsageError for another suffix, StoreError where the disk is full."""
+    require_page(path)
+    page = sdi.report.page.render(account, language)
+    with entire(path) as part:
+        part.write_text(page, encoding="utf-8")
+
+
+def require_page(path: Path) -> None:
+    """Raises UsageError where a file of this name is no page."""
     if path.suffix.lower() not in (".html", ".htm"):
         raise UsageError(
             f"'{path.name}' is not named as a page.", hint="Write a .html; print it to PDF from a browser."
         )
-    path.write_text(sdi.report.page.render(account, language), encoding="utf-8")
 
 
 def write_quarantine(connection: Connection, layer: Layer, path: Path, load_id: int | None = None) -> int:

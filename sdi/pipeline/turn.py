@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -11,6 +10,7 @@ from contextlib import contextmanager
 from sdi.contract.delivery import Request
 from sdi.contract.layer import Layer
 from sdi.errors import StoreError
+from sdi.ingest.entire import is_full
 from sdi.store import hold, ledger, writers
 from sdi.store.engine import Connection
 from sdi.store.hold import Holder
@@ -19,7 +19,6 @@ from sdi.store.writers import Deed
 Waiting = Callable[[Holder], None]
 """Called twice a second while somebody else has the layer."""
 _PAUSE = 0.5
-_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
 
 @contextmanager
@@ -60,9 +59,13 @@ def room() -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        if error.errno not in _FULL:
+        if not is_full(error):
             raise
-        raise StoreError(
-            f"A disk of this machine is full (working files are in {tempfile.gettempdir()}).",
-            hint="Free space there, or set TMPDIR and SDI_DATA to a larger disk; then run it again.",
-        ) from error
+        raise no_room() from error
+
+
+def no_room() -> StoreError:
+    return StoreError(
+        f"A disk of this machine is full (working files are in {tempfile.gettempdir()}).",
+        hint="Free space there, or set TMPDIR and SDI_DATA to a larger disk; then run it again.",
+    )

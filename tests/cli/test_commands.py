@@ -260,6 +260,32 @@ def test_a_file_that_cannot_be_written_is_told_before_anything_is_loaded(termina
     assert terminal.json("history") == before
 
 
+def test_a_name_that_cannot_be_written_so_is_told_before_anything_is_read(terminal: Terminal) -> None:
+    layer, missing = "cadastral_parcels", str(terminal.folder / "never_read.geojson")
+    for *words, said in (
+        ("check", layer, missing, "--findings", "x.xlsx", "'x.xlsx': findings cannot be written so."),
+        ("check", layer, missing, "--report", "x.pdf", "'x.pdf' is not named as a page.\n  → Write a .html"),
+        ("load", layer, missing, "--findings", "x", "'x': findings cannot be written so.\n  → Writable: .gpkg, .csv."),
+        ("load", layer, missing, "--report", "x.gpkg", "'x.gpkg' is not named as a page."),
+        ("export", "no_such_layer", "x.dwg", "'.dwg' cannot be written.\n  → Writable: .gpkg, .geojson, .fgb"),
+        ("quarantine", "no_such_layer", "--to", "x.shp", "'.shp' cannot be written.\n  → Writable: .gpkg, .csv"),
+        ("report", "no_such_layer", "--to", "x.docx", "'x.docx' is not named as a page."),
+        ("report", "no_such_layer", "--findings", "x.shp", "'x.shp': findings cannot be written so."),
+        ("diff", "no_such_layer", "1", "now", "--to", "x.csv", "'x.csv' is not a GeoPackage."),
+    ):
+        done = terminal(*words)
+        assert done.returncode == 2, (words, done.stderr)
+        assert said in done.stderr, words
+
+
+@pytest.mark.parametrize("name", ["idna", "punycode", "rot13", "unicode_escape", "base64", "undefined"])
+def test_a_codec_that_is_no_character_set_is_told_before_anything_is_read(terminal: Terminal, name: str) -> None:
+    done = terminal("check", "cadastral_parcels", str(terminal.folder / "never_read.shp"), "--encoding", name)
+    assert done.returncode == 2
+    assert f"'{name}' is no known encoding." in done.stderr
+    assert "→ Known: UTF-8, CP1252, CP1258, TCVN3, VNI, and others that Python has" in done.stderr
+
+
 @pytest.mark.parametrize("verb", ["check", "load"])
 def test_what_is_found_is_not_written_over_what_was_delivered(terminal: Terminal, tmp_path: Path, verb: str) -> None:
     path = tmp_path / "thua.csv"

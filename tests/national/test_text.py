@@ -141,7 +141,9 @@ def test_an_encoding_has_many_names(said: str, meant: str) -> None:
     assert text.encoding_name(said) == meant
 
 
-@pytest.mark.parametrize("name", ["TCVN-4", "hex", "no such thing"])
+@pytest.mark.parametrize(
+    "name", ["TCVN-4", "hex", "no such thing", "idna", "Punycode", "raw_unicode_escape", "charmap", "rot13", "\0"]
+)
 def test_an_unknown_encoding_is_a_wrong_usage(name: str) -> None:
     with pytest.raises(UsageError, match="no known encoding"):
         text.decode(b"x", name)
