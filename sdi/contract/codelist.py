@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
 
+from sdi.contract.layer import Text
 from sdi.errors import Fault, nearest
 
 COLUMNS = ("code", "label_vi", "label_en", "parent", "valid_from", "valid_to", "successor", "status", "source")
@@ -51,6 +52,7 @@ class Code:
 class CodeList:
     id: str
     codes: tuple[Code, ...]
+    title: Text | None = None
 
     def values(self) -> list[str]:
         """All codes ever in the list, once each, in the file's order."""

@@ -8,14 +8,16 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from sdi.contract.codelist import CodeList, read_code_list
 from sdi.contract.document import Document, DocumentError, read_document
 from sdi.contract.faults import faults as faults_of
 from sdi.contract.faults import fields_of as fields_of
-from sdi.contract.layer import Layer
+from sdi.contract.layer import Layer, Text
 from sdi.errors import ContractError, Fault, NotFound, nearest
+
+_TITLES = TypeAdapter(dict[str, Text])
 
 
 @dataclass(frozen=True)
@@ -91,7 +93,29 @@ def _read_code_lists(folder: Path) -> tuple[dict[str, CodeList], list[Fault]]:
     for path in sorted(folder.glob("*.csv")):
         code_lists[path.stem], found = read_code_list(path)
         faults += found
+    if (folder / "titles.yaml").is_file():
+        faults += _titled(code_lists, folder / "titles.yaml")
     return code_lists, faults
+
+
+def _titled(code_lists: dict[str, CodeList], path: Path) -> list[Fault]:
+    """Give the lists their titles; what is wrong with these."""
+    name = f"{path.parent.name}/{path.name}"
+    document, faults = _read_mapping(path, name)
+    if document is None:
+        return faults
+    try:
+        titles = _TITLES.validate_python(document.value)
+    except ValidationError as errors:
+        return [_fault(name, document, error) for error in errors.errors()]
+    for each, title in titles.items():
+        if each in code_lists:
+            code_lists[each] = replace(code_lists[each], title=title)
+        else:
+            faults.append(
+                Fault(name, document.line([each]), f"there is no code list '{each}'.{nearest(each, code_lists)}")
+            )
+    return faults
 
 
 def _coloured(layer: Layer, code_lists: dict[str, CodeList]) -> Layer:
@@ -102,15 +126,22 @@ def _coloured(layer: Layer, code_lists: dict[str, CodeList]) -> Layer:
     return layer.model_copy(update={"style": layer.style.model_copy(update={"colours": colours})})
 
 
-def _read_layer(path: Path) -> tuple[Layer | None, Document | None, list[Fault]]:
+def _read_mapping(path: Path, name: str) -> tuple[Document | None, list[Fault]]:
     try:
         document = read_document(path.read_text(encoding="utf-8"))
     except DocumentError as error:
-        return None, None, [Fault(path.name, error.line, str(error))]
+        return None, [Fault(name, error.line, str(error))]
     except UnicodeDecodeError:
-        return None, None, [Fault(path.name, 1, "is not UTF-8")]
+        return None, [Fault(name, 1, "is not UTF-8")]
     if not isinstance(document.value, dict):
-        return None, None, [Fault(path.name, 1, "must be a mapping")]
+        return None, [Fault(name, 1, "must be a mapping")]
+    return document, []
+
+
+def _read_layer(path: Path) -> tuple[Layer | None, Document | None, list[Fault]]:
+    document, faults = _read_mapping(path, path.name)
+    if document is None:
+        return None, None, faults
     try:
         return Layer.model_validate(document.value), document, []
     except ValidationError as errors:

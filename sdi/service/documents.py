@@ -144,10 +144,10 @@ def sortables(service: Service, layer: Layer, language: str) -> dict[str, Any]:
 
 
 def code_list(service: Service, name: str, language: str) -> dict[str, Any]:
-    """A code list with its labels in both languages, dates and successors."""
+    """A code list with its title and labels in both languages, dates and successors."""
     codes = service.registry.code_lists[name]
     return {
-        "id": name,
+        "id": name, **({"title": codes.title.model_dump()} if codes.title else {}),
         "codes": [
             {
                 "code": code.code, "label": {"vi": code.label_vi, "en": code.label_en}, "parent": code.parent,

@@ -286,7 +286,7 @@ _NEVER = datetime(1970, 1, 1, tzinfo=UTC)
 
 def _contracts(folder: Path) -> dict[str, int]:
     """The files that the contracts are read from, each with the time of its last change."""
-    files = [*folder.glob("*.yaml"), *folder.glob("code_lists/*.csv")]
+    files = [*folder.glob("*.yaml"), *folder.glob("code_lists/*.csv"), *folder.glob("code_lists/*.yaml")]
     return {str(file): file.stat().st_mtime_ns for file in files}
 
 

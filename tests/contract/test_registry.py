@@ -42,7 +42,7 @@ def test_every_shipped_contract_and_code_list_reads_clean(registry: Registry) ->
 
 
 def test_every_word_of_the_contracts_is_in_unicode_nfc_and_without_tabs() -> None:
-    for path in [*LAYERS.glob("*.yaml"), *LAYERS.glob("*.sql"), *LAYERS.glob("code_lists/*.csv")]:
+    for path in [*LAYERS.glob("*.yaml"), *LAYERS.glob("*.sql"), *LAYERS.glob("code_lists/*.*")]:
         text = path.read_text(encoding="utf-8")
         assert unicodedata.is_normalized("NFC", text), path
         assert "\t" not in text, path
@@ -56,6 +56,13 @@ def test_every_code_list_is_used_by_a_layer(registry: Registry) -> None:
         for code_list in [attribute.code_list, *(item.code_list for item in attribute.items or [])]
     }
     assert set(registry.code_lists) <= used
+
+
+def test_every_code_list_has_a_title_in_both_languages(registry: Registry) -> None:
+    titles = {name: codes.title for name, codes in registry.code_lists.items() if codes.title is not None}
+    assert titles.keys() == registry.code_lists.keys()
+    for language in ("vi", "en"):
+        assert len({title.in_language(language) for title in titles.values()}) == len(titles)
 
 
 def test_titles_differ_between_the_languages_and_every_legal_basis_says_how_sure_it_is(registry: Registry) -> None:
@@ -211,6 +218,29 @@ def test_a_broken_code_list_is_refused(folder: Path, edit: Edit, old: str, new: 
     line = edit("code_lists/land_use.csv", old, new)
     told = [fault for fault in faults(folder) if said in fault]
     assert any(fault.startswith(f"code_lists/land_use.csv:{line}:") for fault in told), faults(folder)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        ("land_use: {", "landuse: {", "there is no code list 'landuse'. Did you mean 'land_use'?"),
+        (", en: Land use}", "}", "land_use.en: Field required"),
+        (", en: Land use}", ", en: Land use, fr: Usage}", "'land_use.fr' is not a word of the contract."),
+        ("land_use: {", "admin_level: {", "'admin_level' stands twice"),
+    ],
+)
+def test_a_wrong_title_of_a_code_list_is_refused(folder: Path, edit: Edit, old: str, new: str, said: str) -> None:
+    line = edit("code_lists/titles.yaml", old, new)
+    (told,) = faults(folder)
+    assert told.startswith(f"code_lists/titles.yaml:{line}: ")
+    assert said in told
+
+
+def test_code_lists_need_no_titles(folder: Path) -> None:
+    (folder / "code_lists" / "titles.yaml").unlink()
+    assert {codes.title for codes in read_registry(folder).code_lists.values()} == {None}
+    (folder / "code_lists" / "titles.yaml").write_text("- land_use", encoding="utf-8")
+    assert faults(folder) == ["code_lists/titles.yaml:1: must be a mapping"]
 
 
 def test_a_code_list_that_is_not_utf_8_is_refused(folder: Path) -> None:

@@ -146,6 +146,15 @@ def test_the_schema_is_json_schema_with_roles_units_and_codes_and_the_features_k
         jsonschema.validate(flat, schema)
 
 
+def test_a_code_list_is_called_by_its_title(town: Town) -> None:
+    for language, title in (("vi", "Loại đất thử"), ("en", "Test use")):
+        page = town.ask(f"/code-lists/use?f=html&lang={language}").text
+        assert f"<h1>{title}</h1>" in page
+        assert f"· {title}" in page.partition("</title>")[0]
+        assert "<code>use</code>" in page
+        assert town.get("/code-lists/use")["title"][language] == title
+
+
 def test_queryables_and_sortables_say_what_may_be_named(town: Town) -> None:
     queryables = town.get("/collections/plots/queryables")["properties"]
     assert "unfindable" not in queryables
