@@ -101,21 +101,19 @@ def _read_code_lists(folder: Path) -> tuple[dict[str, CodeList], list[Fault]]:
 def _titled(code_lists: dict[str, CodeList], path: Path) -> list[Fault]:
     """Give the lists their titles; what is wrong with these."""
     name = f"{path.parent.name}/{path.name}"
-    document, faults = _read_mapping(path, name)
-    if document is None:
-        return faults
+    document = _read_mapping(path, name)
+    if isinstance(document, Fault):
+        return [document]
     try:
         titles = _TITLES.validate_python(document.value)
     except ValidationError as errors:
         return [_fault(name, document, error) for error in errors.errors()]
-    for each, title in titles.items():
-        if each in code_lists:
-            code_lists[each] = replace(code_lists[each], title=title)
-        else:
-            faults.append(
-                Fault(name, document.line([each]), f"there is no code list '{each}'.{nearest(each, code_lists)}")
-            )
-    return faults
+    known = {each: replace(code_lists[each], title=title) for each, title in titles.items() if each in code_lists}
+    code_lists.update(known)
+    return [
+        Fault(name, document.line([each]), f"a title of no code list: '{each}'.{nearest(each, code_lists)}")
+        for each in titles if each not in code_lists
+    ]  # fmt: skip
 
 
 def _coloured(layer: Layer, code_lists: dict[str, CodeList]) -> Layer:
@@ -126,22 +124,21 @@ def _coloured(layer: Layer, code_lists: dict[str, CodeList]) -> Layer:
     return layer.model_copy(update={"style": layer.style.model_copy(update={"colours": colours})})
 
 
-def _read_mapping(path: Path, name: str) -> tuple[Document | None, list[Fault]]:
+def _read_mapping(path: Path, name: str) -> Document | Fault:
+    """`name`: of the file, as faults tell it."""
     try:
         document = read_document(path.read_text(encoding="utf-8"))
     except DocumentError as error:
-        return None, [Fault(name, error.line, str(error))]
+        return Fault(name, error.line, str(error))
     except UnicodeDecodeError:
-        return None, [Fault(name, 1, "is not UTF-8")]
-    if not isinstance(document.value, dict):
-        return None, [Fault(name, 1, "must be a mapping")]
-    return document, []
+        return Fault(name, 1, "is not UTF-8")
+    return document if isinstance(document.value, dict) else Fault(name, 1, "must be a mapping")
 
 
 def _read_layer(path: Path) -> tuple[Layer | None, Document | None, list[Fault]]:
-    document, faults = _read_mapping(path, path.name)
-    if document is None:
-        return None, None, faults
+    document = _read_mapping(path, path.name)
+    if isinstance(document, Fault):
+        return None, None, [document]
     try:
         return Layer.model_validate(document.value), document, []
     except ValidationError as errors:

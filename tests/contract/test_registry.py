@@ -223,7 +223,7 @@ def test_a_broken_code_list_is_refused(folder: Path, edit: Edit, old: str, new: 
 @pytest.mark.parametrize(
     ("old", "new", "said"),
     [
-        ("land_use: {", "landuse: {", "there is no code list 'landuse'. Did you mean 'land_use'?"),
+        ("land_use: {", "landuse: {", "a title of no code list: 'landuse'. Did you mean 'land_use'?"),
         (", en: Land use}", "}", "land_use.en: Field required"),
         (", en: Land use}", ", en: Land use, fr: Usage}", "'land_use.fr' is not a word of the contract."),
         ("land_use: {", "admin_level: {", "'admin_level' stands twice"),
