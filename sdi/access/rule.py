@@ -98,9 +98,16 @@ def told_by(agency: Agency, layer: Layer, rule: Rule, other: Layer) -> bool:
     return not beyond and _shows_unless_withheld(rule_of(agency, other), other)
 
 
+def exported(agency: Agency, layer: Layer) -> Rule:
+    """What a file of the layer holds for who asks: what the contract shows them, and of what they were granted to read
+    what they were also granted to export. Without parts there is none.
+    """
+    return _exported(agency, Itself(layer))
+
+
 def may_export(agency: Agency, layer: Layer) -> bool:
     """Whether who asks may have the layer as one file; what is the steward's alone never becomes one."""
-    return layer.sharing.level != "steward" and "export" in rule_of(agency, layer).actions
+    return bool(exported(agency, layer).parts)
 
 
 def approves(agency: Agency, layer: Layer) -> bool:
@@ -146,9 +153,7 @@ def _rule(agency: Agency, of: Itself) -> Rule:
     layer = of.layer
     if layer.id in agency.withdrawn:
         return Rule((), (), frozenset())
-    granted = [grant for grant in agency.grants if grant.layer == layer.id
-               and (layer.coverage is None or not grant.narrowed)]  # fmt: skip
-    parts, actions = _default(agency, layer), set[Action]()
+    parts, granted, actions = _default(agency, layer), _telling(agency, layer), set[Action]()
     if parts:
         # What is the steward's alone never becomes a file of the service.
         actions |= {"read"} if layer.sharing.level == "steward" else {"read", "export"}
@@ -157,6 +162,32 @@ def _rule(agency: Agency, of: Itself) -> Rule:
         if "read" in grant.actions:
             parts.append(_granted(layer, grant))
     return _put_together(agency, layer, parts, actions)
+
+
+@lru_cache(maxsize=2000)
+def _exported(agency: Agency, of: Itself) -> Rule:
+    rule, layer = _rule(agency, of), of.layer
+    if layer.sharing.level == "steward" or "export" not in rule.actions:
+        return Rule((), (), frozenset())
+    granted = _telling(agency, layer)
+    parts = _default(agency, layer) + [_granted(layer, each) for each in granted if each.actions >= {"read", "export"}]
+    shown, taken = ([_granted(layer, each) for each in granted if each.actions & {"read", "export"} == {action}]
+                    for action in ("read", "export"))  # fmt: skip
+    parts += [_common(one, other) for one in shown for other in taken]
+    return _put_together(agency, layer, parts, rule.actions)
+
+
+def _telling(agency: Agency, layer: Layer) -> list[Grant]:
+    """Less than the whole of a coverage cannot be told."""
+    return [each for each in _of(agency, layer) if layer.coverage is None or not each.narrowed]
+
+
+def _common(one: Part, other: Part) -> Part:
+    """What both show, its place as the less exact of them tells it."""
+    exact = get_args(Precision)
+    _, precision, metres = max((exact.index(each.precision), each.precision, each.metres) for each in (one, other))
+    rows, areas = (tuple(dict.fromkeys(each)) for each in (one.rows + other.rows, one.areas + other.areas))
+    return Part(one.attributes & other.attributes, rows, areas, precision, metres)
 
 
 @lru_cache(maxsize=2000)

@@ -70,7 +70,9 @@ def administrator(
     off: Annotated[bool, typer.Option("--off", help="Thôi quyền quản trị · Take it back.")] = False,
 ) -> None:  # fmt: skip
     """Cho khóa của cơ quan mở trang quản trị · Let its keys open the page /admin/agencies."""
-    with owner_of(desk(context)) as owner:
+    at = desk(context)
+    with owner_of(at) as owner, owner.transaction():
+        enter_steward(at, owner, name)
         register.set_administrator(owner, name, not off)
     show.say(f"✓ {name}")
 
@@ -111,7 +113,7 @@ def key(
     at = desk(context)
     until = datetime.now(UTC) + timedelta(days=days) if days else None
     with owner_of(at) as owner, owner.transaction():
-        _enter_steward(at, owner, name)
+        enter_steward(at, owner, name)
         made = keys_.make_key(owner, name, note, name=holder, expires_at=until)
     _hand_over(name, made)
 
@@ -195,7 +197,7 @@ def asked(question: str, option: str) -> str:
     return said
 
 
-def _enter_steward(at: Desk, owner: Connection, name: str) -> None:
+def enter_steward(at: Desk, owner: Connection, name: str) -> None:
     """An agency that contracts name as a steward needs no entering of its own: they have its name."""
     if name in {each.id for each in register.entries(owner)}:
         return

@@ -13,7 +13,7 @@ import typer
 
 from sdi.access import ACTIONS, WRITING, Action, Agency, Grant, rule_of, sees
 from sdi.cli import show
-from sdi.cli.agencies import Id, agencies, asked, owner_of
+from sdi.cli.agencies import Id, agencies, asked, enter_steward, owner_of
 from sdi.cli.app import Desk, Json, LayerId, desk
 from sdi.contract.layer import Layer, Privacy
 from sdi.errors import NotFound, UsageError, nearest
@@ -61,7 +61,8 @@ def grant(
         legal_basis=legal_basis, purpose=purpose,
     )  # fmt: skip
     grants.grounded(found, wanted)
-    with owner_of(at) as owner:
+    with owner_of(at) as owner, owner.transaction():
+        enter_steward(at, owner, name)
         number = grants.give(owner, found, wanted)
     show.say(f"✓ {number}: {name} ← {found.id}")
 

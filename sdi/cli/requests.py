@@ -10,7 +10,7 @@ import typer
 
 from sdi.access import Action
 from sdi.cli import show
-from sdi.cli.agencies import Id, owner_of
+from sdi.cli.agencies import Id, enter_steward, owner_of
 from sdi.cli.app import Json, LayerId, app, desk
 from sdi.contract.layer import Privacy
 from sdi.store.sharing import requests as register
@@ -35,7 +35,8 @@ def ask(
 ) -> None:  # fmt: skip
     """Ghi yêu cầu của một cơ quan · Enter what an agency asks for."""
     at = desk(context)
-    with owner_of(at) as owner:
+    with owner_of(at) as owner, owner.transaction():
+        enter_steward(at, owner, agency)
         number = register.ask(
             owner, at.registry[layer], agency, cast("list[Privacy]", classes or ["agency"]), purpose, legal_basis,
             communes=tuple(commune) if commune else None, actions=cast("list[Action]", action or ["read"]),
@@ -59,11 +60,12 @@ def list_(
         show.machine([_told(each, now) for each in found])
         return
     rows = [
-        (each.request_id, each.agency, each.layer, " ".join(sorted(each.classes)), each.purpose, _local(each.due),
-         "quá hạn · overdue" if each.overdue(now) else "", each.answer or "", each.why or "")
+        (each.request_id, each.agency, each.layer, _what(each), " ".join(sorted(each.actions)), each.legal_basis,
+         each.purpose, _local(each.due), "quá hạn · overdue" if each.overdue(now) else "", each.answer or "",
+         each.why or "")
         for each in found
     ]  # fmt: skip
-    headings = ["request", "agency", "layer", "classes", "purpose", "due", "", "answer", "why"]
+    headings = ["request", "agency", "layer", "what", "actions", "legal basis", "purpose", "due", "", "answer", "why"]
     show.table(headings, rows, right=["request"])
 
 
@@ -115,6 +117,11 @@ def holiday(
     with owner_of(desk(context)) as owner:
         register.holiday(owner, day.date(), name)
     show.say(f"✓ {day.date()}")
+
+
+def _what(request: Request) -> str:
+    """Classes and communes, as the list of grants has them."""
+    return " · ".join(filter(None, ("+".join(sorted(request.classes)), ",".join(request.communes or ()))))
 
 
 def _told(request: Request, now: datetime) -> dict[str, Any]:

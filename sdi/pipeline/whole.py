@@ -70,6 +70,11 @@ def checksum_of(path: Path) -> Path:
     return path.with_name(f"{path.name}.sha256")
 
 
+def count_of(path: Path) -> Path:
+    """The file beside `path` that says how many features it holds."""
+    return path.with_name(f"{path.name}.count")
+
+
 def main() -> int:
     """Carry out the order on the standard input; how it ended."""
     order = Order.read(sys.stdin.buffer.read())
@@ -104,7 +109,7 @@ def _made(connection: Connection, order: Order) -> int:
                 shutil.rmtree(old, ignore_errors=True)
         try:
             part.unlink(missing_ok=True)
-            _write(connection, layer, order, part)
+            count_of(order.path).write_text(str(_write(connection, layer, order, part)))
             with part.open("rb") as file:
                 digest = hashlib.file_digest(file, "sha256").hexdigest()
             part.rename(order.path)
@@ -116,7 +121,8 @@ def _made(connection: Connection, order: Order) -> int:
     return MADE
 
 
-def _write(connection: Connection, layer: Layer, order: Order, path: Path) -> None:
+def _write(connection: Connection, layer: Layer, order: Order, path: Path) -> int:
+    """How many features the file has."""
     query = FeatureQuery(
         layer.id,
         order.attributes,
@@ -127,29 +133,39 @@ def _write(connection: Connection, layer: Layer, order: Order, path: Path) -> No
         limit=None,
     )
     if order.format in ("csv", "json"):
-        _write_text(connection, layer, order.format, query, path)
-        return
+        return _write_text(connection, layer, order.format, query, path)
+    counts: list[int] = []
     wanted = columns.schema(layer, query)
-    tables = (columns.read(b"\n".join(part), wanted) for part in whole.texts(connection, layer, query, forms.cells))
-    if order.format == "parquet":
-        geoparquet.write(str(path), columns.shape(layer, query), wanted, tables, order.crs)
-        return
+    parts = _counted(whole.texts(connection, layer, query, forms.cells), counts)
+    tables = (columns.read(b"\n".join(part), wanted) for part in parts)
     kind = columns.shape(layer, query)
+    if order.format == "parquet":
+        geoparquet.write(str(path), kind, wanted, tables, order.crs)
+        return sum(counts)
     reader = columns.reader(wanted, tables)
     indexed = order.format != "fgb" or whole.everywhere(connection, layer, query)
     write.write_stream(path, layer.id, reader, order.crs, kind, order.seen_at, indexed=indexed)
+    return sum(counts)
 
 
-def _write_text(connection: Connection, layer: Layer, format_: str, query: FeatureQuery, path: Path) -> None:
+def _write_text(connection: Connection, layer: Layer, format_: str, query: FeatureQuery, path: Path) -> int:
+    counts: list[int] = []
     with path.open("wb") as file:
         if format_ == "csv":
             file.write(forms.csv_head(layer, query).encode())
-            for part in whole.texts(connection, layer, query, forms.csv):
+            for part in _counted(whole.texts(connection, layer, query, forms.csv), counts):
                 file.write(b"\r\n".join([*part, b""]))
-            return
+            return sum(counts)
         file.write(b'{"type":"FeatureCollection","features":[')
-        file.writelines(_joined(whole.texts(connection, layer, query, forms.geojson)))
+        file.writelines(_joined(_counted(whole.texts(connection, layer, query, forms.geojson), counts)))
         file.write(b"]}")
+    return sum(counts)
+
+
+def _counted(parts: Iterator[list[bytes]], counts: list[int]) -> Iterator[list[bytes]]:
+    for part in parts:
+        counts.append(len(part))
+        yield part
 
 
 def _joined(parts: Iterator[list[bytes]]) -> Iterator[bytes]:

@@ -8,7 +8,20 @@ from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from typing import Any
 
-from sdi.access import NOTHING, PUBLIC, WRITING, Agency, Itself, Part, Rule, counted, rule_of, told_by, told_by_id
+from sdi.access import (
+    NOTHING,
+    PUBLIC,
+    WRITING,
+    Agency,
+    Itself,
+    Part,
+    Rule,
+    counted,
+    exported,
+    rule_of,
+    told_by,
+    told_by_id,
+)
 from sdi.contract.layer import Layer
 from sdi.contract.query import Existence, FeatureQuery, Precision, Sight
 from sdi.store import cql, sight
@@ -49,6 +62,11 @@ def seen_in_numbers(agency: Agency, layer: Layer) -> Seen:
     return _seen_in_numbers(agency, Itself(layer))
 
 
+def seen_in_files(agency: Agency, layer: Layer) -> Seen:
+    """What of the layer's features files of it hold for who asks; that of `seen` where they hold everything."""
+    return _seen_in_files(agency, Itself(layer))
+
+
 def told_shape(agency: Agency, layer: Layer) -> str | None:
     """The type of geometry that features have for who asks, `Unknown`: several; None: they have none."""
     return sight.shape(layer, seen(agency, layer).sight)
@@ -76,6 +94,12 @@ def _seen(agency: Agency, of: Itself) -> Seen:
 @lru_cache(maxsize=2000)
 def _seen_in_numbers(agency: Agency, of: Itself) -> Seen:
     return _by(counted(agency, of.layer), agency, of)
+
+
+@lru_cache(maxsize=2000)
+def _seen_in_files(agency: Agency, of: Itself) -> Seen:
+    rule = exported(agency, of.layer)
+    return _seen(agency, of) if rule == rule_of(agency, of.layer) else _by(rule, agency, of)
 
 
 def _by(rule: Rule, agency: Agency, of: Itself) -> Seen:

@@ -114,14 +114,18 @@ def require(connection: Connection, layer: Layer, who: str, deed: Deed = "load")
     standing = _standing(connection, layer, deed)
     if not standing or any(each.may(who, _BY[deed]) for each in standing) or _has_the_rest(layer, who, standing):
         return
-    collectors = [each for each in standing if "load" in each.deeds] or standing
+    collectors = [each for each in standing if "load" in each.deeds]
+    # What nobody was given to load is the contract's steward's.
+    held = _named(collectors) if collectors else f"'{layer.steward.id}'"
     hint = "Ask them, or have the owner run 'sdi steward grant' or 'sdi agencies grant'."
     match deed:
         case "load":
-            raise NotAllowed(f"'{layer.id}' is collected by {_named(collectors)}; '{who}' may not load it.", hint=hint)
+            if any(each.may(who, {"edit"}) for each in standing):
+                hint = "Who may edit delivers in part: --mode partial."
+            raise NotAllowed(f"'{layer.id}' is collected by {held}; '{who}' may not load it.", hint=hint)
         case "edit":
-            raise NotAllowed(f"'{layer.id}' is collected by {_named(collectors)}; '{who}' may not edit it.", hint=hint)
-    raise NotAllowed(f"'{layer.id}' is collected by {_named(collectors)}; '{who}' lets nothing pass.", hint=hint)
+            raise NotAllowed(f"'{layer.id}' is collected by {held}; '{who}' may not edit it.", hint=hint)
+    raise NotAllowed(f"'{layer.id}' is collected by {held}; '{who}' lets nothing pass.", hint=hint)
 
 
 def _standing(connection: Connection, layer: Layer, deed: Deed) -> list[Writer]:

@@ -203,6 +203,19 @@ def test_a_steward_that_contracts_name_needs_no_entering(office: Office) -> None
     assert {each["id"]: each for each in office.listed()}["so_nnmt"]["name_vi"].startswith("Sở")
 
 
+@pytest.mark.parametrize("words", [
+    ("agencies", "grant", "so_noi_vu", "admin_units"), ("agencies", "administrator", "so_noi_vu"),
+    ("requests", "ask", "so_noi_vu", PARCELS, "--purpose", "x", "--legal-basis", "x"),
+])  # fmt: skip
+def test_nor_does_it_to_be_given_something_or_to_ask(office: Office, words: tuple[str, ...]) -> None:
+    for table in ("sdi.request", "sdi.grant", "sdi.agency"):
+        of = "id" if table == "sdi.agency" else "agency"
+        office.owner.execute(f"DELETE FROM {table} WHERE {of} = 'so_noi_vu'".encode())
+    done = CliRunner().invoke(app, ["--lang", "en", *words], obj=office.desk)
+    assert done.exit_code == 0, (done.output, done.exception)
+    assert "so_noi_vu" in {each["id"] for each in office.listed()}
+
+
 def test_an_expired_key_and_a_revoked_one_open_nothing(office: Office, ward: str) -> None:
     past = keys.make_key(office.owner, ward, expires_at=datetime.now(UTC) - timedelta(seconds=1))
     first, second = office.key("key", ward), office.key("key", ward)
@@ -270,7 +283,8 @@ def test_a_merged_agencys_keys_and_grants_are_its_successors_from_the_day_on(off
     assert [each.layer for each in register.read(office.owner, office.desk.registry).agency(heir).grants] == [PARCELS]
     entry = {each["id"]: each for each in office.listed()}[ward]
     assert (entry["merged_into"], entry["merged_why"]) == (heir, "NQ 202/2025/QH15")
-    for words in (["key", ward], ["merge", ward, later, "--why", "x"], ["merge", heir, ward, "--why", "x"]):
+    for words in (["key", ward], ["merge", ward, later, "--why", "x"], ["merge", heir, ward, "--why", "x"],
+                  ["grant", ward, PARCELS]):  # fmt: skip
         with pytest.raises(NotFound, match=f"was merged into '{heir}'"):
             office(*words)
     with pytest.raises(UsageError, match="into another one"):

@@ -81,6 +81,15 @@ def test_less_than_was_asked_for_needs_a_reason_and_is_told_with_it(office: Offi
     assert (told["answer"], told["why"]) == ("narrowed", "không cần diện tích pháp lý")
 
 
+def test_the_list_tells_all_that_is_decided_on(office: Office, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "240")
+    number = office.asked("--class", "agency", "--class", "restricted", "--commune", "00070", "--action", "edit")
+    (line,) = [each for each in office("requests", "list").splitlines() if each.split()[:1] == [str(number)]]
+    for told in ("agency+restricted · 00070", " edit ", "NĐ 194/2025/NĐ-CP", "cấp phép xây dựng"):
+        assert told in line
+    office("requests", "refuse", str(number), "--why", "x")
+
+
 def test_a_refusal_has_its_ground_and_gives_nothing(office: Office) -> None:
     number = office.asked()
     before = len(grants.given(office.owner))

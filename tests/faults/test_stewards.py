@@ -255,9 +255,10 @@ def test_who_may_edit_delivers_in_part_what_the_grant_is_about(town: Besieged, a
     deliver(town, "plots", town.files["plots_old"], STEWARD)
     give(agencies, layer, WARD, "edit", rows="code IN ('P1', 'P2', 'P3', 'P1200')")
     two = plots(town.folder / "two.geojson", range(1, 3), 7)
-    with pytest.raises(NotAllowed, match="may not load it"):
+    with pytest.raises(NotAllowed, match=f"'plots' is collected by '{STEWARD}'; '{WARD}' may not load it") as told:
         deliver(town, "plots", two, WARD)
-    with pytest.raises(NotAllowed, match="may not edit it"):
+    assert "--mode partial" in str(told.value)
+    with pytest.raises(NotAllowed, match=f"'plots' is collected by '{STEWARD}'; '{OTHER}' may not edit it"):
         deliver(town, "plots", two, OTHER, "partial")
     loaded = deliver(town, "plots", two, WARD, "partial").load
     assert loaded is not None

@@ -15,7 +15,7 @@ import numpy as np
 import pyarrow as pa
 import shapely
 
-from sdi.access import Grant
+from sdi.access import Action, Grant
 from sdi.contract.report import Finding
 from sdi.national import vn2000
 from tests.service.conftest import CORNER, SIZE, Town, deliver
@@ -181,6 +181,8 @@ def cards_of(rows: Rows) -> dict[str, Row]:
 
 def policy(agency: str, chance: random.Random) -> Policy:
     made = Policy(agency)
+    # Of an agency with one grant the file is all it sees, of one with more a part of it.
+    actions: list[frozenset[Action]] = [frozenset({"read", "export"}), frozenset({"read"})]
     for layer in ("plots", "plots", "works", "works", "cards"):
         if chance.random() < 0.35:
             continue
@@ -192,7 +194,7 @@ def policy(agency: str, chance: random.Random) -> Policy:
         grant = Grant(
             0, agency, layer, classes=frozenset(classes), attributes=names and (COLUMNS[layer][0], *names), rows=rows,
             polygon=None if ground is None else shapely.to_geojson(ground), precision=precision,
-            metres=50.0 if precision == "generalised" else 0.0, actions=frozenset({"read", "export"}),
+            metres=50.0 if precision == "generalised" else 0.0, actions=actions[len(made.parts) % len(actions)],
             legal_basis="NĐ 194/2025/NĐ-CP", purpose="test",
         )  # fmt: skip
         made.parts.append(Part(grant, test, ground))

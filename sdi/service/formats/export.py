@@ -20,7 +20,7 @@ import structlog
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 
-from sdi.access import may_export, visible
+from sdi.access import may_export
 from sdi.catalog.collection import storage_crs
 from sdi.contract.layer import Layer
 from sdi.errors import BadRequest, NotFound, StoreError
@@ -30,7 +30,7 @@ from sdi.service.audit import reads
 from sdi.service.crs import Crs
 from sdi.service.formats import EXPORTS, Format
 from sdi.service.publications import Snapshot
-from sdi.service.rights import seen
+from sdi.service.rights import seen_in_files
 from sdi.service.state import Service, service_of
 from sdi.store.audit.search import WHOLE
 from sdi.store.ledger import Publication
@@ -113,6 +113,14 @@ def _checksum(path: Path) -> str | None:
         return None
 
 
+def _count(path: Path) -> int | None:
+    """How many features the file holds; None: it was made before that was told beside it."""
+    try:
+        return int(path.with_name(f"{path.name}.count").read_text())
+    except (OSError, ValueError):
+        return None
+
+
 async def file(
     request: Request, asked: Asked, layer: Layer, publication: Publication, snapshot: Snapshot, *, checksum: bool
 ) -> Response:  # fmt: skip
@@ -134,7 +142,8 @@ async def file(
     name = f"{layer.id}.{format_.extension}"
     if checksum:
         return PlainTextResponse(f"{digest}  {name}\n")
-    reads.told(layer.id, visible(service.agency, layer), publication.count, (WHOLE,))
+    count = await asyncio.to_thread(_count, path)
+    reads.told(layer.id, seen_in_files(service.agency, layer).attributes, count, (WHOLE,))
     headers = {
         "Cache-Control": fresh.cache_control(service, layer),
         "Content-Crs": f"<{placed.uri}>", "Content-Language": asked.language,
@@ -172,9 +181,9 @@ def _order(
     service: Service, layer: Layer, publication: Publication, snapshot: Snapshot, format_: Format, placed: Crs
 ) -> tuple[Path, dict[str, Any]]:  # fmt: skip
     """Where the file stands, and what the process is told; who sees the same shares a file."""
-    shown = seen(service.agency, layer)
+    shown = seen_in_files(service.agency, layer)
     view = {
-        "attributes": list(visible(service.agency, layer)), "filters": list(shown.filters),
+        "attributes": list(shown.attributes), "filters": list(shown.filters),
         "sight": None if shown.sight is None else shown.sight.to_json(),
         "format": format_.name, "crs": placed.epsg, "north_first": placed.north_first,
     }  # fmt: skip

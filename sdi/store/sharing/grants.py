@@ -17,7 +17,7 @@ from sdi.contract.query import Precision
 from sdi.errors import NotFound, UsageError, nearest
 from sdi.store import cql, engine, writers
 from sdi.store.engine import Connection
-from sdi.store.sharing import numbers
+from sdi.store.sharing import agencies, numbers
 from sdi.store.sharing.register import grant_of
 
 
@@ -47,18 +47,17 @@ def give(connection: Connection, layer: Layer, grant: Grant, *, by: str | None =
     with engine.translated(), connection.transaction():
         if "load" in grant.actions:
             writers.require_free(connection, layer, grant.agency, grant.communes, grant.valid_from, grant.valid_to)
-        if connection.execute("SELECT FROM sdi.agency WHERE id = %s AND merged_into IS NULL", [grant.agency]).rowcount:
-            return numbers.drawn(
-                connection,
-                "INSERT INTO sdi.grant (agency, layer, classes, attributes, rows, communes, polygon, precision, metres,"
-                " actions, valid_from, valid_to, legal_basis, purpose, given_by)"
-                " VALUES (%(agency)s, %(layer)s, %(classes)s, %(attributes)s, %(rows)s, %(communes)s,"
-                " ST_SetSRID(ST_GeomFromGeoJSON(%(polygon)s), 4326),"
-                " %(precision)s, %(metres)s, %(actions)s, %(valid_from)s, %(valid_to)s, %(legal_basis)s, %(purpose)s,"
-                " coalesce(%(by)s, session_user)) ON CONFLICT (grant_id) DO NOTHING RETURNING grant_id",
-                values,
-            )
-    raise NotFound(f"There is no agency '{grant.agency[:100]}'.", hint="See 'sdi agencies list'.")
+        agencies.standing(connection, grant.agency)
+        return numbers.drawn(
+            connection,
+            "INSERT INTO sdi.grant (agency, layer, classes, attributes, rows, communes, polygon, precision, metres,"
+            " actions, valid_from, valid_to, legal_basis, purpose, given_by)"
+            " VALUES (%(agency)s, %(layer)s, %(classes)s, %(attributes)s, %(rows)s, %(communes)s,"
+            " ST_SetSRID(ST_GeomFromGeoJSON(%(polygon)s), 4326),"
+            " %(precision)s, %(metres)s, %(actions)s, %(valid_from)s, %(valid_to)s, %(legal_basis)s, %(purpose)s,"
+            " coalesce(%(by)s, session_user)) ON CONFLICT (grant_id) DO NOTHING RETURNING grant_id",
+            values,
+        )
 
 
 _COLUMNS = (

@@ -147,6 +147,7 @@ def test_a_half_made_file_is_made_anew_and_never_served(shop: Town, tmp_path: Pa
     assert whole.make(wanted) == whole.MADE
     assert sorted(each.name for each in wanted.path.parent.iterdir()) == [
         "view.csv",
+        "view.csv.count",
         "view.csv.lock",
         "view.csv.sha256",
     ]
