@@ -114,7 +114,7 @@ def callers(town: Town) -> Iterator[dict[str, Caller]]:
 
 
 def granted() -> Iterator[Grant]:
-    """All that is to be seen of everything; of two layers some rows and one attribute; and of two some ground, on a grid, and counted."""
+    """All that is to be seen; of two layers some rows and one attribute; of two some ground, on a grid, and counted."""
     why: dict[str, Any] = {"legal_basis": "Luật thử", "purpose": "Kiểm thử"}
     classes = frozenset({"open", "agency", "restricted"})
     box = shapely.box(CORNER[0] - 10, CORNER[1] - 10, CORNER[0] + 4.5 * SIZE, CORNER[1] + 130)
