@@ -276,6 +276,12 @@ def test_a_merged_agencys_keys_and_grants_are_its_successors_from_the_day_on(off
     (entry,) = [each for each in agencies.entries(office.owner) if each.id == ward]
     assert entry.merged_at == datetime(2098, 6, 30, 17, tzinfo=UTC)
     assert register.read(office.owner, office.desk.registry).until is not None
+    assert office.agency_of(office.key("key", ward)) == ward, "until that day it is an agency like any other"
+    office("grant", ward, PARCELS, "--attribute", "sheet_number")
+    office("revoke", ward, "--grant", str(grants.given(office.owner, agency=ward)[-1].grant.grant_id), "--why", "x")
+    for words in (["merge", ward, heir, "--why", "x"], ["merge", heir, ward, "--why", "x"], ["administrator", ward]):
+        with pytest.raises(UsageError, match=f"will be merged into '{later}'"):
+            office(*words)
     office("unmerge", ward, "--why", "chưa có nghị quyết")  # it has not begun
     assert agencies.standing(office.owner, ward).merged_at is None
     office("merge", ward, heir, "--why", "NQ 202/2025/QH15")

@@ -90,6 +90,21 @@ def test_the_list_tells_all_that_is_decided_on(office: Office, monkeypatch: pyte
     office("requests", "refuse", str(number), "--why", "x")
 
 
+def test_what_a_merged_agency_asked_for_is_granted_to_its_successor(office: Office) -> None:
+    names = ("--kind", "ward", "--name-vi", "Phường", "--name-en", "Ward")
+    for name in ("ward_gone", "ward_heir"):
+        office("agencies", "add", name, *names)
+    office("requests", "ask", "ward_gone", PARCELS, *ASKED)
+    number = requests.requests(office.owner)[-1].request_id
+    office("agencies", "merge", "ward_gone", "ward_heir", "--why", "NQ 202/2025/QH15")
+    assert office.listed()[number]["agency"] == "ward_heir"
+    office("requests", "grant", str(number))
+    told = office.listed("--all")[number]
+    assert told["answer"] == "granted"
+    (given,) = grants.given(office.owner, agency="ward_heir")
+    assert given.grant.grant_id == told["grant_id"]
+
+
 def test_a_refusal_has_its_ground_and_gives_nothing(office: Office) -> None:
     number = office.asked()
     before = len(grants.given(office.owner))

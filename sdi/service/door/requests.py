@@ -32,6 +32,7 @@ from sdi.service.publications import Snapshot
 from sdi.service.state import Service, service_of
 from sdi.store import engine
 from sdi.store.sharing import grants, requests
+from sdi.store.sharing.register import Register
 
 METHODS = ["GET", "HEAD", "POST"]
 JSON = "application/json"
@@ -45,21 +46,23 @@ async def page(request: Request) -> Response:
     if proof is None or service.agency.public:
         raise HTTPException(404)
     snapshot = await service.publications.current()
-    administers = service.agency.id in (await request.app.state.agencies.register()).administrators
-    desk = _Desk(service.agency, service.registry.layers, administers)
+    register: Register = await request.app.state.agencies.register()
+    desk = _Desk(service.agency, service.registry.layers, service.agency.id in register.administrators)
     if request.method in ("GET", "HEAD"):
         ask = asked.asked(request, ("json", "html"), ("all", "overdue"))
         listed = _Listed(truth(ask.parameters, "all"), truth(ask.parameters, "overdue"), datetime.now(UTC))
         found = await run_in_threadpool(_read, service, desk, listed)
         if ask.format == "json":
             return JSONResponse(_document(desk, listed, found), headers=NO_STORE)
-        return _page(request, service, snapshot, proof, desk, listed, found)
+        return _page(request, service, snapshot, proof, desk, listed, found, register)
     by_program = request.headers.get("content-type", "").partition(";")[0].strip() == JSON
     said = await (_of_json(request) if by_program else form.sent(request, service, proof))
     number = await run_in_threadpool(_done, service, snapshot, desk, said, Actor.of(request, service))
     if by_program:
         return JSONResponse({"request": number}, headers=NO_STORE)
-    return RedirectResponse(links.address(service.url, "requests", parameters={"f": "html"}), 303, NO_STORE)
+    language = {name: value for name, value in request.query_params.items() if name == "lang"}
+    back = links.address(service.url, "requests", parameters={"f": "html", **language})
+    return RedirectResponse(back, 303, NO_STORE)
 
 
 async def _of_json(request: Request) -> Form:
@@ -135,7 +138,7 @@ def _written(moment: datetime) -> str:
 
 def _page(
     request: Request, service: Service, snapshot: Snapshot, proof: str, desk: _Desk, listed: _Listed,
-    found: list[requests.Request],
+    found: list[requests.Request], register: Register,
 ) -> HTMLResponse:  # fmt: skip
     pages: Pages = request.app.state.pages
     language, known = asked.language(request), _known(service, snapshot)
@@ -143,6 +146,7 @@ def _page(
     late = sum(each.answer is None and each.overdue(listed.now) for each in to_answer)
     text = pages.render(
         "requests.html", language, request, proof=proof, now=listed.now, listed=listed, late=late,
+        called={name: agency.name(language) for name, agency in register.agencies.items()},
         titled=known | {name: layer for name, layer in desk.layers.items() if desk.own(name)}, own=desk.own,
         mine=[each for each in found if each.agency == service.agency.id and listed.has(each)],
         classes=grants.SHARED, actions=ACTIONS, to_answer=[each for each in to_answer if listed.has(each)],

@@ -65,7 +65,8 @@ def add(connection: Connection, agency: str, layer: str, url: str) -> tuple[int,
     with engine.translated():
         row = connection.execute(
             "INSERT INTO sdi.webhook (agency, layer, url, secret)"
-            " SELECT id, %s, %s, %s FROM sdi.agency WHERE id = %s AND merged_into IS NULL RETURNING webhook_id",
+            " SELECT id, %s, %s, %s FROM sdi.agency WHERE id = %s"
+            " AND (merged_at IS NULL OR merged_at > clock_timestamp()) RETURNING webhook_id",
             [layer, url, secret, agency],
         ).fetchone()
     if row is None:

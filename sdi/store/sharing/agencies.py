@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import UTC, date, datetime
 from typing import Any, get_args
 
 from psycopg.rows import class_row
@@ -58,14 +58,24 @@ def entries(connection: Connection) -> list[Entry]:
 
 
 def standing(connection: Connection, agency: str) -> Entry:
-    """An agency that was not merged into another. Raises NotFound."""
+    """An agency that was not merged into another, or will be later. Raises NotFound."""
     known = {each.id: each for each in entries(connection)}
     found = known.get(agency)
     if found is None:
         hint = "See 'sdi agencies list'."
         raise NotFound(f"There is no agency '{agency[:100]}'.{nearest(agency, known)}", hint=hint)
-    if found.merged_into is not None:
+    if found.merged_at is not None and found.merged_at <= datetime.now(UTC):
         raise NotFound(f"'{agency}' was merged into '{found.merged_into}'.", hint="Name that one.")
+    return found
+
+
+def _remaining(connection: Connection, agency: str) -> Entry:
+    """An agency for which no merger is known. Raises NotFound, UsageError."""
+    found = standing(connection, agency)
+    if found.merged_into is not None:
+        raise UsageError(
+            f"'{agency}' will be merged into '{found.merged_into}'.", hint=f"First: sdi agencies unmerge {agency}."
+        )
     return found
 
 
@@ -104,7 +114,7 @@ def set_administrator(connection: Connection, agency: str, administrator: bool) 
     """
     if agency == PUBLIC.id:
         raise UsageError("The public administers nothing.")
-    standing(connection, agency)
+    _remaining(connection, agency)
     with engine.translated():
         connection.execute("UPDATE sdi.agency SET administrator = %s WHERE id = %s", [administrator, agency])
 
@@ -123,9 +133,9 @@ def merge(
     with engine.translated(), connection.transaction():
         # Who merges either of them at the same time waits, so that they never make a ring.
         connection.execute("SELECT FROM sdi.agency WHERE id = ANY(%s) ORDER BY id FOR UPDATE", [[gone, into]])
-        if standing(connection, gone).administrator:
+        if _remaining(connection, gone).administrator:
             raise UsageError(f"'{gone}' administers the register: take that from it first.")
-        standing(connection, into)
+        _remaining(connection, into)
         values: dict[str, Any] = {"gone": gone, "into": into, "at": at, "by": by, "why": why.strip()}
         connection.execute(
             "UPDATE sdi.agency SET merged_into = %(into)s, merged_at = coalesce(%(at)s, clock_timestamp()),"

@@ -19,7 +19,7 @@ from sdi.contract.layer import Layer, Privacy
 from sdi.errors import NotFound, UsageError
 from sdi.store import engine
 from sdi.store.engine import Connection
-from sdi.store.sharing import agencies, grants, numbers
+from sdi.store.sharing import agencies, grants, numbers, register
 
 READ: tuple[Action, ...] = ("read",)
 WORKING_DAYS = 2
@@ -112,15 +112,17 @@ def ask(
 
 
 def requests(connection: Connection, *, answered: bool = False, request_id: int | None = None) -> list[Request]:
-    """The requests that wait for an answer, or all, the oldest first."""
+    """The requests that wait for an answer, or all, the oldest first; those of a merged agency are its successor's."""
     with engine.translated(), connection.cursor(row_factory=dict_row) as cursor:
         holidays = {row["day"] for row in cursor.execute("SELECT day FROM sdi.holiday")}
+        known = cursor.execute("SELECT id, merged_into, merged_at FROM sdi.agency").fetchall()
         rows = cursor.execute(
             "SELECT * FROM sdi.request WHERE (answer IS NULL OR %(answered)s)"
             " AND (%(id)s::bigint IS NULL OR request_id = %(id)s) ORDER BY asked_at, request_id",
             {"answered": answered, "id": request_id},
         ).fetchall()
-    return [_request(row, holidays) for row in rows]
+    heirs = register.successors_of(known, datetime.now(UTC))
+    return [_request(row | {"agency": heirs.get(row["agency"], row["agency"])}, holidays) for row in rows]
 
 
 def _request(row: dict[str, Any], holidays: Collection[date]) -> Request:

@@ -30,12 +30,12 @@ class Desk:
     owner: engine.Connection
     keys: dict[str, str]
 
-    def post(self, who: str, said: dict[str, Any], **headers: str) -> Answer:
+    def post(self, who: str, said: dict[str, Any], path: str = "/requests", **headers: str) -> Answer:
         sent = {"X-API-Key": self.keys[who], "Content-Type": "application/json", **headers}
         form = sent["Content-Type"] != "application/json"
         host, port = self.town.url.removeprefix("http://").split(":")
         connection = HTTPConnection(host, int(port), timeout=60)
-        connection.request("POST", "/requests", urlencode(said, doseq=True) if form else json.dumps(said), sent)
+        connection.request("POST", path, urlencode(said, doseq=True) if form else json.dumps(said), sent)
         answer = connection.getresponse()
         return Answer(answer.status, answer.headers, answer.read())
 
@@ -148,6 +148,12 @@ def test_who_was_granted_to_approve_answers_in_the_stewards_place(office: Desk) 
         assert answer.status == 403, "it gives no more than it was granted itself"
     page = office.town.ask("/requests?f=html&lang=en", X_API_Key=office.keys[OTHER]).text
     assert f'name="request" value="{number}"' in page
+    assert f"Agency {ASKER}" in page
+    agencies.merge(office.owner, ASKER, OTHER, "thử")
+    wait(lambda: not office.listed(OTHER)[number]["to_answer"])
+    assert office.post(OTHER, {**told, "class": ["open"]}).status == 404, "it is its own now"
+    agencies.unmerge(office.owner, ASKER, "thử xong")
+    wait(lambda: office.listed(OTHER)[number]["to_answer"])
     assert office.post(OTHER, {**told, "class": ["open"]}).status == 200
     made = office.listed(ASKER, "&all=true")[number]
     assert made["answer"] == "narrowed"
@@ -319,5 +325,6 @@ def test_the_page_is_read_in_both_languages_and_its_form_asks(office: Desk) -> N
         ).status
         == 403
     )
-    assert office.post(ASKER, {**said, "proof": proof[1]}, **{"Content-Type": kind}).status == 303
+    answer = office.post(ASKER, {**said, "proof": proof[1]}, "/requests?lang=en", **{"Content-Type": kind})
+    assert (answer.status, answer.headers["Location"].partition("?")[2]) == (303, "f=html&lang=en")
     assert "quy hoạch" in {each["purpose"] for each in office.listed(ASKER).values()}
