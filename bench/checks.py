@@ -54,8 +54,9 @@ NOT_JUDGED = ("file.", "text.converted", "delivery.shrinks", "layer.absent")
 OF_SHAPE = ("coverage.", "geometry.")
 UNPLANTED: dict[str, tuple[str, ...]] = {
     "said once of a file and its columns": (
-        "file.column_unknown", "file.personal_dropped", "file.encoding", "file.truncated", "file.unread", "text.unsure",
-        "text.converted", "geometry.flattened", "geometry.linearised",
+        "file.column_unknown", "file.personal_dropped", "file.encoding", "file.truncated", "file.unread",
+        "file.rows_merged", "file.fields_lost", "text.unsure", "text.converted", "geometry.flattened",
+        "geometry.linearised",
     ),
     "said once of a delivery against what was there": (
         "delivery.shrinks", "delivery.ended_unknown", "delivery.ended_delivered",

@@ -44,6 +44,14 @@ PAIRS: dict[str, tuple[Case, Case]] = {
         ("hostile/test_drawings.py", "one_line_that_is_gone_does_not_lose_entities_without_a_word"),
         ("hostile/test_drawings.py", "nothing_is_told_of_sound_drawings"),
     ),
+    "file.rows_merged": (
+        ("hostile/test_rows.py", "rows_that_a_quotation_mark_made_one_are_told_with_their_lines"),
+        ("hostile/test_rows.py", "a_table_that_is_well_written_is_not_accused"),
+    ),
+    "file.fields_lost": (
+        ("hostile/test_rows.py", "fields_beyond_the_columns_are_told"),
+        ("hostile/test_rows.py", "a_table_that_is_well_written_is_not_accused"),
+    ),
     "delivery.shrinks": (
         (ENDING, "a_full_delivery_may_end_as_much_as_is_meant"),
         (ENDING, "what_stays_below_the_tolerance_or_is_named_is_not_too_much"),

@@ -19,7 +19,7 @@ import pyarrow as pa
 
 from sdi.contract.delivery import Request
 from sdi.errors import SourceError, UsageError, nearest
-from sdi.ingest import completeness, dxf, shapefile
+from sdi.ingest import completeness, dxf, separated, shapefile
 from sdi.ingest.archive import letters
 from sdi.ingest.guard import unguard
 from sdi.ingest.scratch import Scratch
@@ -94,6 +94,8 @@ class Facts:
     fields: tuple[tuple[str, str], ...] = field(default=())
     unread: tuple[dxf.Unread, ...] = ()
     """What a drawing has and no feature was made of."""
+    odd: tuple[separated.Odd, ...] = ()
+    """Rows of a CSV in which others are lost, or a part of themselves."""
 
 
 class Source:
@@ -190,8 +192,7 @@ def read(request: Request, limits: Limits | None = None, progress: Progress | No
         shp = stage.main if stage.suffix == ".shp" else None
         declared = (shapefile.declared_encoding(shp), shapefile.code_page(shp)) if shp else (None, None)
         source = Source(Path(order["out"]), _facts(name, stage, facts, declared, truncated), facts["geometry_column"])
-        if facts["driver"] == "DXF" and dxf.HANDLE in source.columns:
-            source.facts = replace(source.facts, unread=_unread(stage.main, source))
+        source.facts = replace(source.facts, **_lost(stage.main, source))
         return source
 
 
@@ -208,9 +209,15 @@ def _facts(
     )  # fmt: skip
 
 
-def _unread(main: Path, source: Source) -> tuple[dxf.Unread, ...]:
-    handles = (source.part(number, [dxf.HANDLE])[dxf.HANDLE] for number in range(source.parts))
-    return tuple(dxf.unread(main, handles))
+def _lost(main: Path, source: Source) -> dict[str, Any]:
+    """What GDAL left out without a word, as Facts say it."""
+    facts = source.facts
+    if facts.driver == "DXF" and dxf.HANDLE in source.columns:
+        handles = (source.part(number, [dxf.HANDLE])[dxf.HANDLE] for number in range(source.parts))
+        return {"unread": tuple(dxf.unread(main, handles))}
+    if facts.driver == "CSV":
+        return {"odd": tuple(separated.odd_rows(main, len(facts.fields), facts.feature_count))}
+    return {}
 
 
 def _order(action: str, stage: Staged, layer: str | None) -> dict[str, Any]:
