@@ -60,13 +60,17 @@ BY_HAND: dict[str, dict[str, str]] = {
          "a mapping", "a mapping to lists"), "parameters.py: what a parameter must be",
     ),
     "holders": {
-        "{0} since {1}, {2}": "stewardship.py, _who() joins the holders",
-        "{0} since {1} and {2} more": "_who(): those left out",
-        "{0} since {1}": "_who(): one holder",
+        "{0} since {1}, {2}": "writers.py, _named() joins the holders",
+        "{0} since {1} and {2} more": "_named(): those left out",
+        "{0} since {1}": "_named(): one holder",
+        "{0}": "_rest(): the contract's steward",
     },
-    "changes": {"{0}; {1}": "stewardship.py joins the areas", "{0}": "one area"},
-    "change": {"{0}: {1} changes, nobody": "of an area without holder", "{0}: {1} changes, {2}": "of an area"},
-    "area": {"without {0}": "stewardship.py: features that name no area", "{0}": "an area's code"},
+    "changes": {"{0}; {1}": "writers.py joins the areas", "{0}": "one area"},
+    "change": {"{0}: {1} changes, {2}": "of an area"},
+    "area": {
+        "without {0}": "writers.py: features that name no area", "elsewhere": "in a layer without areas",
+        "{0}": "an area's code",
+    },
     "fits": {"{0}; {1}": "place.py joins the proposals", "{0}": "one proposal"},
 }  # fmt: skip
 """Sentences that the syntax does not tell, each with its reason."""

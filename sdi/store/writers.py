@@ -36,9 +36,11 @@ _BY: dict[Deed, frozenset[Deed]] = {
     "load": frozenset({"load"}), "edit": frozenset({"load", "edit"}), "approve": frozenset({"load", "approve"}),
 }  # fmt: skip
 """The rights by which somebody may do it."""
-_CLOSING: dict[Deed, frozenset[Deed]] = {**_BY, "load": frozenset({"load", "edit"})}
-"""The rights because of which not everybody may do it any more."""
 _ALL: frozenset[Deed] = frozenset({"load", "edit", "approve"})
+_CLOSING: dict[Deed, frozenset[Deed]] = {
+    "load": frozenset({"load", "edit"}), "edit": frozenset({"load", "edit"}), "approve": _ALL,
+}  # fmt: skip
+"""The rights because of which not everybody may do it any more."""
 _NAMED = 3
 """Areas, and writers, named in a refusal."""
 _VIETNAM = timezone(timedelta(hours=7))
@@ -115,8 +117,7 @@ def require(connection: Connection, layer: Layer, who: str, deed: Deed = "load")
     if not standing or any(each.may(who, _BY[deed]) for each in standing) or _has_the_rest(layer, who, standing):
         return
     collectors = [each for each in standing if "load" in each.deeds]
-    # What nobody was given to load is the contract's steward's.
-    held = _named(collectors) if collectors else f"'{layer.steward.id}'"
+    held = _named(collectors) if collectors else _rest(layer)
     hint = "Ask them, or have the owner run 'sdi steward grant' or 'sdi agencies grant'."
     match deed:
         case "load":
@@ -131,6 +132,11 @@ def require(connection: Connection, layer: Layer, who: str, deed: Deed = "load")
 def _standing(connection: Connection, layer: Layer, deed: Deed) -> list[Writer]:
     today = datetime.now(_VIETNAM).date()
     return [each for each in writers(connection, layer, today) if not each.deeds.isdisjoint(_CLOSING[deed])]
+
+
+def _rest(layer: Layer) -> str:
+    """Who collects what nobody was given: the contract's steward."""
+    return f"'{layer.steward.id}'"
 
 
 def _has_the_rest(layer: Layer, who: str, standing: Sequence[Writer]) -> bool:
@@ -209,9 +215,10 @@ def _part(layer: Layer, writer: Writer, parameters: Parameters) -> sql.Composabl
 def _outside(layer: Layer, who: str, standing: Sequence[Writer], outside: Sequence[tuple[str | None, int]]) -> str:
     told = []
     for area, count in outside[:_NAMED]:
-        held = [each for each in standing if "load" in each.deeds and area in (each.areas or ())]
+        collectors = [each for each in standing if "load" in each.deeds]
+        held = [each for each in collectors if area in (each.areas or ()) or each.everywhere(layer)]
         place = area or (f"without {layer.load.scope}" if layer.load.scope else "elsewhere")
-        told.append(f"{place}: {count:,} changes, {_named(held) if held else 'nobody'}")
+        told.append(f"{place}: {count:,} changes, {_named(held) if held else _rest(layer)}")
     more = f"; {len(outside) - _NAMED} more" if len(outside) > _NAMED else ""
     return f"The delivery of '{who}' changes '{layer.id}' outside his areas ({'; '.join(told)}{more})."
 
