@@ -136,11 +136,11 @@ def _read(order: dict[str, Any]) -> dict[str, Any]:
     """
     import pyarrow as pa
 
-    names = _names(order)
-    if order.get("layer") not in names:
-        if len(names) != 1 or order.get("layer") is not None:
+    layers = _names(order)
+    if order.get("layer") not in layers:
+        if len(layers) != 1 or order.get("layer") is not None:
             return _inspect(order)
-        order["layer"] = names[0]
+        order["layer"] = layers[0]
     facts = _info(order, order["layer"], force=False)
     geometry, curves = "", 0
     lengths: list[int] = []
@@ -157,7 +157,10 @@ def _read(order: dict[str, Any]) -> dict[str, Any]:
     if curves:
         _linearise(order, lengths)
     geometry = geometry if geometry in names else ""
-    return facts | {"feature_count": sum(lengths), "geometry_column": geometry, "curves": curves}
+    # A file geodatabase says how many rows of a table stand; GDAL leaves out those that it does not find.
+    promised = facts["feature_count"] if facts["driver"] == "OpenFileGDB" else None
+    found = {"promised": promised, "layers_in_file": len(layers)}
+    return facts | found | {"feature_count": sum(lengths), "geometry_column": geometry, "curves": curves}
 
 
 @contextmanager

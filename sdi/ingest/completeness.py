@@ -43,16 +43,20 @@ def _check_rows(main: Path, name: str) -> None:
                           hint="They are not of one export; hand in all parts of one.")  # fmt: skip
 
 
-def check_count(main: Path, name: str, read: int) -> None:
-    """Hold the number of features that were read against what the dataset promises. Raises SourceError."""
-    promised = _promised(main)
+def check_count(main: Path, name: str, read: int, *, promised: int | None = None, alone: bool = True) -> None:
+    """Hold the number of features that were read against what the dataset promises; `promised`: what GDAL says that it
+    does. alone: what was read is all there is in it. Raises SourceError."""
+    if promised is None:
+        promised = _promised(main, alone)
     if promised is not None and read < promised:
         raise SourceError(f"Of {promised} features of {name} only {read} can be read: it is damaged or cut short.",
                           hint="Copy it again with all its parts and compare their sizes.")  # fmt: skip
 
 
-def _promised(main: Path) -> int | None:
+def _promised(main: Path, alone: bool) -> int | None:
     suffix = main.suffix.lower()
+    if suffix in XML:
+        return _answered(main) if alone else None
     if suffix in LINES:
         return _lines(main)
     if suffix == ".mif":
@@ -79,6 +83,15 @@ def _xml_is_cut(path: Path) -> bool:
         return False  # no XML, which is not for us to say
     tail = re.sub(rb"(\s|\x00|<!--.*?-->|<\?.*?\?>)*$", b"", tail[-4096:], flags=re.DOTALL)
     return not re.search(rb"</" + re.escape(root[1]) + rb"\s*>$|/>$", tail)
+
+
+def _answered(path: Path) -> int | None:
+    """How many features a WFS says that its answer has (OGC 04-094, 9.3; 09-025r2, 7.7.4.4); 0 also where it does not
+    know yet."""
+    head, _ = _ends(path)
+    root = re.search(rb"<(?:\w+:)?FeatureCollection\b[^>]*>", head[:65_536])
+    found = re.search(rb"""\bnumber(?:OfFeatures|Returned)\s*=\s*["'](\d{1,15})["']""", root[0]) if root else None
+    return int(found[1]) if found else None
 
 
 def _dxf_is_cut(path: Path) -> bool:

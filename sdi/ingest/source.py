@@ -186,7 +186,9 @@ def read(request: Request, limits: Limits | None = None, progress: Progress | No
                 raise
             raise SourceError(f"{name} is cut short: {truncated[0]} bytes of {truncated[1]}.",
                               hint="Copy the file again and compare its size.") from error  # fmt: skip
-        completeness.check_count(stage.main, name, facts["feature_count"])
+        completeness.check_count(
+            stage.main, name, facts["feature_count"], promised=facts["promised"], alone=facts["layers_in_file"] == 1
+        )
         if not facts["isolated"]:
             log.info("%s was read by a process that has the network: the kernel does not take it ('sdi doctor')", name)
         shp = stage.main if stage.suffix == ".shp" else None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -58,6 +59,37 @@ def test_a_good_file_of_every_format_is_read_whole(tmp_path: Path) -> None:
         paths.append(samples.write(tmp_path / kind, kind))
     for path, ends in zip(paths, together(paths, crs="EPSG:9210"), strict=True):
         assert [end.report.read for end in ends if end.report] == [samples.COUNT], path
+
+
+def test_a_geodatabase_whose_rows_are_not_all_found_is_refused(tmp_path: Path) -> None:
+    """Each row's place stands in the .gdbtablx; where one is damaged GDAL passes the row over without a word."""
+    good = samples.write(tmp_path, "gdb.zip")
+    with zipfile.ZipFile(good) as packed:
+        parts = {name: packed.read(name) for name in packed.namelist()}
+    index = next(
+        name.replace(".gdbtable", ".gdbtablx") for name, content in parts.items()
+        if name.endswith(".gdbtable") and int.from_bytes(content[4:8], "little") == samples.COUNT
+    )  # fmt: skip
+    assert read(Request(path=good)).table.num_rows == samples.COUNT
+    for damage in (b"\x00" * 5, b"\xff\xff\x01\x00\x00"):
+        path = tmp_path / "spoilt.gdb.zip"
+        with zipfile.ZipFile(path, "w") as packed:
+            for name, content in parts.items():
+                packed.writestr(name, content[:31] + damage + content[36:] if name == index else content)
+        with pytest.raises(SourceError, match=f"Of {samples.COUNT} features of spoilt.gdb.zip only 39 can be read"):
+            read(Request(path=path))
+
+
+@pytest.mark.parametrize("says", ['numberOfFeatures="{0}"', "numberMatched='999' numberReturned='{0}'"])
+def test_an_answer_of_a_wfs_that_has_fewer_features_than_it_says_is_refused(tmp_path: Path, says: str) -> None:
+    good = samples.write(tmp_path, "gml").read_text(encoding="utf-8")
+    path = tmp_path / "answer.gml"
+    for number in ("0", str(samples.COUNT)):
+        path.write_text(good.replace("<ogr:FeatureCollection", f"<ogr:FeatureCollection {says.format(number)}", 1))
+        assert read(Request(path=path)).table.num_rows == samples.COUNT
+    path.write_text(good.replace("<ogr:FeatureCollection", f"<ogr:FeatureCollection {says.format(41)}", 1))
+    with pytest.raises(SourceError, match=r"Of 41 features of answer.gml only 40 can be read"):
+        read(Request(path=path))
 
 
 def test_a_prj_that_cannot_be_understood_is_named(tmp_path: Path) -> None:
