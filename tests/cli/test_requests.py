@@ -105,6 +105,13 @@ def test_what_a_merged_agency_asked_for_is_granted_to_its_successor(office: Offi
     assert given.grant.grant_id == told["grant_id"]
 
 
+@pytest.mark.parametrize("long", ["purpose", "legal-basis", "commune"])
+def test_what_is_asked_for_is_told_briefly(office: Office, long: str) -> None:
+    office("requests", "ask", "so_xay_dung", PARCELS, *ASKED, f"--{long}", "x" * 2_000)
+    with pytest.raises(UsageError, match="2000 characters"):
+        office("requests", "ask", "so_xay_dung", PARCELS, *ASKED, f"--{long}", "x" * 2_001)
+
+
 def test_a_refusal_has_its_ground_and_gives_nothing(office: Office) -> None:
     number = office.asked()
     before = len(grants.given(office.owner))

@@ -9,6 +9,7 @@ import pyarrow as pa
 import pytest
 import shapely
 
+from sdi.errors import UsageError
 from sdi.store import engine, ledger
 from tests.service.conftest import CORNER, SIZE, deliver
 from tests.sharing.city import GRID, City
@@ -40,8 +41,7 @@ def wards(city: City) -> Iterator[None]:
 @pytest.mark.usefixtures("wards")
 @pytest.mark.parametrize(
     ("name", "communes", "columns"),
-    [("of_w1", ("W1",), {0, 1, 2}), ("of_both", ("W1", "W2"), {0, 1, 2, 3, 4}), ("of_former", ("W3",), set()),
-     ("of_none", ("W9",), set())],
+    [("of_w1", ("W1",), {0, 1, 2}), ("of_both", ("W1", "W2"), {0, 1, 2, 3, 4}), ("of_former", ("W3",), set())],
 )  # fmt: skip
 def test_an_agency_of_communes_sees_what_stands_on_their_ground(
     city: City, name: str, communes: tuple[str, ...], columns: set[int]
@@ -55,3 +55,9 @@ def test_an_agency_of_communes_sees_what_stands_on_their_ground(
     for index in sorted(first):
         status = city.town.ask(f"/collections/works/items/W{index:02}", X_API_Key=key).status
         assert status == (200 if f"W{index:02}" in expected else 404)
+
+
+@pytest.mark.usefixtures("wards")
+def test_a_code_that_no_unit_ever_had_cannot_be_granted(city: City) -> None:
+    with pytest.raises(UsageError, match="has or had the code 'W9'"):
+        asker(city, "of_none", given("of_none", "works", communes=("W1", "W9")))

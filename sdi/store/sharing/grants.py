@@ -48,6 +48,7 @@ def give(connection: Connection, layer: Layer, grant: Grant, *, by: str | None =
         if "load" in grant.actions:
             writers.require_free(connection, layer, grant.agency, grant.communes, grant.valid_from, grant.valid_to)
         agencies.standing(connection, grant.agency)
+        _checked_communes(connection, grant)
         return numbers.drawn(
             connection,
             "INSERT INTO sdi.grant (agency, layer, classes, attributes, rows, communes, polygon, precision, metres,"
@@ -127,6 +128,20 @@ def _checked_writing(layer: Layer, grant: Grant) -> None:
                 f"'{action}' cannot be granted of a part like this.",
                 hint="load is for the layer or its communes, approve for the layer; edit may be narrowed by anything.",
             )
+
+
+def _checked_communes(connection: Connection, grant: Grant) -> None:
+    """Where units are known, a code that none of them has or had shows nothing: it is a slip of the pen."""
+    rows = connection.execute(
+        "SELECT code FROM unnest(%s::text[]) code WHERE EXISTS (SELECT FROM sdi.unit)"
+        " AND NOT EXISTS (SELECT FROM sdi.unit u WHERE u.code = code.code)",
+        [list(grant.communes or ())],
+    ).fetchall()
+    if rows:
+        raise UsageError(
+            f"No administrative unit has or had the code '{rows[0][0][:100]}'.",
+            hint="Codes are those of the loaded units; new ones are loaded first.",
+        )
 
 
 def checked_words(grant: Grant) -> None:

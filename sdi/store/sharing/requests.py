@@ -23,6 +23,8 @@ from sdi.store.sharing import agencies, grants, numbers, register
 
 READ: tuple[Action, ...] = ("read",)
 WORKING_DAYS = 2
+LONGEST = 2_000
+"""Characters of a purpose and of a legal basis: a steward reads them all."""
 _VIETNAM = timezone(timedelta(hours=7))
 _SATURDAY = 5
 _ID = re.compile(r"[a-z][a-z0-9_]{0,54}", re.ASCII)
@@ -100,6 +102,11 @@ def ask(
         grants.checked(layer, wanted)
     if not purpose.strip() or not legal_basis.strip():
         raise UsageError("A request says on which legal basis and for what purpose.")
+    if max(map(len, (purpose, legal_basis, " ".join(communes or ())))) > LONGEST:
+        raise UsageError(
+            f"Purpose, legal basis and codes of communes are {LONGEST} characters each at most.",
+            hint="Leave out the communes for all of them.",
+        )
     with engine.translated():
         return numbers.drawn(
             connection,
