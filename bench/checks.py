@@ -55,8 +55,8 @@ OF_SHAPE = ("coverage.", "geometry.")
 UNPLANTED: dict[str, tuple[str, ...]] = {
     "said once of a file and its columns": (
         "file.column_unknown", "file.personal_dropped", "file.encoding", "file.truncated", "file.unread",
-        "file.rows_merged", "file.fields_lost", "text.unsure", "text.converted", "geometry.flattened",
-        "geometry.linearised",
+        "file.rows_merged", "file.fields_lost", "file.zero_byte", "file.header_long", "text.unsure", "text.converted",
+        "geometry.flattened", "geometry.linearised",
     ),
     "said once of a delivery against what was there": (
         "delivery.shrinks", "delivery.ended_unknown", "delivery.ended_delivered",

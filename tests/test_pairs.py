@@ -52,6 +52,13 @@ PAIRS: dict[str, tuple[Case, Case]] = {
         ("hostile/test_rows.py", "fields_beyond_the_columns_are_told"),
         ("hostile/test_rows.py", "a_table_that_is_well_written_is_not_accused"),
     ),
+    "file.zero_byte": (
+        ("hostile/test_rows.py", "a_zero_byte_is_told"), ("hostile/test_rows.py", "nothing_is_told_of_real_tables"),
+    ),
+    "file.header_long": (
+        ("hostile/test_rows.py", "a_first_line_that_took_a_row_into_it_is_told"),
+        ("hostile/test_rows.py", "nothing_is_told_of_real_tables"),
+    ),
     "delivery.shrinks": (
         (ENDING, "a_full_delivery_may_end_as_much_as_is_meant"),
         (ENDING, "what_stays_below_the_tolerance_or_is_named_is_not_too_much"),

@@ -243,10 +243,8 @@ def _judge_file(facts: Facts, findings: Findings) -> None:
         findings.add("file.unread", value=kind.count, other=kind.type, limit=", ".join(kind.handles) or "–")
     for odd in facts.odd:
         rows = None if odd.row is None else [odd.row]
-        if odd.fields:
-            findings.add("file.fields_lost", rows, value=odd.first, other=odd.fields, limit=len(facts.fields))
-        else:
-            findings.add("file.rows_merged", rows, value=odd.first, limit=odd.last)
+        limit = odd.last if odd.rule == "file.rows_merged" else len(facts.fields)
+        findings.add(odd.rule, rows, value=odd.first, other=odd.fields, limit=limit)
 
 
 def _take_over(parts: list[tuple[int, Findings]], findings: Findings, without: Mask) -> None:

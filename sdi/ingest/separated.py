@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import chain
 from pathlib import Path
 
@@ -22,13 +22,14 @@ LONGEST = 1 << 22
 
 @dataclass(frozen=True)
 class Odd:
-    """A row that is not what was meant. `row`: of the table, from 0, None where it cannot be told; `first`, `last`: its
-    lines in the file, from 1; `fields`: how many it has, 0 where rows were made one."""
+    """A row that is not what was meant, in which way `rule` says. `row`: of the table, from 0, None where it cannot be
+    told; `first`, `last`: its lines in the file, from 1; `fields`: how many it has."""
 
+    rule: str
     row: int | None
     first: int
     last: int
-    fields: int = 0
+    fields: int
 
 
 @dataclass(frozen=True)
@@ -48,21 +49,32 @@ def odd_rows(path: Path, columns: int, count: int) -> list[Odd]:
     separator = _separator(path)
     if separator is None:
         return []
-    row, found = -1, []
+    row, most, found = -1, 0, list[Odd]()
     for row, record in enumerate(_records(path, separator)):
-        fields = _fields(record.text, separator) if record.text.count(separator) >= columns else 0
+        fields = record.text.count(separator) + 1
+        if fields > min(columns, most):  # else it is neither too long nor the longest
+            fields = _fields(record.text, separator)
         if row == 0 and fields > columns:
             return []  # the separator is another one
-        if record.last > record.first and not record.sound:
-            found.append(Odd(row, record.first, record.last))
-        elif fields > columns:
-            found.append(Odd(row, record.first, record.last, fields))
+        most = max(most, fields) if row else 0
+        rule = _fault(record, fields, columns)
+        if rule is not None:
+            found.append(Odd(rule, row, record.first, record.last, fields))
         if len(found) == MOST:
-            break
-    if len(found) < MOST and row + 1 - count in (0, 1):
-        head = row + 1 - count
-        return [Odd(odd.row - head if odd.row else None, odd.first, odd.last, odd.fields) for odd in found]
-    return [Odd(None, odd.first, odd.last, odd.fields) for odd in found]
+            return [replace(odd, row=None) for odd in found]
+    head = row + 1 - count
+    found = [replace(odd, row=odd.row - head if odd.row and head in (0, 1) else None) for odd in found]
+    if row > 0 and head != 0 and most > 2 and columns >= 2 * most - 1:  # as many as a head and a row have together
+        found.append(Odd("file.header_long", None, 1, 1, most))
+    return found
+
+
+def _fault(record: _Record, fields: int, columns: int) -> str | None:
+    if b"\0" in record.text:
+        return "file.zero_byte"
+    if record.last > record.first and not record.sound:
+        return "file.rows_merged"
+    return "file.fields_lost" if fields > columns else None
 
 
 def _separator(path: Path) -> bytes | None:

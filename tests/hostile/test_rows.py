@@ -50,6 +50,20 @@ def test_fields_beyond_the_columns_are_told(tmp_path: Path) -> None:
         assert found.sentence("en").startswith("Line 2 of the file has 3 fields for 2 columns")
 
 
+def test_a_zero_byte_is_told(tmp_path: Path) -> None:
+    """GDAL takes it for the end of the line, and the quotation for one that goes on in the next."""
+    read, found = handed_in(tmp_path / "a.csv", 'name,number\n"a\0",1\n"b",2\n"c",3\n')
+    assert read == 2
+    assert [(each.rule, each.value) for each in found] == [("file.zero_byte", 2)]
+
+
+def test_a_first_line_that_took_a_row_into_it_is_told(tmp_path: Path) -> None:
+    read, found = handed_in(tmp_path / "a.csv", "name,number,note a,b,c\nd,e,f\ng,h,i\n")
+    assert read == 2
+    (told,) = (each for each in found if each.rule == "file.header_long")
+    assert told.sentence("en").startswith("The first line of the file names 5 columns and no row has more than 3")
+
+
 @pytest.mark.parametrize(
     "text",
     [
@@ -115,8 +129,8 @@ def test_whatever_pythons_writer_writes_is_not_accused(
 
 def test_the_row_is_not_told_where_the_count_does_not_tell_it(tmp_path: Path) -> None:
     (tmp_path / "a.csv").write_text("name,number\na,1,2\n")
-    assert odd_rows(tmp_path / "a.csv", 2, 1) == [Odd(0, 2, 2, 3)]
-    assert odd_rows(tmp_path / "a.csv", 2, 7) == [Odd(None, 2, 2, 3)]
+    assert odd_rows(tmp_path / "a.csv", 2, 1) == [Odd("file.fields_lost", 0, 2, 2, 3)]
+    assert odd_rows(tmp_path / "a.csv", 2, 7) == [Odd("file.fields_lost", None, 2, 2, 3)]
 
 
 def test_what_is_told_of_a_file_is_bounded(tmp_path: Path) -> None:
