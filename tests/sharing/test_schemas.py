@@ -34,3 +34,10 @@ def test_an_attribute_that_is_hidden_in_some_features_is_not_required(city: City
     assert {shown["key"] is None for shown in found.values()} == {True, False}
     assert "required" not in city.town.get("/collections/plots/schema", X_API_Key=key)
     assert city.town.get("/collections/plots/schema")["required"] == ["key"]
+
+
+def test_a_code_list_without_a_title_is_called_by_its_id(city: City) -> None:
+    page = city.town.ask("/code-lists/use?f=html&lang=en")
+    assert page.status == 200
+    assert "<h1>use</h1>" in page.text
+    assert "title" not in city.town.get("/code-lists/use")
