@@ -105,6 +105,25 @@ def test_what_a_merged_agency_asked_for_is_granted_to_its_successor(office: Offi
     assert given.grant.grant_id == told["grant_id"]
 
 
+def test_more_than_was_asked_for_needs_no_reason(office: Office) -> None:
+    number = office.asked("--class", "agency", "--commune", "00070")
+    office("requests", "grant", str(number), "--class", "open", "--class", "agency", "--commune", "00070", "--commune",
+           "00073", "--action", "read", "--action", "export")  # fmt: skip
+    assert office.listed("--all")[number]["answer"] == "granted"
+
+
+@pytest.mark.parametrize("less", [
+    ("--action", "read"), ("--commune", "00070"), ("--rows", "land_use_code = 'ODT'"), ("--attribute", "legal_area"),
+    ("--precision", "centroid"), ("--class", "open", "--class", "restricted"),
+])  # fmt: skip
+def test_whatever_is_less_needs_one(office: Office, less: tuple[str, ...]) -> None:
+    number = office.asked("--action", "read", "--action", "export", "--commune", "00070", "--commune", "00073")
+    with pytest.raises(UsageError, match="Say why less"):
+        office("requests", "grant", str(number), *less)
+    office("requests", "grant", str(number), *less, "--why", "đủ dùng")
+    assert office.listed("--all")[number]["answer"] == "narrowed"
+
+
 @pytest.mark.parametrize("long", ["purpose", "legal-basis", "commune"])
 def test_what_is_asked_for_is_told_briefly(office: Office, long: str) -> None:
     office("requests", "ask", "so_xay_dung", PARCELS, *ASKED, f"--{long}", "x" * 2_000)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta, timezone
 from typing import Any, Literal
 
@@ -150,14 +150,13 @@ def grant(
     connection: Connection, layer: Layer, request: Request, given: Grant, why: str | None = None, *,
     by: str | None = None,
 ) -> int:  # fmt: skip
-    """Answer a request with a grant; its number. Less than was asked for needs a reason.
+    """Answer a request with a grant; its number. Less than was asked for needs a reason, more does not.
 
     Raises UsageError, NotFound.
     """
-    whole = replace(given, valid_from=None, valid_to=None, legal_basis=request.legal_basis, purpose=request.purpose)
-    narrowed = whole != request.wanted()
+    narrowed = _less(given, request.wanted())
     if narrowed and not (why or "").strip():
-        raise UsageError("Say why less is granted than was asked for.", hint="Write --why.")
+        raise UsageError("Say why less is granted than was asked for.", hint="Write the reason (--why).")
     with engine.translated(), connection.transaction():
         _taken(connection, request)
         number = grants.give(connection, layer, given, by=by)
@@ -165,10 +164,19 @@ def grant(
     return number
 
 
+def _less(given: Grant, wanted: Grant) -> bool:
+    """Whether something of what was asked for is not given; until when is no matter."""
+    confined = given.precision != "exact" or any(
+        each is not None for each in (given.attributes, given.rows, given.polygon)
+    )
+    fewer = given.communes is not None and (wanted.communes is None or not set(given.communes) >= set(wanted.communes))
+    return confined or fewer or not (given.classes >= wanted.classes and given.actions >= wanted.actions)
+
+
 def refuse(connection: Connection, request: Request, why: str, *, by: str | None = None) -> None:
     """Answer a request with a refusal and its legal ground. Raises UsageError, NotFound."""
     if not why.strip():
-        raise UsageError("A refusal says on which legal ground.", hint="Write --why.")
+        raise UsageError("A refusal says on which legal ground.", hint="Write the reason (--why).")
     with engine.translated(), connection.transaction():
         _taken(connection, request)
         _answer(connection, request, "refused", why, by)
