@@ -35,7 +35,7 @@ def filling(
     if expected >= _WORTH and not _is_known(connection, layer):
         ledger.take_turn(connection)
         connection.execute("SET LOCAL maintenance_work_mem = '256MB'")
-        # The commit waits until the new files are on the disk; so most of them are when it comes (0.3 s of 5.3 less).
+        # The commit waits until the new files are on the disk: so they are sent there as they grow (0.2 s of 5.5 less).
         connection.execute("SET LOCAL backend_flush_after = '512kB'")
         row = connection.execute("SELECT sdi.unindex(%s::regclass, %s::name[])", [target, list(empty)]).fetchone()
         taken = bool(row and row[0])
