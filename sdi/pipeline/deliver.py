@@ -134,7 +134,7 @@ def deliver(
                 begun, made = _begin(connection, settings, registry, layer, received, load_id)
                 load = _load(connection, settings, registry, layer, received, delivery, load_id, begun, _day(request))
                 writers.examine(connection, layer, load.load_id, request.steward, deed)
-                if begun is None or made is None or load.written < begun.filled:
+                if begun is None or made is None or load.written < begun.filled.count:
                     measure(connection, settings, registry, load.load_id)
                     made = [*(made or []), *derived.refresh(connection, registry, load.load_id)]
         except ledger.Refused:
@@ -255,7 +255,7 @@ def _begin(
         judged = received.settle()
         if judged.report.refused:
             raise ledger.Refused
-        trial.failed = judged.features.count < begun.filled
+        trial.failed = judged.features.count < begun.filled.count
     return begun, None if trial.failed else made
 
 

@@ -6,12 +6,14 @@ them before the load commits; what turns out to be no good is then taken back.
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
 import psycopg
 import pyarrow as pa
+import pyarrow.compute as pc
 from psycopg import sql
 
 from sdi.contract.layer import Layer
@@ -19,6 +21,10 @@ from sdi.contract.registry import Registry
 from sdi.store import between, bulk, delta, engine, sending, tables
 from sdi.store.arrived import Arrived
 from sdi.store.engine import Connection
+from sdi.store.extents import Filled
+
+_HAS_SRID = 0x20000000
+"""In the type of EWKB: four bytes of SRID follow."""
 
 
 @dataclass(frozen=True)
@@ -26,8 +32,7 @@ class Begun:
     """A load whose features were written before it was known whether all of them are good."""
 
     load_id: int
-    filled: int
-    """How many they were."""
+    filled: Filled
 
 
 def takes_early(connection: Connection, layer: Layer, registry: Registry) -> bool:
@@ -44,28 +49,41 @@ def takes_early(connection: Connection, layer: Layer, registry: Registry) -> boo
 
 def fill(
     connection: Connection, arrived: Arrived, expected: int, sent: Callable[[], None] | None = None
-) -> int:  # fmt: skip
-    """Send all features into an empty layer; return their count. sent: called when the database has them and goes on to
-    build the indexes."""
+) -> Filled:  # fmt: skip
+    """Send all features into an empty layer. sent: called when the database has them and goes on to build the
+    indexes."""
     layer = arrived.layer
     with bulk.filling(connection, layer, expected, arrived.empty()) as anew:
         if any(pa.types.is_floating(arrived.sent.field(a.name).type) for a in layer.stored if a.type == "decimal"):
-            count = delta.insert(connection, layer, arrived.load_id, arrived.stage(connection))
+            filled = Filled(delta.insert(connection, layer, arrived.load_id, arrived.stage(connection)), None)
         else:
-            count = _send_into_layer(connection, arrived, frozen=anew)
+            filled = _send_into_layer(connection, arrived, frozen=anew)
         if sent is not None:
             sent()
-    return count
+    return filled
 
 
-def _send_into_layer(connection: Connection, arrived: Arrived, *, frozen: bool) -> int:
+def _send_into_layer(connection: Connection, arrived: Arrived, *, frozen: bool) -> Filled:
     load_id = pa.scalar(arrived.load_id, pa.int64())
     written = pa.schema([*arrived.hashed, pa.field("load_id", pa.int64())])
-    batches = (
-        pa.RecordBatch.from_arrays([*rows.columns, pa.repeat(load_id, len(rows))], schema=written)
-        for rows in arrived.rows()
-    )
-    return sending.copy_arrow(connection, tables.now(arrived.layer), written, batches, arrived.lists, frozen=frozen)
+    grids = set[int]()
+
+    def batches() -> Iterator[pa.RecordBatch]:
+        for rows in arrived.rows():
+            grids.update(_grids(rows["geom"]))
+            yield pa.RecordBatch.from_arrays([*rows.columns, pa.repeat(load_id, len(rows))], schema=written)
+
+    target = tables.now(arrived.layer)
+    count = sending.copy_arrow(connection, target, written, batches(), arrived.lists, frozen=frozen)
+    return Filled(count, tuple(sorted(grids)))
+
+
+def _grids(shapes: pa.Array) -> Iterator[int]:
+    """The SRIDs of EWKB, each once or a few times: what stands behind its byte order and its type."""
+    for head in pc.unique(pc.binary_slice(pc.drop_null(shapes), 0, 9)).to_pylist():
+        order = "<" if head[0] else ">"
+        kind, grid = struct.unpack(f"{order}II", head[1:])
+        yield grid if kind & _HAS_SRID else 0
 
 
 def take_back(connection: Connection, layer: Layer, load_id: int) -> int:

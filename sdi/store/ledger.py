@@ -15,15 +15,15 @@ from typing import Any
 
 import psycopg
 from psycopg import sql
-from psycopg.rows import class_row, dict_row
+from psycopg.rows import class_row
 
 from sdi.contract.delivery import Delivery
 from sdi.contract.layer import Layer
 from sdi.contract.report import Report
 from sdi.errors import NotFound, StoreError
-from sdi.store import engine, findings, quarantine, tables, touched
+from sdi.store import engine, extents, findings, quarantine, tables, touched
 from sdi.store.engine import Connection
-from sdi.store.statement import Statement
+from sdi.store.extents import Filled
 
 CHANNEL = "sdi"
 """What `LISTEN` hears at the commit of a load, publish or withdraw; the payload is the layer's id."""
@@ -361,8 +361,11 @@ def _set_published(connection: Connection, layer: Layer, value: bool) -> None:
         _notify(connection, layer.id)
 
 
-def renew(connection: Connection, layer: Layer, load_id: int, *, changed: bool) -> None:
-    """Bring a layer's publication to its rows after a load; the first load publishes it."""
+def renew(
+    connection: Connection, layer: Layer, load_id: int, *, changed: bool, filled: Filled | None = None
+) -> None:  # fmt: skip
+    """Bring a layer's publication to its rows after a load; the first load publishes it. filled: that the layer was
+    empty before, and its rows are these."""
     take_turn(connection)
     connection.execute(
         "INSERT INTO sdi.publication (layer, published) VALUES (%s, true) ON CONFLICT DO NOTHING", [layer.id]
@@ -371,7 +374,7 @@ def renew(connection: Connection, layer: Layer, load_id: int, *, changed: bool) 
         "UPDATE sdi.publication SET load_id = %s, loaded_at = now() WHERE layer = %s", [load_id, layer.id]
     )
     if changed:
-        facts = known(connection, layer)
+        facts = extents.of(connection, layer) if filled is None else extents.of_filled(connection, layer, filled)
         connection.execute(
             "UPDATE sdi.publication SET generation = generation + 1, changed_at = now(), count = %(count)s,"
             " west = %(west)s, south = %(south)s, east = %(east)s, north = %(north)s, grids = %(grids)s,"
@@ -406,44 +409,3 @@ def renew_coverage(
         },
     )  # fmt: skip
     _notify(connection, layer.id)
-
-
-def known(
-    connection: Connection, layer: Layer, rows: Statement | None = None, *, dated: bool = True
-) -> dict[str, Any]:  # fmt: skip
-    """What a publication tells of a layer's rows. A query by itself, and no aggregate that has to sort: so it is shared
-    among processes, as no part of a statement that writes is.
-
-    `rows`: what stands behind FROM; None: the layer's table. `dated`: whether its time is told.
-    """
-    source = Statement(sql.SQL("{}").format(tables.now(layer)), {}) if rows is None else rows
-    begin, end = _time(layer if dated else None)
-    query = sql.SQL(
-        "SELECT count, ST_XMin(box) AS west, ST_YMin(box) AS south, ST_XMax(box) AS east, ST_YMax(box) AS north,"
-        " time_start, time_end, lowest, highest FROM (SELECT count(*) AS count, ST_Extent(geom_wgs84) AS box,"
-        " {} AS time_start, {} AS time_end, min(ST_SRID(geom)) AS lowest, max(ST_SRID(geom)) AS highest FROM {}) AS f"
-    ).format(begin, end, source.sql)
-    with connection.cursor(row_factory=dict_row) as cursor:
-        found = cursor.execute(query, source.params).fetchone()
-    assert found is not None
-    lowest, highest = found.pop("lowest"), found.pop("highest")
-    if lowest == highest:
-        return {**found, "grids": [] if lowest is None else [lowest]}
-    several = sql.SQL("SELECT DISTINCT ST_SRID(geom) FROM {} WHERE geom IS NOT NULL ORDER BY 1").format(source.sql)
-    return {**found, "grids": [row[0] for row in connection.execute(several, source.params)]}
-
-
-def _time(layer: Layer | None) -> tuple[sql.Composable, sql.Composable]:
-    """SQL of the first and the last instant of a layer's rows; a last one of NULL is still valid."""
-    temporal = None if layer is None else layer.temporal
-    nothing = sql.SQL("NULL::timestamptz")
-    if temporal is None:
-        return nothing, nothing
-    if temporal.instant is not None:
-        column = sql.Identifier(temporal.instant)
-        return sql.SQL("min({})::timestamptz").format(column), sql.SQL("max({})::timestamptz").format(column)
-    first = sql.SQL("min({})::timestamptz").format(sql.Identifier(temporal.start)) if temporal.start else nothing
-    if temporal.end is None:
-        return first, nothing
-    last = "CASE WHEN count({0}) = count(*) THEN max({0})::timestamptz END"
-    return first, sql.SQL(last).format(sql.Identifier(temporal.end))

@@ -46,6 +46,7 @@ from sdi.store import (
 from sdi.store.arrived import HASH, Arrived, Reader
 from sdi.store.delta import NEXT
 from sdi.store.engine import Connection
+from sdi.store.extents import Filled
 from sdi.store.first import Begun
 from sdi.store.ledger import Counts
 
@@ -127,12 +128,12 @@ def load(
         reader = features.to_reader if isinstance(features, pa.Table) else features
         reader = _compare(connection, layer, registry, load_id, reader, report, day or date.today())
         arrived = Arrived(layer, reader, load_id)
-        counts, delivered = _write(connection, arrived, delivery, report, begun)
+        counts, delivered, filled = _write(connection, arrived, delivery, report, begun)
         findings.write(connection, load_id, report)
         quarantine.settle(connection, layer, load_id, delivered=delivered, mode=delivery.mode)
         connection.execute("DROP TABLE IF EXISTS sdi_next, sdi_delta, sdi_staged; DROP TABLE sdi_held")
         genealogy.record(connection, layer, load_id)
-        settle(connection, layer, registry, load_id, counts, report, begun=begun)
+        settle(connection, layer, registry, load_id, counts, report, begun=begun, filled=filled)
     return Load.of(load_id, layer, counts, quarantined=report.quarantined, seconds=perf_counter() - start)
 
 
@@ -151,8 +152,8 @@ def fill_ahead(
         begun = Begun(load_id, first.fill(connection, Arrived(layer, features, load_id), expected, sent))
         delta.note_all(connection, layer, load_id)
         succession.renew(connection, layer)
-        analyse(connection, layer, begun.filled)
-        ledger.renew(connection, layer, load_id, changed=True)
+        analyse(connection, layer, begun.filled.count)
+        ledger.renew(connection, layer, load_id, changed=True, filled=begun.filled)
     return begun
 
 
@@ -168,18 +169,18 @@ def begin(connection: Connection, layer: Layer, load_id: int) -> int:
 
 def settle(
     connection: Connection, layer: Layer, registry: Registry, load_id: int, counts: Counts,
-    report: Report | None = None, *, begun: Begun | None = None,
+    report: Report | None = None, *, begun: Begun | None = None, filled: Filled | None = None,
 ) -> None:  # fmt: skip
     """What follows when a layer's rows are written: its statistics, its entry in the ledger, its publication, where
-    `fill_ahead` has not brought that to these rows."""
-    changed = counts.written > 0 if begun is None else counts.inserted < begun.filled
+    `fill_ahead` has not brought that to these rows. filled: that the layer was empty, and has these rows now."""
+    changed = counts.written > 0 if begun is None else counts.inserted < begun.filled.count
     _forget_statistics(connection, layer, registry)
     if changed:
         succession.renew(connection, layer)
     ledger.finish(connection, load_id, counts, report)
     if begun is None or changed:
-        analyse(connection, layer, counts.written if begun is None else begun.filled - counts.inserted)
-        ledger.renew(connection, layer, load_id, changed=changed)
+        analyse(connection, layer, counts.written if begun is None else begun.filled.count - counts.inserted)
+        ledger.renew(connection, layer, load_id, changed=changed, filled=filled)
     quarantine.sum_up(connection, layer, load_id)
 
 
@@ -284,15 +285,17 @@ def _readable(column: pa.Array) -> pa.Array:
 
 def _write(
     connection: Connection, arrived: Arrived, delivery: Delivery, report: Report, begun: Begun | None
-) -> tuple[Counts, sql.Composable]:
-    """Bring the layer to the features; return what was written, and a table that has the delivered ones' ids."""
+) -> tuple[Counts, sql.Composable, Filled | None]:
+    """Bring the layer to the features; return what was written, a table that has the delivered ones' ids, and what an
+    empty layer was filled with."""
     layer, load_id = arrived.layer, arrived.load_id
     if begun is not None:
-        return Counts(inserted=begun.filled - first.take_back(connection, layer, load_id)), tables.now(layer)
+        taken = first.take_back(connection, layer, load_id)
+        return Counts(inserted=begun.filled.count - taken), tables.now(layer), None
     if delta.is_empty(connection, layer):
         filled = first.fill(connection, arrived, report.kept)
         delta.note_all(connection, layer, load_id)
-        return Counts(inserted=filled), tables.now(layer)
+        return Counts(inserted=filled.count), tables.now(layer), filled
     mode = ending.mode_of(layer, delivery)
     delivered = _send_heads(connection, arrived)
     if not delivered and mode == "full" and layer.load.scope is None:
@@ -316,7 +319,7 @@ def _write(
             "SELECT count(*) FROM {} o JOIN {} h USING (id) WHERE NOT EXISTS (SELECT FROM {} n WHERE n.id = o.id)"
         ).format(tables.now(layer), _HELD_IDS, NEXT)
     ).fetchone()
-    return replace(counts, kept=held[0] if held else 0), NEXT
+    return replace(counts, kept=held[0] if held else 0), NEXT, None
 
 
 def _change(connection: Connection, arrived: Arrived, counts: Counts) -> None:

@@ -13,7 +13,7 @@ from psycopg import sql
 
 from sdi.contract.layer import Layer
 from sdi.contract.query import Sight
-from sdi.store import ledger, sight, tables
+from sdi.store import extents, sight, tables
 from sdi.store.engine import Connection
 from sdi.store.statement import Parameters, Statement
 
@@ -79,6 +79,6 @@ def select_changed(layer: Layer, view: Sight, load_id: int) -> Statement:
 def _told(connection: Connection, layer: Layer, view: Sight, *, dated: bool) -> dict[str, Any]:
     parameters = Parameters()
     rows = sql.SQL("{}").format(sight.relation(layer, view, parameters))
-    told = ledger.known(connection, layer, parameters.statement(rows), dated=dated)
+    told = extents.of(connection, layer, parameters.statement(rows), dated=dated)
     box = tuple(told.pop(side) for side in ("west", "south", "east", "north"))
     return {**told, "grids": tuple(told["grids"]), "extent": None if box[0] is None else box}
