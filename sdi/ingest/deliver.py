@@ -240,7 +240,7 @@ def _judge_file(facts: Facts, findings: Findings) -> None:
     if facts.curves:
         findings.add("geometry.linearised", value=facts.curves)
     for kind in facts.unread:
-        findings.add("file.unread", value=kind.count, other=kind.type, limit=", ".join(kind.handles) or "–")
+        findings.add("file.unread", value=kind.count, other=kind.type, limit=", ".join(kind.where) or "–")
     for odd in facts.odd:
         rows = None if odd.row is None else [odd.row]
         limit = odd.last if odd.rule == "file.rows_merged" else len(facts.fields)

@@ -19,6 +19,8 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
+from sdi.ingest.drawing import NAMED, TYPES, Unread, shown
+
 HANDLE = "EntityHandle"
 READ = frozenset({
     "3DFACE", "ARC", "ATTDEF", "CIRCLE", "DIMENSION", "ELLIPSE", "HATCH", "HELIX", "INSERT", "LEADER", "LINE",
@@ -30,28 +32,14 @@ PARTS = frozenset({"ATTRIB", "SEQEND", "VERTEX", "VIEWPORT"})
 """What belongs to another entity, and a window on a sheet of paper, which shows what is elsewhere."""
 LARGEST, HEAD = 1 << 20, 1 << 11
 """Bytes of an entity that are looked at, and of its head, which names it."""
-TYPES = 20
-"""Types that are told one by one: a drawing has few, a damaged one may seem to have thousands."""
-NAMED = 5
-"""Handles that are told of a type."""
 MOST = 1_000
 """Types that are counted apart, of a file that is made to fill the memory."""
-LETTERS = 80
 AT_ONCE = 50_000
 
 _TYPE = rb"[ \t]*0+[ \t]*(?:\r\n|\n|\r)[ \t]*(?=[^\r\n]{0,64}[A-Za-z])([^\r\n]{1,64})"
 _FIRST, _TAG = re.compile(_TYPE), re.compile(rb"[\r\n]" + _TYPE)
 """The code 0 and a word; the code 0 never comes before a number, and the value 0 always does (the next code)."""
 _BINARY = b"AutoCAD Binary DXF\r\n\x1a\x00"
-
-
-@dataclass(frozen=True)
-class Unread:
-    """Entities of a type of which nothing was delivered. `handles`: the first of them, as they stand in the drawing."""
-
-    type: str
-    count: int
-    handles: tuple[str, ...]
 
 
 @dataclass
@@ -78,12 +66,7 @@ class _Count:
         self.lost[kind] += 1
         named = self.handles.setdefault(kind, [])
         if handle is not None and len(named) < NAMED:
-            named.append(_shown(handle.decode("utf-8", "replace")))
-
-
-def _shown(word: str) -> str:
-    """A word of the drawing without what a terminal would obey."""
-    return "".join(letter if letter.isprintable() else "?" for letter in word[:LETTERS])
+            named.append(shown(handle.decode("utf-8", "replace")))
 
 
 def unread(path: Path, delivered: Iterable[pa.Array]) -> list[Unread]:
@@ -111,7 +94,7 @@ def unread(path: Path, delivered: Iterable[pa.Array]) -> list[Unread]:
     if missing > 0:
         count.lost[", ".join(sorted(count.nameless))] += missing
     return [
-        Unread(_shown(kind), lost, tuple(count.handles.get(kind, ()))) for kind, lost in count.lost.most_common(TYPES)
+        Unread(shown(kind), lost, tuple(count.handles.get(kind, ()))) for kind, lost in count.lost.most_common(TYPES)
     ]
 
 

@@ -19,8 +19,9 @@ import pyarrow as pa
 
 from sdi.contract.delivery import Request
 from sdi.errors import SourceError, UsageError, nearest
-from sdi.ingest import completeness, dxf, separated, shapefile
+from sdi.ingest import completeness, dgn, dxf, separated, shapefile
 from sdi.ingest.archive import letters
+from sdi.ingest.drawing import Unread
 from sdi.ingest.guard import unguard
 from sdi.ingest.scratch import Scratch
 from sdi.ingest.stage import ArchiveLimits, Staged, staged
@@ -92,7 +93,7 @@ class Facts:
     """(bytes there, bytes that its header promises)."""
     isolated: bool = False
     fields: tuple[tuple[str, str], ...] = field(default=())
-    unread: tuple[dxf.Unread, ...] = ()
+    unread: tuple[Unread, ...] = ()
     """What a drawing has and no feature was made of."""
     odd: tuple[separated.Odd, ...] = ()
     """Rows of a CSV in which others are lost, or a part of themselves."""
@@ -217,6 +218,9 @@ def _lost(main: Path, source: Source) -> dict[str, Any]:
     if facts.driver == "DXF" and dxf.HANDLE in source.columns:
         handles = (source.part(number, [dxf.HANDLE])[dxf.HANDLE] for number in range(source.parts))
         return {"unread": tuple(dxf.unread(main, handles))}
+    if facts.driver == "DGN":
+        types = (source.part(number, [dgn.TYPE])[dgn.TYPE] for number in range(source.parts))
+        return {"unread": tuple(dgn.unread(main, types))}
     if facts.driver == "CSV":
         return {"odd": tuple(separated.odd_rows(main, len(facts.fields), facts.feature_count))}
     return {}

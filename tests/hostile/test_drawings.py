@@ -12,7 +12,8 @@ import pytest
 import shapely
 
 from sdi.ingest import dxf
-from sdi.ingest.dxf import Unread, unread
+from sdi.ingest.drawing import TYPES, Unread
+from sdi.ingest.dxf import unread
 from tests.hostile import samples
 from tests.hostile.conduct import End, hand_in
 
@@ -50,11 +51,11 @@ def test_entities_that_no_feature_was_made_of_are_told_by_type_with_their_handle
     lines = [entity("LINE", f"A{number}") for number in range(3)]
     odd = [entity("LWPOLYLIME", "B1"), entity("RAY", "C1"), entity("RAY", "C2"), entity("IMAGE")]
     assert handed_in(drawing(tmp_path / "a.dxf", [*lines, *odd])) == (3, [
-        "2 entities of type RAY in the drawing could not be read and were left out (handles: C1, C2); "
+        "2 entities of type RAY in the drawing could not be read and were left out (handle or level: C1, C2); "
         "explode or redraw them in the CAD program.",
-        "1 entities of type IMAGE in the drawing could not be read and were left out (handles: –); "
+        "1 entities of type IMAGE in the drawing could not be read and were left out (handle or level: –); "
         "explode or redraw them in the CAD program.",
-        "1 entities of type LWPOLYLIME in the drawing could not be read and were left out (handles: B1); "
+        "1 entities of type LWPOLYLIME in the drawing could not be read and were left out (handle or level: B1); "
         "explode or redraw them in the CAD program.",
     ])  # fmt: skip
 
@@ -110,7 +111,7 @@ def test_parts_of_an_entity_are_none_of_their_own_and_a_value_is_no_beginning(tm
 def test_a_drawing_of_thousands_of_types_tells_some(tmp_path: Path) -> None:
     path = drawing(tmp_path / "a.dxf", [entity("POINT", "A"), *(entity(f"ODD{n}", f"F{n:X}") for n in range(5000))])
     found = told(path)
-    assert len(found) == dxf.TYPES
+    assert len(found) == TYPES
     assert found[0].type == "…"
     assert found[0].count == 5000 - dxf.MOST
 
