@@ -70,7 +70,8 @@ class _Count:
 
 
 def unread(path: Path, delivered: Iterable[pa.Array]) -> list[Unread]:
-    """What the drawing at `path` has in its entities and no feature was made of, the most frequent type first.
+    """What the drawing at `path` has in its entities, and in the blocks that these show, and no feature was made of,
+    the most frequent type first. Of a block only what GDAL does not know is missed.
 
     delivered: the column EntityHandle of the features, in parts.
     """
@@ -79,9 +80,11 @@ def unread(path: Path, delivered: Iterable[pa.Array]) -> list[Unread]:
     for entity in _entities(path):
         if entity.section == "BLOCKS":
             blocks.see(entity)
-        elif entity.type in PARTS or (entity.type == "INSERT" and blocks.is_empty(entity.name)):
             continue
-        elif entity.handles:
+        blocks.insert(entity)
+        if entity.type in PARTS or (entity.type == "INSERT" and blocks.is_empty(entity.name)):
+            continue
+        if entity.handles:
             waiting.extend((entity.type, handle) for handle in entity.handles)
         elif entity.type.upper() in READ:
             count.nameless[entity.type] += 1
@@ -90,6 +93,8 @@ def unread(path: Path, delivered: Iterable[pa.Array]) -> list[Unread]:
         if len(waiting) > AT_ONCE:
             _hold(waiting, known, count)
     _hold(waiting, known, count)
+    for kind, handle in blocks.lost():
+        count.lose(kind, handle)
     missing = count.nameless.total() - nameless
     if missing > 0:
         count.lost[", ".join(sorted(count.nameless))] += missing
@@ -117,22 +122,48 @@ def _hold(waiting: list[tuple[str, bytes]], known: np.ndarray, count: _Count) ->
 
 
 class _Blocks:
-    """The blocks of a drawing that have nothing in them: what inserts one is not to be seen either."""
+    """The blocks of a drawing: those that have nothing in them, for what inserts one is not to be seen either, and what
+    others have that GDAL does not know."""
 
     def __init__(self) -> None:
         self._empty: set[str] = set()
         self._open = ""
+        self._unknown: dict[str, list[tuple[str, bytes | None]]] = {}
+        self._within: dict[str, set[str]] = {}
+        """Block -> the blocks that are inserted in it; under no name: in the drawing itself."""
+        self._kept = 0
 
     def see(self, entity: _Entity) -> None:
+        """Go on with the next entity of the section BLOCKS."""
         if entity.type == "BLOCK":
             self._open = entity.name.upper()
             if not entity.flags & 4 and len(self._empty) < AT_ONCE:  # what it has is in another file
                 self._empty.add(self._open)
         elif entity.type not in ("ENDBLK", "ATTDEF", *PARTS):
             self._empty.discard(self._open)
+            self.insert(entity, self._open)
+            if entity.type.upper() not in READ and self._kept < AT_ONCE:
+                self._kept += 1
+                lost = self._unknown.setdefault(self._open, [])
+                lost.append((entity.type, entity.handles[0] if entity.handles else None))
+
+    def insert(self, entity: _Entity, block: str = "") -> None:
+        """Remember which block an entity shows, if any: that of an INSERT, or a DIMENSION's own."""
+        if entity.type in ("INSERT", "DIMENSION") and entity.name and len(self._within) < AT_ONCE:
+            self._within.setdefault(block, set()).add(entity.name.upper())
 
     def is_empty(self, name: str) -> bool:
         return name.upper() in self._empty
+
+    def lost(self) -> Iterator[tuple[str, bytes | None]]:
+        """What GDAL does not know in the blocks that are to be seen, type and handle, once however often that is."""
+        seen, waiting = {""}, [""]
+        while waiting:
+            block = waiting.pop()
+            yield from self._unknown.get(block, ())
+            found = self._within.get(block, set()) - seen
+            seen |= found
+            waiting.extend(found)
 
 
 def _entities(path: Path) -> Iterator[_Entity]:

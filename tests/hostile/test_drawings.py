@@ -89,16 +89,33 @@ def test_entities_without_handles_are_counted(tmp_path: Path) -> None:
     assert unread(path, nothing) == [Unread("CIRCLE, LINE, POINT", 2, ())]
 
 
-def test_a_block_is_missed_only_where_there_was_something_in_it(tmp_path: Path) -> None:
-    def block(name: str, content: str, flags: int = 0) -> str:
-        return f"  0\nBLOCK\n  8\n0\n  2\n{name}\n 70\n{flags}\n 10\n0.0\n 20\n0.0\n{content}  0\nENDBLK\n  8\n0\n"
+def block(name: str, content: str, flags: int = 0) -> str:
+    return f"  0\nBLOCK\n  8\n0\n  2\n{name}\n 70\n{flags}\n 10\n0.0\n 20\n0.0\n{content}  0\nENDBLK\n  8\n0\n"
 
+
+def inserted(handle: str, name: str) -> str:
+    return entity("INSERT", handle, f"  2\n{name}\n 10\n603000.0\n 20\n1191000.0\n")
+
+
+def test_a_block_is_missed_only_where_there_was_something_in_it(tmp_path: Path) -> None:
     blocks = block("FULL", entity("LINE")) + block("EMPTY", "") + block("ELSEWHERE", "", flags=4)
-    inserted = [
-        entity("INSERT", handle, f"  2\n{name}\n 10\n603000.0\n 20\n1191000.0\n")
+    shown = [
+        inserted(handle, name)
         for handle, name in (("A1", "FULL"), ("A2", "EMPTY"), ("A3", "ELSEWHERE"), ("A4", "NOWHERE"))
     ]
-    assert told(drawing(tmp_path / "a.dxf", inserted, blocks)) == [Unread("INSERT", 2, ("A3", "A4"))]
+    assert told(drawing(tmp_path / "a.dxf", shown, blocks)) == [Unread("INSERT", 2, ("A3", "A4"))]
+
+
+def test_what_is_not_known_in_a_block_that_is_shown_is_told_once(tmp_path: Path) -> None:
+    blocks = (
+        block("HOUSE", entity("LINE", "B1") + entity("RAY", "B2") + inserted("B3", "DOOR"))
+        + block("DOOR", entity("LINE", "B4") + entity("3DSOLID", "B5") + inserted("B6", "DOOR"))
+        + block("UNUSED", entity("LINE", "B7") + entity("IMAGE", "B8"))
+    )
+    shown = [inserted("A1", "HOUSE"), inserted("A2", "HOUSE")]
+    assert set(told(drawing(tmp_path / "a.dxf", shown, blocks))) == {
+        Unread("RAY", 1, ("B2",)), Unread("3DSOLID", 1, ("B5",))
+    }  # fmt: skip
 
 
 def test_parts_of_an_entity_are_none_of_their_own_and_a_value_is_no_beginning(tmp_path: Path) -> None:
