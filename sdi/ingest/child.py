@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from sdi.ingest import confinement
+from sdi.ingest.markup import broken_line
 
 ALLOWED = frozenset({
     "ESRI Shapefile", "GPKG", "GeoJSON", "GeoJSONSeq", "ESRIJSON", "TopoJSON", "OpenFileGDB", "MapInfo File", "DXF",
@@ -159,7 +160,7 @@ def _read(order: dict[str, Any]) -> dict[str, Any]:
     geometry = geometry if geometry in names else ""
     # A file geodatabase says how many rows of a table stand; GDAL leaves out those that it does not find.
     promised = facts["feature_count"] if facts["driver"] == "OpenFileGDB" else None
-    found = {"promised": promised, "layers_in_file": len(layers)}
+    found = {"promised": promised, "layers_in_file": len(layers), "broken_line": broken_line(Path(order["path"]))}
     return facts | found | {"feature_count": sum(lengths), "geometry_column": geometry, "curves": curves}
 
 

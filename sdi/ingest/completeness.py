@@ -12,8 +12,8 @@ import numpy as np
 
 from sdi.errors import SourceError
 from sdi.ingest import shapefile
+from sdi.ingest.markup import XML
 
-XML = frozenset({".gml", ".kml", ".xml", ".gpx"})
 LINES = frozenset({".geojsonl", ".geojsons"})
 PIECE = 1 << 20
 """Bytes that are looked at at once."""
@@ -41,6 +41,13 @@ def _check_rows(main: Path, name: str) -> None:
     if shapes != rows:
         raise SourceError(f"{name} has {shapes} shapes and its .dbf has {rows} rows.",
                           hint="They are not of one export; hand in all parts of one.")  # fmt: skip
+
+
+def check_markup(line: int | None, name: str) -> None:
+    """line: from which on `markup` says that XML is broken. Raises SourceError."""
+    if line is not None:
+        raise SourceError(f"{name} is damaged: what begins at line {line} is no well-formed XML.",
+                          hint="Copy it again, or export it anew.")  # fmt: skip
 
 
 def check_count(main: Path, name: str, read: int, *, promised: int | None = None, alone: bool = True) -> None:

@@ -187,6 +187,7 @@ def read(request: Request, limits: Limits | None = None, progress: Progress | No
                 raise
             raise SourceError(f"{name} is cut short: {truncated[0]} bytes of {truncated[1]}.",
                               hint="Copy the file again and compare its size.") from error  # fmt: skip
+        completeness.check_markup(facts["broken_line"], name)
         completeness.check_count(
             stage.main, name, facts["feature_count"], promised=facts["promised"], alone=facts["layers_in_file"] == 1
         )

@@ -13,6 +13,7 @@ import pytest
 from sdi.contract.delivery import Request
 from sdi.errors import SourceError
 from sdi.ingest.completeness import check_whole
+from sdi.ingest.markup import broken_line
 from sdi.ingest.source import read
 from tests.hostile import samples
 from tests.hostile.conduct import End, hand_in, together
@@ -78,6 +79,27 @@ def test_a_geodatabase_whose_rows_are_not_all_found_is_refused(tmp_path: Path) -
                 packed.writestr(name, content[:31] + damage + content[36:] if name == index else content)
         with pytest.raises(SourceError, match=f"Of {samples.COUNT} features of spoilt.gdb.zip only 39 can be read"):
             read(Request(path=path))
+
+
+@pytest.mark.parametrize("kind", ["gml", "kml", "gpx"])
+def test_xml_that_is_damaged_in_its_middle_is_refused(tmp_path: Path, kind: str) -> None:
+    """Of GML GDAL gives what stands before the damage and no more."""
+    path = samples.write(tmp_path, kind)
+    raw = path.read_bytes()
+    at = raw.index(b"<", len(raw) // 2)
+    line = raw.count(b"\n", 0, at) + 1
+    for damage in (b"\xd2", b"</x>", b"&&"):
+        path.write_bytes(raw[:at] + damage + raw[at + 1 :])
+        with pytest.raises(SourceError, match=f"begins at line {line} is" if kind == "gml" else "damaged"):
+            read(Request(path=path))
+
+
+def test_what_stands_behind_a_document_is_no_damage(tmp_path: Path) -> None:
+    for number, rest in enumerate((b"\0" * 512, b"\n\n", b"<!-- made by hand -->", b"<kml/>")):
+        (tmp_path / str(number)).mkdir()
+        path = samples.write(tmp_path / str(number), "gml")
+        path.write_bytes(path.read_bytes() + rest)
+        assert broken_line(path) is None
 
 
 @pytest.mark.parametrize("says", ['numberOfFeatures="{0}"', "numberMatched='999' numberReturned='{0}'"])
