@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from sdi.ingest import confinement
+from sdi.ingest import confinement, geodatabase
 from sdi.ingest.markup import broken_line
 
 ALLOWED = frozenset({
@@ -121,10 +121,12 @@ def _info(order: dict[str, Any], layer: str, *, force: bool) -> dict[str, Any]:
     info = pyogrio.read_info(order["path"], layer=layer, force_feature_count=force, force_total_bounds=force, **options)
     if info["driver"] not in ALLOWED:
         raise ValueError(f"driver {info['driver']}")
-    bounds = info.get("total_bounds")
+    bounds, count = info.get("total_bounds"), int(info["features"])
+    if info["driver"] == "OpenFileGDB":  # GDAL leaves out without a word what it does not find
+        count = max(count, geodatabase.rows(Path(order["path"]), layer))
     return {
         "driver": info["driver"], "name": info["layer_name"], "geometry_type": info["geometry_type"],
-        "feature_count": int(info["features"]), "crs": info["crs"], "encoding": info["encoding"],
+        "feature_count": count, "crs": info["crs"], "encoding": info["encoding"],
         "fields": [[str(name), str(kind)] for name, kind in zip(info["fields"], info["ogr_types"], strict=True)],
         "bounds": [float(value) for value in bounds] if bounds is not None else None,
     }  # fmt: skip
@@ -158,7 +160,6 @@ def _read(order: dict[str, Any]) -> dict[str, Any]:
     if curves:
         _linearise(order, lengths)
     geometry = geometry if geometry in names else ""
-    # A file geodatabase says how many rows of a table stand; GDAL leaves out those that it does not find.
     promised = facts["feature_count"] if facts["driver"] == "OpenFileGDB" else None
     found = {"promised": promised, "layers_in_file": len(layers), "broken_line": broken_line(Path(order["path"]))}
     return facts | found | {"feature_count": sum(lengths), "geometry_column": geometry, "curves": curves}

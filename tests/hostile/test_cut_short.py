@@ -63,21 +63,29 @@ def test_a_good_file_of_every_format_is_read_whole(tmp_path: Path) -> None:
 
 
 def test_a_geodatabase_whose_rows_are_not_all_found_is_refused(tmp_path: Path) -> None:
-    """Each row's place stands in the .gdbtablx; where one is damaged GDAL passes the row over without a word."""
+    """The number of rows and the place of each stand in the .gdbtablx; where it is damaged GDAL passes rows over without
+    a word, or takes the table for empty."""
     good = samples.write(tmp_path, "gdb.zip")
     with zipfile.ZipFile(good) as packed:
         parts = {name: packed.read(name) for name in packed.namelist()}
-    index = next(
-        name.replace(".gdbtable", ".gdbtablx") for name, content in parts.items()
+    table = next(
+        name for name, content in parts.items()
         if name.endswith(".gdbtable") and int.from_bytes(content[4:8], "little") == samples.COUNT
     )  # fmt: skip
     assert read(Request(path=good)).table.num_rows == samples.COUNT
-    for damage in (b"\x00" * 5, b"\xff\xff\x01\x00\x00"):
+    for at, damage, left in (
+        (31, b"\0" * 5, 39),
+        (31, b"\xff\xff\1\0\0", 39),
+        (8, b"\x20", 32),
+        (4, b"\0", 0),
+        (0, b"\1", 0),
+    ):
         path = tmp_path / "spoilt.gdb.zip"
         with zipfile.ZipFile(path, "w") as packed:
             for name, content in parts.items():
-                packed.writestr(name, content[:31] + damage + content[36:] if name == index else content)
-        with pytest.raises(SourceError, match=f"Of {samples.COUNT} features of spoilt.gdb.zip only 39 can be read"):
+                spoilt = content[:at] + damage + content[at + len(damage) :]
+                packed.writestr(name, spoilt if name == table.replace(".gdbtable", ".gdbtablx") else content)
+        with pytest.raises(SourceError, match=f"Of {samples.COUNT} features of spoilt.gdb.zip only {left} can be read"):
             read(Request(path=path))
 
 
