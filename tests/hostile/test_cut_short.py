@@ -63,8 +63,8 @@ def test_a_good_file_of_every_format_is_read_whole(tmp_path: Path) -> None:
 
 
 def test_a_geodatabase_whose_rows_are_not_all_found_is_refused(tmp_path: Path) -> None:
-    """The number of rows and the place of each stand in the .gdbtablx; where it is damaged GDAL passes rows over without
-    a word, or takes the table for empty."""
+    """The number of rows and the place of each stand in the .gdbtablx; where it is damaged GDAL passes rows over
+    without a word, or takes the table for empty."""
     good = samples.write(tmp_path, "gdb.zip")
     with zipfile.ZipFile(good) as packed:
         parts = {name: packed.read(name) for name in packed.namelist()}
