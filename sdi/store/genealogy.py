@@ -73,13 +73,14 @@ WHERE s.m2 > {tolerance} AND 100 * s.m2 > {share} * least(p.m2, c.m2)"""
 _NOTHING_SHOWN = """
 CREATE TEMPORARY TABLE sdi_kin (parent text, child text, shared float8, of_parent float8, of_child float8,
     told boolean, shown boolean) ON COMMIT DROP"""
+# A former number may be that of another plot today: who stands as it stood, whatever was written of it, is no parent.
 _TOLD = sql.SQL(
     """
 INSERT INTO sdi_kin (parent, child, told, shown)
 SELECT DISTINCT t.parent, t.child, true, false FROM ({told}) t
 WHERE t.parent <> t.child AND EXISTS (
-    SELECT FROM {past} b WHERE b.id = t.parent AND b.load_to <= {load}
-        AND (b.load_to = {load} OR NOT EXISTS (SELECT FROM {now} a WHERE a.id = t.parent)))"""
+    SELECT FROM {past} b LEFT JOIN {now} a USING (id) WHERE b.id = t.parent AND b.load_to <= {load}
+        AND (a.id IS NULL OR b.load_to = {load} AND ({reshaped} OR {ended})))"""
 )
 _KINDS = """
 INSERT INTO sdi.genealogy (layer, load_id, origin, parent, child, kind, told_by, shared_m2, share_of_parent,
@@ -144,6 +145,7 @@ def record(connection: Connection, layer: Layer, load_id: int) -> None:
         "tolerance": sql.Literal(_tolerance(layer)), "share": sql.Literal(layer.genealogy.share),
         "ended": _ended(layer), "square_degree": sql.Literal(_SQUARE_DEGREE), "common_x": _common("X"),
         "common_y": _common("Y"),
+        "reshaped": sql.SQL("true" if layer.geometry is None else "b.geom IS DISTINCT FROM a.geom"),
     }  # fmt: skip
     if _is_area(layer) and _ends_any(connection, layer, load_id):
         connection.execute(_BEFORE_AND_AFTER.format(**parts))

@@ -168,6 +168,15 @@ def test_one_that_still_is_what_it_was_is_no_parent(place: Town) -> None:
     assert relations(place) == {}
 
 
+def test_one_of_which_only_something_else_is_written_is_no_parent(place: Town) -> None:
+    """All plots of a ward are written anew, with the numbers that they had before they were numbered anew."""
+    place.load("plots", [ground("A", 0, 20), ground("B", 20, 40)])
+    place.load("plots", [ground("A", 0, 20, floors=1, remark="B"), ground("B", 20, 40, floors=1, remark="A")])
+    assert relations(place) == {}
+    place.load("plots", [ground("A", 0, 10, floors=1), ground("B", 20, 40), ground("C", 60, 80, remark="A; B")])
+    assert relations(place) == {("A", "C"): ("split", "delivery")}  # A keeps the rest
+
+
 def test_a_parent_may_be_told_later(place: Town) -> None:
     place.load("plots", [ground("A", 0, 20), ground("B", 20, 40)])
     place.load("plots", [ground("B", 20, 40), ground("C", 500, 520)])
