@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import os
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
@@ -207,7 +207,7 @@ def receive(
     whole.plain &= ~findings.marked("place.outside")
     checked, compare = _Checks(), None
     if believed:  # what is measured in a wrong grid says nothing
-        checked, compare = _check_whole(whole, findings, standing, early)
+        checked, compare = _check_whole(whole, findings, standing, early, (*ended, *request.ended))
     good = None
     if early and compare is not None and not findings.refused:
         whole.fill()  # while nobody reads it
@@ -271,7 +271,7 @@ class _Checks:
 
 
 def _check_whole(
-    whole: Whole, findings: Findings, standing: Standing | None, early: bool
+    whole: Whole, findings: Findings, standing: Standing | None, early: bool, ended: Sequence[str]
 ) -> tuple[_Checks, Callable[[], None] | None]:
     """What was measured feature by feature; and how features are then held against each other."""
     stray = findings.marked("place.outside") | whole.ended
@@ -286,7 +286,7 @@ def _check_whole(
     if standing is None or reach is None or early:
         checks = _Checks(edition if standing is not None else None, scope)
         return checks, partial(between.check_between, spilled, where, findings)
-    beside = around(standing, spilled, where, mode, scope, reach)
+    beside = around(standing, spilled, where, mode, scope, reach, ended)
     anew = None
     if edition is not None and not request.check_all:
         anew = known(standing, spilled, where, edition, scope)

@@ -190,9 +190,11 @@ def _by_row(found: pa.Table, delivered: Delivered) -> pa.Table:
 
 
 def around(
-    standing: Standing, delivered: Delivered, where: Placement, mode: Mode, scope: Sequence[str], reach: float
-) -> InMemory | None:
-    """What the layer has within `reach` metres of the delivered features and keeps whatever they are."""
+    standing: Standing, delivered: Delivered, where: Placement, mode: Mode, scope: Sequence[str], reach: float,
+    ended: Sequence[str] = (),
+) -> InMemory | None:  # fmt: skip
+    """What the layer has within `reach` metres of the delivered features and keeps whatever they are. `ended`: ids of
+    what the delivery says has ended."""
     layer = delivered.layer
     if mode == "full" and layer.load.scope is None:
         return None
@@ -202,6 +204,7 @@ def around(
     asked = _in_degrees(_grown(_gathered(boxes), reach), where)
     table = standing.around(asked, grouping(layer), scope if mode == "full" else ())
     table = table.filter(pa.array(delivered.rows_of(table["id"].combine_chunks()) < 0))
+    table = table.filter(pc.invert(pc.is_in(table["id"], pa.array(ended, pa.string()))))
     shapes = _brought(_parsed(table["geom"]), where.grid)
     near = _meeting(shapely.bounds(shapes), _grown(boxes, reach))
     if not len(near):

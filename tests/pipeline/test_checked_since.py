@@ -13,6 +13,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 import shapely
+import shapely.ops
 from numpy.typing import NDArray
 
 from sdi import pipeline
@@ -207,6 +208,29 @@ def test_a_partial_delivery_is_held_against_what_the_layer_has_around_it(at: Dep
     assert len(new) == 1
     assert {other.rsplit(".", 1)[-1] for other in others} >= {str(row), str(row + SIDE)}
     assert {finding.row for finding in findings if finding.rule in TELLING} <= {1, 2}
+
+
+def test_what_a_delivery_ends_is_no_neighbour_of_its_successors(at: Deployment, tmp_path: Path) -> None:
+    """A split that is delivered in part: its halves lie upon the parcel that has ended, and upon nothing else."""
+    town = Town.drawn(4)
+    row = 25 * SIDE + 25
+    deliver(at, town.written(tmp_path / "thua.gpkg"))
+    halves = town.only([row, row + 200])
+    halves.shapes = shapely.get_parts(shapely.ops.split(town.shapes[row], _across(town.shapes[row])))
+    halves.number = ["a", "b"]
+    request = replace(halves.written(tmp_path / "tach.gpkg"), mode="partial")
+
+    def over(request: Request) -> set[str]:
+        return {str(f.other).rsplit(".", 1)[-1] for f in checked(at, request)[2] if f.rule == "coverage.overlap"}
+
+    assert str(row) in over(request)
+    assert str(row) not in over(replace(request, ended=(f"00070.{town.sheet[row]}.{row}",)))
+
+
+def _across(lot: shapely.Polygon) -> shapely.LineString:
+    west, south, east, north = lot.bounds
+    middle = (west + east) / 2
+    return shapely.LineString([(middle, south - 1), (middle, north + 1)])
 
 
 def test_a_commune_is_held_against_its_neighbours_of_other_deliveries(at: Deployment, tmp_path: Path) -> None:
