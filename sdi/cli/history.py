@@ -47,6 +47,7 @@ def history(
         if found is not None and feature is not None:
             states = past.versions(connection, found, feature)
             kin = genealogy.relatives(connection, found, feature) if found.genealogy else ([], [])
+            waived = [each for each in waiver.every(connection, found.id) if each.feature == feature]
         else:
             entries = ledger.history(connection, found.id if found else None, limit)
             waived = waiver.every(connection, found.id if found else None)[:limit]
@@ -54,13 +55,18 @@ def history(
         _versions(states[-limit:] if limit else [], at.language, json)
         if not json:
             tell_parents(*kin, at.language)
+            _waivers(waived)
     elif json:
         show.machine([entry.__dict__ for entry in entries])
     else:
         _ledger(entries)
-        if waived:
-            show.out.print("\n[bold]Cho qua · Waivers[/bold]")
-            list_waivers(waived)
+        _waivers(waived)
+
+
+def _waivers(given: list[Any]) -> None:
+    if given:
+        show.out.print("\n[bold]Cho qua · Waivers[/bold]")
+        list_waivers(given)
 
 
 def _ledger(entries: list[Any]) -> None:

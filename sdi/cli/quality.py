@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import date
+from datetime import date, datetime, timedelta, timezone
 from pathlib import Path
 from typing import Annotated
 
@@ -24,6 +24,11 @@ Target = Annotated[
 ]
 Rule = Annotated[str, typer.Argument(metavar="RULE", help="Quy tắc · The rule (sdi layers rules).")]
 FeatureId = Annotated[str, typer.Argument(metavar="FEATURE", help="Mã đối tượng · The feature's id.")]
+UNMET = {
+    "vi": "  ! «{layer}» chưa từng có đối tượng «{feature}»; nếu gõ nhầm, hãy rút lại: {command} --revoke",
+    "en": "  ! '{layer}' never had a feature '{feature}'; if that is a slip, take it back: {command} --revoke",
+}
+_VIETNAM = timezone(timedelta(hours=7))
 SHOWN = 50
 """Features that are listed in a terminal; a file has them all."""
 
@@ -77,11 +82,14 @@ def waive(
     with migrated(at) as connection:
         if revoke:
             waiver.revoke(connection, found, rule, feature, steward=who)
-            show.say(f"✓ {layer} {feature}: {rule}")
+            show.say(f"✓ {layer} {feature}: {rule} ({who}). Đã rút lại · Taken back.")
             return
         given = waiver.give(connection, found, rule, feature, reason=reason, steward=who, until=_day(until))
+        known = waiver.is_known(connection, found, feature)
     last = f" → {given.until:%d/%m/%Y}" if given.until else ""
     show.say(f"✓ {layer} {feature}: {rule}{last} ({who}). Có hiệu lực từ lần nạp tới · It holds from the next load on.")
+    if not known:
+        show.say(UNMET[at.language].format(layer=layer, feature=feature, command=f"sdi waive {layer} {rule} {feature}"))
 
 
 @app.command("waivers")
@@ -179,7 +187,11 @@ def quality_(context: typer.Context, layer: LayerId, json: Json = False) -> None
 
 
 def _day(text: str | None) -> date | None:
+    """The last day of a waiver, in Việt Nam. Raises UsageError where there is none to come."""
     try:
-        return date.fromisoformat(text) if text else None
+        day = date.fromisoformat(text) if text else None
     except ValueError:
         raise UsageError(f"--until {text} is not a date.", hint="Write 2026-12-31.") from None
+    if day is not None and day < datetime.now(_VIETNAM).date():
+        raise UsageError(f"--until {day} is past.", hint="Name a day to come, or leave it out: it holds until revoked.")
+    return day

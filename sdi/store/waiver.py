@@ -12,7 +12,7 @@ from psycopg.rows import class_row
 from sdi.contract.layer import Layer
 from sdi.contract.rules import RULES
 from sdi.errors import NotFound, UsageError, nearest
-from sdi.store import engine, ledger, writers
+from sdi.store import engine, ledger, tables, writers
 from sdi.store.engine import Connection
 
 
@@ -62,6 +62,21 @@ def give(
         assert row is not None
         ledger.bump(connection, layer.id)
     return next(each for each in every(connection, layer.id) if each.waiver_id == row[0])
+
+
+def is_known(connection: Connection, layer: Layer, feature: str) -> bool:
+    """Whether a feature of this id ever stood in the layer or in its quarantine, or something was found of it; of a
+    coverage, which has no features, every name is."""
+    if layer.coverage is not None:
+        return True
+    statement = sql.SQL(
+        "SELECT EXISTS (SELECT FROM {now} WHERE id = %(id)s) OR EXISTS (SELECT FROM {past} WHERE id = %(id)s)"
+        " OR EXISTS (SELECT FROM sdi.quarantine WHERE layer = %(layer)s AND id = %(id)s)"
+        " OR EXISTS (SELECT FROM sdi.finding WHERE layer = %(layer)s AND feature = %(id)s AND ended_by IS NULL)"
+    ).format(now=tables.now(layer), past=tables.past(layer))
+    with engine.translated():
+        row = connection.execute(statement, {"id": feature, "layer": layer.id}).fetchone()
+    return bool(row and row[0])
 
 
 def revoke(connection: Connection, layer: Layer, rule: str, feature: str, *, steward: str) -> None:

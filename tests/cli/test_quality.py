@@ -134,6 +134,8 @@ def test_a_waiver_is_given_listed_in_the_history_and_taken_back(loaded: Terminal
     words = ("waive", LAYER, RULE, FEATURE, "--steward", "binh")
     assert loaded(*words).returncode == 2, "a reason is needed"
     assert loaded(*words, "--reason", "x", "--until", "mai").returncode == 2
+    late = loaded(*words, "--reason", "x", "--until", "2020-01-01")
+    assert (late.returncode, "is past" in late.stderr, loaded.json("waivers", LAYER)) == (2, True, [])
     given = loaded(*words, "--reason", "Chờ danh mục mới", "--until", "2099-12-31")
     assert given.returncode == 0, given.stderr
     (row,) = loaded.json("quarantine", LAYER)
@@ -142,10 +144,22 @@ def test_a_waiver_is_given_listed_in_the_history_and_taken_back(loaded: Terminal
         assert "Chờ danh mục mới" in loaded(*command).stdout
     done = loaded("load", LAYER, "thua.geojson")
     assert "1 new" in done.stdout, done.stdout + done.stderr
+    assert "Chờ danh mục mới" in loaded("history", LAYER, FEATURE).stdout
     assert loaded(*words, "--revoke").returncode == 0
     (told,) = loaded.json("waivers", LAYER)
     assert (told["state"], told["revoked_by"]) == ("revoked", "binh")
     assert loaded(*words, "--revoke").returncode == 2
+
+
+def test_a_waiver_of_a_feature_that_nobody_met_is_told_to_be_one(loaded: Terminal) -> None:
+    """A slip in an id lets nothing pass, and the steward would learn of it by the next load."""
+    for feature, unmet in ((FEATURE, False), ("00070.7.21", True)):
+        words = ("waive", LAYER, "coverage.overlap", feature)
+        given = loaded(*words, "--reason", "Đã đo lại")
+        assert given.returncode == 0, given.stderr
+        assert ("never had a feature" in given.stderr) == unmet
+        assert loaded(*words, "--revoke").returncode == 0
+    assert loaded("waive", "terrain", "coverage.overlap", "dem", "--reason", "x").returncode == 0
 
 
 def test_a_report_can_go_where_the_steward_says_and_nowhere_else(loaded: Terminal, tmp_path: Path) -> None:
