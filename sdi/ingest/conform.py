@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import groupby
 from typing import Any
@@ -309,10 +309,19 @@ def identify(layer: Layer, columns: dict[str, pa.Array], start: int, findings: F
     parts = fields_of(template)
     missing = np.flatnonzero(np.asarray(pc.is_null(ids)))
     if len(missing):
-        absent = {name: np.asarray(pc.is_null(columns[name])) for name in parts}
-        lacking = [", ".join(name for name in parts if absent[name][row]) for row in missing]
+        absent = {name: np.asarray(pc.is_null(columns[name])) for name in columns}
+        lacking = [", ".join(dict.fromkeys(_lacking(layer, parts, absent, int(row)))) for row in missing]
         findings.add("identifier.missing", missing, limits=lacking)
     return ids
+
+
+def _lacking(layer: Layer, names: Iterable[str], absent: Mapping[str, NDArray[np.bool_]], row: int) -> Iterator[str]:
+    """The attributes without which others are empty: where one is made of others, these, which stand in the file."""
+    for name in names:
+        if absent[name][row]:
+            template = layer[name].template
+            parts = [part for part in fields_of(template) if part != name] if template else []
+            yield from _lacking(layer, parts, absent, row) if any(absent[part][row] for part in parts) else [name]
 
 
 def distinguish(

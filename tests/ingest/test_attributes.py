@@ -332,11 +332,28 @@ attributes:
 """
 
 
+KEYED = """
+identifier: {attribute: key}
+geometry: {type: Polygon}
+attributes:
+  - {name: sheet, title: {vi: Tờ, en: Sheet}, type: integer}
+  - {name: number, title: {vi: Số, en: Number}, type: integer}
+  - {name: key, title: {vi: Khóa, en: Key}, type: text, required: true, template: "{sheet}.{number}"}
+"""
+
+
 def test_a_feature_that_lacks_a_part_of_its_id_has_none(hand_in: HandIn) -> None:
     received = hand_in(KEYS % "suffix", [plot(1, sheet=7), plot(2, sheet=None)])
     finding = received.report.findings[0]
     assert (finding.rule, finding.row, finding.feature, finding.limit) == ("identifier.missing", 2, None, "sheet")
     assert received.features().read_all()["id"].to_pylist() == ["7.1"]
+
+
+def test_of_an_id_that_is_made_of_columns_the_missing_column_is_told(hand_in: HandIn) -> None:
+    """The key itself is no column of the file: a steward cannot fill it in."""
+    received = hand_in(KEYED, [plot(1, sheet=7), plot(2, sheet=None)])
+    (missing,) = [found for found in received.report.findings if found.rule == "identifier.missing"]
+    assert (missing.row, missing.limit) == (2, "sheet")
 
 
 def test_a_repeated_id_gets_its_suffix_by_content_not_by_the_files_order(hand_in: HandIn) -> None:
