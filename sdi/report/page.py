@@ -31,7 +31,8 @@ def render(account: Account, language: str) -> str:
     return environment.get_template("report.html").render(
         account=account, layer=account.layer, language=language, t=words.TEXTS[language],
         actions=words.ACTIONS[language], severities=words.SEVERITIES[language], states=words.STATES[language],
-        next_step=words.NEXT[language], colours=COLOURS, picture=picture, beyond=beyond, element=element,
+        next_step=words.next_steps(language, loaded=account.status == "done"), colours=COLOURS,
+        picture=picture, beyond=beyond, element=element,
         grid=vn2000.grid(account.grid), grids=vn2000.GRIDS, groups=_groups(account, numbers, language),
         n=lambda value: words.number(value, language), percent=lambda rate: words.percent(rate, language),
         moment=lambda value: words.moment(value, language), title=lambda rule: _title(rule, language),

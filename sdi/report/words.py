@@ -24,6 +24,21 @@ NEXT: dict[str, dict[str, str]] = {
         "waived": "The steward lets it pass.",
     },
 }
+NOT_LOADED: dict[str, dict[str, str]] = {
+    "vi": {
+        "quarantine": "Sửa trong tệp nguồn trước khi nộp, nếu không sẽ bị cách ly; hoặc cho qua kèm lý do.",
+        "warn": "Xem lại; nếu sai, sửa trong tệp nguồn trước khi nộp.",
+        "repair": "Sẽ được sửa tự động khi nạp; nếu không muốn, sửa trong tệp nguồn.",
+        "waived": "Sẽ được cho qua theo quyết định của người phụ trách.",
+    },
+    "en": {
+        "quarantine": "Correct it in the source file, or it goes to quarantine; or waive it with a reason.",
+        "warn": "Look at it; if it is wrong, correct the source file before it is delivered.",
+        "repair": "It will be repaired by the load; if that is not wanted, correct the source file.",
+        "waived": "The steward will let it pass.",
+    },
+}
+"""What is to be done instead where nothing was loaded: by a check, and by a delivery that is refused."""
 ACTIONS = {
     "vi": {"refuse": "Từ chối", "quarantine": "Cách ly", "warn": "Cảnh báo", "repair": "Đã sửa", "waived": "Cho qua"},
     "en": {
@@ -194,6 +209,11 @@ TEXTS: dict[str, dict[str, str]] = {
         "how_text": "Export it to a GeoPackage, correct it in QGIS (keep the columns), save, and load it again:",
     },
 }
+
+
+def next_steps(language: str, *, loaded: bool) -> dict[str, str]:
+    """What to do about a finding, by its action; `loaded`: the delivery became part of the layer."""
+    return NEXT[language] if loaded else NEXT[language] | NOT_LOADED[language]
 
 
 def number(value: Any, language: str) -> str:

@@ -181,6 +181,20 @@ def test_a_refused_delivery_is_told_as_that(registry: Registry) -> None:
     assert "cả bộ dữ liệu" in text
 
 
+@pytest.mark.parametrize("status", ["refused", "checked"])
+def test_where_nothing_was_loaded_nothing_is_said_to_be_loaded_or_to_wait_in_quarantine(
+    registry: Registry, status: str
+) -> None:
+    rules = [RuleCount("code.unknown", "error", "quarantine", 1), RuleCount("coverage.overlap", "warning", "warn", 1),
+             RuleCount("geometry.repaired", "warning", "repair", 1)]  # fmt: skip
+    for language, said in (("vi", ("đã được nạp", "Xuất vùng cách ly", "Đã được sửa")),
+                           ("en", ("were loaded", "Export the quarantine", "It was repaired"))):  # fmt: skip
+        told = Page(render(account(registry, 0, status="done", rules=rules), language)).text
+        assert all(words in told for words in said)
+        told = Page(render(account(registry, 0, status=status, rules=rules), language)).text
+        assert not [words for words in said if words in told]
+
+
 def test_waivers_stand_in_it_with_reason_and_date(registry: Registry) -> None:
     given = Waived("area.legal", "00070.7.1", "Bản án 12/2026", "binh", datetime(2026, 11, 1, tzinfo=UTC), "31/12/2026",
                    "in force")  # fmt: skip
