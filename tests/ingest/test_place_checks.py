@@ -96,6 +96,7 @@ def test_exchanged_axes_are_refused_and_the_exchange_proposed(swap: bool, tmp_pa
         assert str(first.value).startswith(f"EPSG:{TRUE} ")
         assert "--swap-axes" in str(first.value)
         assert "--crs" in first.sentence("vi")
+        assert "cùng tùy chọn ghi trong ngoặc" in first.sentence("vi")
 
 
 def test_a_single_stray_goes_to_quarantine_and_the_others_are_kept(tmp_path: Path) -> None:
