@@ -84,15 +84,16 @@ class Outcome:
         }
 
 
-_COUNTS = ("inserted", "updated", "deleted", "unchanged", "quarantined")
+_COUNTS = ("inserted", "updated", "deleted", "unchanged", "quarantined", "kept")
 _WORDS = {
     "vi": {
         "inserted": "thêm mới", "updated": "thay đổi", "deleted": "kết thúc", "unchanged": "không đổi",
-        "quarantined": "cách ly", "nothing": "không có gì thay đổi", "refused": "bị từ chối, lớp cũ vẫn được phục vụ",
+        "quarantined": "cách ly", "kept": "giữ bản cũ", "nothing": "không có gì thay đổi",
+        "refused": "bị từ chối, lớp cũ vẫn được phục vụ",
     },
     "en": {
         "inserted": "new", "updated": "changed", "deleted": "ended", "unchanged": "unchanged",
-        "quarantined": "in quarantine", "nothing": "nothing changed",
+        "quarantined": "in quarantine", "kept": "kept as they were", "nothing": "nothing changed",
         "refused": "refused, the old layer is still served",
     },
 }  # fmt: skip

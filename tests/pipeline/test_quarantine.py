@@ -145,6 +145,14 @@ def test_a_later_good_state_corrects_it_even_where_nothing_is_written(
     assert states(at, ended=False) == []
 
 
+def test_the_line_of_a_load_tells_that_an_old_state_stays(deliver: Callable[..., Any]) -> None:
+    """What is served is then more than what is new, changed or unchanged: one of it is not what was delivered."""
+    deliver(parcel(1), parcel(2))
+    done = deliver(parcel(1), unlike())
+    assert done.sentence("vi").endswith("1 không đổi, 1 cách ly, 1 giữ bản cũ")
+    assert done.sentence("en").endswith("1 unchanged, 1 in quarantine, 1 kept as they were")
+
+
 def test_a_whole_delivery_that_no_longer_has_it_ends_it(at: Deployment, deliver: Callable[..., Any]) -> None:
     deliver(parcel(1), parcel(2, use="XYZ"), parcel(3, use="XYZ", commune="00073"))
     deliver(parcel(1))
