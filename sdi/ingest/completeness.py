@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from sdi.errors import SourceError
-from sdi.ingest import shapefile
+from sdi.ingest import geojson, shapefile
 from sdi.ingest.markup import XML
 
 LINES = frozenset({".geojsonl", ".geojsons"})
@@ -65,7 +65,9 @@ def _promised(main: Path, alone: bool) -> int | None:
     if suffix in XML:
         return _answered(main) if alone else None
     if suffix in LINES:
-        return _lines(main)
+        return max(_lines(main), geojson.records(main))
+    if suffix in (".geojson", ".json"):
+        return geojson.features(main)
     if suffix == ".mif":
         return max(_mid_lines(main.with_suffix(".mid")), _mif_objects(main))
     return _tab_records(main.with_suffix(".dat")) if suffix == ".tab" else None

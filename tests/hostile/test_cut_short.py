@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
+import tempfile
 import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from sdi.contract.delivery import Request
 from sdi.errors import SourceError
+from sdi.ingest import geojson
 from sdi.ingest.completeness import check_whole
 from sdi.ingest.markup import broken_line
 from sdi.ingest.source import read
@@ -87,6 +93,50 @@ def test_a_geodatabase_whose_rows_are_not_all_found_is_refused(tmp_path: Path) -
                 packed.writestr(name, spoilt if name == table.replace(".gdbtable", ".gdbtablx") else content)
         with pytest.raises(SourceError, match=f"Of {samples.COUNT} features of spoilt.gdb.zip only {left} can be read"):
             read(Request(path=path))
+
+
+@pytest.mark.parametrize(
+    ("kind", "good", "bad"),
+    [
+        ("geojson", b'"type": "Feature"', b'"type": "Fecture"'),
+        ("geojson", b'"type": "Feature"', b'"typd": "Feature"'),
+        ("geojsonl", b'}\n{ "type"', b'}\x0b{ "type"'),
+    ],
+)
+def test_a_feature_of_a_geojson_that_is_passed_over_is_missed(
+    tmp_path: Path, kind: str, good: bytes, bad: bytes
+) -> None:
+    path = samples.write(tmp_path, kind)
+    head, tail = path.read_bytes().rsplit(good, 1)
+    path.write_bytes(head + bad + tail)
+    with pytest.raises(SourceError, match=f"Of {samples.COUNT} features of plots.{kind} only 39 can be read"):
+        read(Request(path=path))
+
+
+_VALUES = st.recursive(
+    st.none() | st.integers() | st.text(st.sampled_from('{}[]:,"\\ ệ\n') | st.characters(codec="utf-8"), max_size=9),
+    lambda inner: (
+        st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(["features", "a", '"{\\']), inner, max_size=3)
+    ),
+    max_leaves=12,
+)
+
+
+@given(
+    root=st.dictionaries(st.sampled_from(["features", "type", "crs", 'x"features": [']), _VALUES, max_size=4),
+    piece=st.integers(1, 99), dense=st.booleans(),
+)  # fmt: skip
+def test_features_are_counted_as_a_reader_of_json_does(root: dict[str, Any], piece: int, dense: bool) -> None:
+    text = json.dumps(root, ensure_ascii=dense, indent=None if dense else 1, separators=(",", ":") if dense else None)
+    listed = root.get("features")
+    expected = sum(isinstance(each, dict) for each in listed) if isinstance(listed, list) else None
+    with tempfile.TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
+        patch.setattr(geojson, "_PIECE", piece)
+        path = Path(folder, "a.json")
+        path.write_text(text, encoding="utf-8")
+        assert geojson.features(path) == expected
+        path.write_text(f"{text}\n{text}\n", encoding="utf-8")
+        assert geojson.records(path) == 2
 
 
 @pytest.mark.parametrize("kind", ["gml", "kml", "gpx"])
