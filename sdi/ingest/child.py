@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from sdi.ingest import confinement, geodatabase
-from sdi.ingest.markup import broken_line
+from sdi.ingest.markup import broken_line, gpx_features
 
 ALLOWED = frozenset({
     "ESRI Shapefile", "GPKG", "GeoJSON", "GeoJSONSeq", "ESRIJSON", "TopoJSON", "OpenFileGDB", "MapInfo File", "DXF",
@@ -161,6 +161,8 @@ def _read(order: dict[str, Any]) -> dict[str, Any]:
         _linearise(order, lengths)
     geometry = geometry if geometry in names else ""
     promised = facts["feature_count"] if facts["driver"] == "OpenFileGDB" else None
+    if facts["driver"] == "GPX":
+        promised = gpx_features(Path(order["path"]), order["layer"])
     found = {"promised": promised, "layers_in_file": len(layers), "broken_line": broken_line(Path(order["path"]))}
     return facts | found | {"feature_count": sum(lengths), "geometry_column": geometry, "curves": curves}
 

@@ -101,11 +101,10 @@ def test_a_geodatabase_whose_rows_are_not_all_found_is_refused(tmp_path: Path) -
         ("geojson", b'"type": "Feature"', b'"type": "Fecture"'),
         ("geojson", b'"type": "Feature"', b'"typd": "Feature"'),
         ("geojsonl", b'}\n{ "type"', b'}\x0b{ "type"'),
+        ("gpx", b"lat=", b"let="),
     ],
 )
-def test_a_feature_of_a_geojson_that_is_passed_over_is_missed(
-    tmp_path: Path, kind: str, good: bytes, bad: bytes
-) -> None:
+def test_a_feature_that_is_passed_over_is_missed(tmp_path: Path, kind: str, good: bytes, bad: bytes) -> None:
     path = samples.write(tmp_path, kind)
     head, tail = path.read_bytes().rsplit(good, 1)
     path.write_bytes(head + bad + tail)
