@@ -159,6 +159,8 @@ def check(
     """
     layer = registry[layer_id]
     received = _receive(connection, settings, registry, layer, request, progress, keep=False)
+    if isinstance(received, Received):
+        received.delivery = _as_said(received.delivery, request)
     if connection is not None and isinstance(received, Received) and not received.report.refused:
         report, waivers = received.report, waiver.in_force(connection, layer)
         found = between.preview(connection, layer, registry, received.features, day=_day(request), waivers=waivers)

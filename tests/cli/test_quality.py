@@ -107,6 +107,17 @@ def test_a_report_is_written_by_check_by_load_and_afterwards(loaded: Terminal) -
     assert loaded("report", LAYER, "--to", "lai.pdf").returncode == 2
 
 
+def test_a_part_is_checked_as_the_part_that_will_be_loaded(loaded: Terminal) -> None:
+    """As a full delivery it would be held against other communes only, not against its neighbours in the layer."""
+    (loaded.folder / "het.txt").write_text("00070.7.99\n", encoding="utf-8")
+    words = ("check", LAYER, "thua.geojson", "--mode", "partial", "--ended-ids", "het.txt", "--report", "phan.html")
+    assert loaded(*words, lang="vi").returncode == 1
+    told = (loaded.folder / "phan.html").read_text(encoding="utf-8")
+    assert ("một phần" in told, "đầy đủ" in told) == (True, False)
+    delivery = loaded.json(*words)["delivery"]
+    assert (delivery["mode"], delivery["ended"]) == ("partial", ["00070.7.99"])
+
+
 def test_quality_is_told_by_iso_19157(loaded: Terminal) -> None:
     told = {each["element"]: each for each in loaded.json("quality", LAYER)}
     assert (told["domain consistency"]["evaluated"], told["domain consistency"]["faulty"]) == (1, 1)
