@@ -85,7 +85,8 @@ def check(
     encoding: Encoding = None, operation: Operation = 6960, grid: Grid = None, swap: Swap = False,
     map_: Map = None, set_: Set = None, area: Area = None, day: Day = None, findings: Findings = None,
     control_points: ControlPoints = None, control_grid: ControlGrid = None, report_to: ReportTo = None,
-    mode: LoadMode = None, ended_ids: EndedIds = None, check_all: CheckAll = False, json: Json = False,
+    mode: LoadMode = None, ended_ids: EndedIds = None, allow_shrink: AllowShrink = False,
+    check_all: CheckAll = False, json: Json = False,
 ) -> None:  # fmt: skip
     """Kiểm tra một tệp, không ghi gì · Check a file; writes nothing."""
     from sdi import pipeline
@@ -94,7 +95,9 @@ def check(
     at = desk(context)
     target.require_apart(file, findings, report_to)
     request = _request(file, layer_in_file, crs, encoding, operation, grid, swap, map_, set_, area, day, None)
-    request = replace(request, mode=mode, ended=_ids(ended_ids), check_all=check_all)
+    request = replace(
+        request, mode=mode, ended=_ids(ended_ids), allow_shrink=allow_shrink, check_all=check_all
+    )  # fmt: skip
     fit = pipeline.fit(at.settings, control_points, control_grid) if control_points else None
     with show.progress(file.name) as step, pipeline.reading(at.settings) as connection:
         checked = pipeline.check(connection, at.settings, at.registry, layer, request, progress=step)

@@ -167,6 +167,11 @@ def check(
         report.findings.extend(found)
         held = len(between.quarantined(found))
         report.kept, report.quarantined = report.kept - held, report.quarantined + held
+        with engine.translated(), connection.transaction(force_rollback=True):
+            features = former_codes.understood(connection, layer, registry, received.features)
+            ends = loader.foresee(connection, layer, features, received.quarantined(), received.delivery)
+        for finding in ends:
+            report.findings.insert(0, finding)
     return received
 
 

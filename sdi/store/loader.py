@@ -24,7 +24,7 @@ from psycopg.pq import TransactionStatus
 from sdi.contract.delivery import Delivery
 from sdi.contract.layer import Layer
 from sdi.contract.registry import Registry
-from sdi.contract.report import Report
+from sdi.contract.report import Finding, Report
 from sdi.errors import UsageError
 from sdi.store import (
     between,
@@ -155,6 +155,26 @@ def fill_ahead(
         analyse(connection, layer, begun.filled.count)
         ledger.renew(connection, layer, load_id, changed=True, filled=begun.filled)
     return begun
+
+
+def foresee(
+    connection: Connection, layer: Layer, features: Reader, quarantined: pa.RecordBatchReader, delivery: Delivery
+) -> list[Finding]:
+    """What `load` would find of what a delivery ends, of features that are only checked; in a transaction that the
+    caller takes back."""
+    if ending.mode_of(layer, delivery) == "partial" and not delivery.ended:
+        return []
+    if not ledger.count(connection, layer):
+        return []
+    delta.prepare(connection)
+    connection.execute("CREATE TEMPORARY TABLE sdi_held (id text) ON COMMIT DROP")
+    told = pa.schema({"id": pa.string()})
+    held = (pa.record_batch([pc.cast(rows["id"], pa.string())], schema=told) for rows in quarantined if rows.num_rows)
+    sending.copy_arrow(connection, _HELD_IDS, told, held)
+    delivered = _send_heads(connection, Arrived(layer, features, 0))
+    ending.name(connection, delivery)
+    gone = ending.gone(connection, layer, ending.mode_of(layer, delivery))
+    return ending.examine(connection, layer, delivery, delta.compare(connection, layer, delivered, gone=gone))
 
 
 def begin(connection: Connection, layer: Layer, load_id: int) -> int:

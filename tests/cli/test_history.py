@@ -180,6 +180,11 @@ def test_a_full_delivery_that_is_cut_short_is_refused_unless_it_is_meant(
 ) -> None:
     path = terminal.folder / "short.geojson"
     path.write_text(collection(range(10)), encoding="utf-8")
+    checked = terminal("check", LAYER, str(path))
+    assert checked.returncode == 1
+    assert "delivery.shrinks" in checked.stdout
+    assert terminal("check", LAYER, str(path), "--allow-shrink").returncode == 0
+    assert terminal("check", LAYER, str(path), "--mode", "partial").returncode == 0
     refused = terminal("load", LAYER, str(path))
     assert refused.returncode == 1
     assert "delivery.shrinks" in refused.stdout
@@ -190,6 +195,8 @@ def test_a_full_delivery_that_is_cut_short_is_refused_unless_it_is_meant(
     assert terminal.json("history", LAYER)[0]["mode"] == "partial"
     ids = terminal.folder / "ended.txt"
     ids.write_text("00070.7.20  # gộp thửa\n\n00070.7.21\n00070.7.777\n", encoding="utf-8")
+    foreseen = terminal.json("check", LAYER, str(path), "--mode", "partial", "--ended-ids", str(ids))
+    assert foreseen["by_rule"]["delivery.ended_unknown"] == 1
     ended = terminal.json("load", LAYER, str(path), "--mode", "partial", "--ended-ids", str(ids))
     assert ended["load"]["deleted"] == 2
     assert ended["report"]["by_rule"]["delivery.ended_unknown"] == 1
