@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from decimal import Decimal
 from typing import Any, overload, override
 
 from sdi.contract.reasons import REASONS
@@ -32,10 +33,9 @@ class Finding:
         """What is wrong, in one sentence."""
         rule = RULES[self.rule]
         template = rule.en if language == "en" else rule.vi
-        value, other = self.value, self.other
-        if language == "vi":  # the only words in a value that are English: the reasons of GEOS
-            value, other = (REASONS.get(said, said) if isinstance(said, str) else said for said in (value, other))
-        return template.format(attribute=self.attribute, value=_short(value), limit=self.limit, other=other)
+        told = _short(self.value), self.limit, self.other
+        value, limit, other = map(_in_vietnamese, told) if language == "vi" else told
+        return template.format(attribute=self.attribute, value=value, limit=limit, other=other)
 
     def to_json(self) -> dict[str, Any]:
         return {
@@ -127,6 +127,14 @@ class Report:
             "read": self.read, "kept": self.kept, "quarantined": self.quarantined, "dropped": self.dropped,
             "by_rule": self.by_rule(), "findings": [finding.to_json() for finding in self.findings],
         }  # fmt: skip
+
+
+def _in_vietnamese(value: Any) -> Any:
+    """A number with the comma that a Vietnamese reader takes for the decimal sign (a point would part thousands), and
+    the only words in a value that are English: the reasons of GEOS."""
+    if isinstance(value, (float, Decimal)):
+        return str(value).replace(".", ",")
+    return REASONS.get(value, value) if isinstance(value, str) else value
 
 
 def _short(value: Any) -> Any:

@@ -114,7 +114,7 @@ def test_findings_become_points_with_both_sentences(tmp_path: Path) -> None:
     assert info["features"] == 2
     assert (shapely.from_wkb(shapes[0]).x, shapely.from_wkb(shapes[0]).y) == (106.7, 10.8)
     assert shapes[1] is None
-    assert rows["vi"][0] == "Chồng lấn 2.5 m² với 1.2."
+    assert rows["vi"][0] == "Chồng lấn 2,5 m² với 1.2."
     assert rows["en"][0] == "Overlaps 1.2 by 2.5 m²."
 
 
