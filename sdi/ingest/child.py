@@ -160,11 +160,22 @@ def _read(order: dict[str, Any]) -> dict[str, Any]:
     if curves:
         _linearise(order, lengths)
     geometry = geometry if geometry in names else ""
-    promised = facts["feature_count"] if facts["driver"] == "OpenFileGDB" else None
-    if facts["driver"] == "GPX":
-        promised = gpx_features(Path(order["path"]), order["layer"])
+    promised = _promised(facts, Path(order["path"]), order["layer"])
     found = {"promised": promised, "layers_in_file": len(layers), "broken_line": broken_line(Path(order["path"]))}
     return facts | found | {"feature_count": sum(lengths), "geometry_column": geometry, "curves": curves}
+
+
+def _promised(facts: dict[str, Any], path: Path, layer: str) -> int | None:
+    """How many features the dataset itself says or shows it has, where that is known before they are read."""
+    if facts["driver"] == "OpenFileGDB":
+        return int(facts["feature_count"])
+    if facts["driver"] == "GPX":
+        return gpx_features(path, layer)
+    if facts["driver"] == "TopoJSON":
+        from sdi.ingest.geojson import topology_features
+
+        return topology_features(path, layer)
+    return None
 
 
 @contextmanager

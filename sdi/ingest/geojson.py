@@ -1,11 +1,13 @@
-"""How many features a GeoJSON has. GDAL leaves out those whose type it does not find, as where a letter of `Feature` is
-another, and what follows on one line of a text sequence, without a word.
+"""How many features a GeoJSON or a topology has. GDAL leaves out those whose type it does not find, as where a letter
+of `Feature` is another, and what follows on one line of a text sequence, without a word.
 
-Only braces, brackets and quotation marks are looked at, piece by piece, so that a file of any size takes little memory.
+Of a GeoJSON only braces, brackets and quotation marks are looked at, piece by piece, so that a file of any size takes
+little memory.
 """
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -16,6 +18,8 @@ from numpy.typing import NDArray
 
 _PIECE = 1 << 22
 """Bytes that are looked at at once."""
+_WHOLE = 1 << 26
+"""Bytes of a document that is read at once."""
 _QUOTE, _BACKSLASH = 0x22, 0x5C
 _DEEPER = np.zeros(256, np.int8)
 _DEEPER[list(b"{[")] = 1
@@ -69,6 +73,20 @@ def features(path: Path) -> int | None:
 def records(path: Path) -> int:
     """The objects of a text sequence, one after the other (RFC 8142)."""
     return sum(int(((marks.depth == 0) & (marks.mark == ord("{"))).sum()) for marks in _marks(path))
+
+
+def topology_features(path: Path, layer: str) -> int | None:
+    """The geometries of an object of a topology (TopoJSON 2.1.5), which is read whole, as GDAL does; None: it is too
+    large for that, has no such object, or is what only GDAL takes for JSON."""
+    if path.stat().st_size > _WHOLE:
+        return None
+    try:
+        found = json.loads(path.read_bytes())
+    except ValueError:
+        return None
+    for name in ("objects", layer, "geometries"):
+        found = found.get(name) if isinstance(found, dict) else None
+    return len(found) if isinstance(found, list) else None
 
 
 def _marks(path: Path) -> Iterator[_Marks]:

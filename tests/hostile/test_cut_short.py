@@ -102,6 +102,8 @@ def test_a_geodatabase_whose_rows_are_not_all_found_is_refused(tmp_path: Path) -
         ("geojson", b'"type": "Feature"', b'"typd": "Feature"'),
         ("geojsonl", b'}\n{ "type"', b'}\x0b{ "type"'),
         ("gpx", b"lat=", b"let="),
+        ("topojson", b'"type": "Polygon"', b'"typd": "Polygon"'),
+        ("topojson", b'"arcs": [[39]]', b'"arcz": [[39]]'),
     ],
 )
 def test_a_feature_that_is_passed_over_is_missed(tmp_path: Path, kind: str, good: bytes, bad: bytes) -> None:
