@@ -18,8 +18,9 @@ from rich.table import Table
 from sdi.contract.delivery import Delivery
 from sdi.contract.layer import Attribute, Item
 from sdi.contract.registry import Registry
-from sdi.contract.report import Report
+from sdi.contract.report import Report, gravest_first
 from sdi.errors import SdiError, translated
+from sdi.report.words import ACTIONS
 
 WIDE = 400
 """Columns of what goes into a file or a pipe: nothing is folded there."""
@@ -82,17 +83,19 @@ def table(columns: Sequence[str], rows: Sequence[Sequence[Any]], right: Sequence
 
 
 def report(found: Report, language: str) -> None:
-    """A report as a steward reads it: the counts, then each rule with its first features."""
+    """A report as a steward reads it: the counts, then each rule with what is done for it and its first features, the
+    gravest first."""
     words = WORDS[language]
     out.print(
         f"[bold]{escape(found.layer)}[/bold]  {words['read']} {found.read:,} · {words['kept']} {found.kept:,} · "
         f"{words['quarantined']} {found.quarantined:,}"
         + (f" · {words['dropped']} {found.dropped:,}" if found.dropped else "")
     )
-    for rule, count in found.by_rule().items():
-        findings = found.findings.of(rule, SHOWN_PER_RULE)
-        colour = COLOURS[findings[0].severity]
-        out.print(f"  [{colour}]●[/{colour}] {escape(rule)} × {count:,}")
+    counts = found.by_rule()
+    for rule, actions in gravest_first(found.findings.by_action()).items():
+        findings, count = found.findings.of(rule, SHOWN_PER_RULE), counts[rule]
+        colour, done = COLOURS[findings[0].severity], " / ".join(ACTIONS[language][action] for action in actions)
+        out.print(f"  [{colour}]●[/{colour}] {done}: {escape(rule)} × {count:,}")
         for finding in findings:
             who = finding.feature or (f"{words['row']} {finding.row}" if finding.row else "")
             out.print(f"      {escape(finding.sentence(language))}" + (f" [dim]({escape(who)})[/dim]" if who else ""))

@@ -11,6 +11,9 @@ from typing import Any, overload, override
 from sdi.contract.reasons import REASONS
 from sdi.contract.rules import RULES
 
+GRAVITY = ("refuse", "quarantine", "repair", "warn", "waived")
+"""What is done for a finding, the gravest first."""
+
 
 @dataclass(frozen=True)
 class Finding:
@@ -81,7 +84,14 @@ class Found(Sequence[Finding]):
 
     def by_rule(self) -> dict[str, int]:
         """How many there are of each rule, the most frequent first, equally frequent ones by name."""
-        return in_order(Counter(finding.rule for finding in self))
+        counts = Counter[str]()
+        for (rule, _), count in self.by_action().items():
+            counts[rule] += count
+        return in_order(counts)
+
+    def by_action(self) -> Mapping[tuple[str, str], int]:
+        """How many there are of each rule and action."""
+        return Counter((finding.rule, finding.action) for finding in self)
 
     def of(self, rule: str, most: int | None = None) -> list[Finding]:
         """Those of a rule, the first `most` of them."""
@@ -93,6 +103,16 @@ class Found(Sequence[Finding]):
 
     def extend(self, findings: Iterable[Finding]) -> None:
         self._listed.extend(findings)
+
+
+def gravest_first(counts: Mapping[tuple[str, str], int]) -> dict[str, tuple[str, ...]]:
+    """The actions of each rule, and the rules, as they weigh: what refuses a delivery first; of equal weight the most
+    frequent first."""
+    weight = {action: number for number, action in enumerate(GRAVITY)}
+    found: dict[str, list[str]] = {}
+    for rule, action in sorted(counts, key=lambda each: (weight[each[1]], -counts[each], each[0])):
+        found.setdefault(rule, []).append(action)
+    return {rule: tuple(actions) for rule, actions in found.items()}
 
 
 def in_order(counts: Mapping[str, int]) -> dict[str, int]:

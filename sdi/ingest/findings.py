@@ -13,7 +13,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from sdi.contract.layer import Action, Check, Layer, Severity
-from sdi.contract.report import Finding, Found, in_order
+from sdi.contract.report import Finding, Found
 from sdi.contract.rules import RULES
 from sdi.ingest import mapped
 
@@ -332,11 +332,11 @@ class Marked(Found):
         )
 
     @override
-    def by_rule(self) -> dict[str, int]:
-        counts = Counter(finding.rule for finding in self._listed)
+    def by_action(self) -> Counter[tuple[str, str]]:
+        counts = Counter((finding.rule, finding.action) for finding in self._listed)
         for block in self._blocks:
-            counts[block.rule] += len(block)
-        return in_order(counts)
+            counts[block.rule, block.action] += len(block)
+        return counts
 
     @override
     def of(self, rule: str, most: int | None = None) -> list[Finding]:
