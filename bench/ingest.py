@@ -4,7 +4,7 @@ In each round everybody takes the same file into a fresh database of one server,
 `deliver()`: read, conformed, held against every check of the contract, loaded with history, indexed, what is derived of
 it made, published. Then the same file with another address in every hundredth row, delivered whole, and the rollback
 of that. Loading alone is what brings features that were read and held against each other into the database, with
-nothing beside it. Memory is that of the client's processes.
+nothing beside it; once more with no other indexes than ogr2ogr makes. Memory is that of the client's processes.
 """
 
 from __future__ import annotations
@@ -100,10 +100,12 @@ PARTS = (
     Part(CHANGED, "whole", ".gpkg", DELTA, follows=WHOLE),
     Part(f"sdi, {DELTA:.0%} taken back", "back", ".gpkg", DELTA, follows=CHANGED),
     Part("sdi, loading alone, GeoPackage", "alone", ".gpkg"),
+    Part("sdi, loading alone, two indexes, GeoPackage", "alike", ".gpkg"),
     Part("ogr2ogr, GeoPackage", "ogr2ogr", ".gpkg"),
     Part("geopandas, GeoPackage", "geopandas", ".gpkg"),
     Part("sdi, whole, Shapefile", "whole", ".shp"),
     Part("sdi, loading alone, Shapefile", "alone", ".shp"),
+    Part("sdi, loading alone, two indexes, Shapefile", "alike", ".shp"),
     Part("ogr2ogr, Shapefile", "ogr2ogr", ".shp"),
     Part("geopandas, Shapefile", "geopandas", ".shp"),
 )
@@ -164,10 +166,10 @@ def each_round(
     ran: dict[str, list[Ran]],
 ) -> None:  # fmt: skip
     """A part takes its file once, into a fresh database, and then those that follow it."""
-    with database(url, TEMPLATE if part.how in ("whole", "alone") else None) as scratch:
+    with database(url, TEMPLATE if part.how in ("whole", "alone", "alike") else None) as scratch:
         for each in following(parts, part):
             one(each.name, ran, command(each, scratch, written(files, count, each), folder), postmaster)
-            if each.how == "alone":
+            if each.how in ("alone", "alike"):
                 last = ran[each.name][-1]
                 ran[each.name][-1] = replace(last, seconds=json.loads(last.output)["whole"])
 
@@ -178,7 +180,7 @@ def command(part: Part, url: str, file: Path, folder: Path) -> list[str]:
     if part.how == "geopandas":
         return [sys.executable, __file__, "--geopandas", url, str(file)]
     ours = [sys.executable, str(Path(__file__).with_name("ours.py")), url, str(file), str(folder / "data")]
-    return [*ours, part.how] if part.how in ("alone", "back") else ours
+    return [*ours, part.how] if part.how in ("alone", "alike", "back") else ours
 
 
 def one(what: str, ran: dict[str, list[Ran]], command: list[str], postmaster: int | None) -> None:

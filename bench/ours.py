@@ -1,7 +1,7 @@
 """One delivery by `deliver()`, in a process of its own that loads what `sdi load` loads and nothing else: `ours.py URL
 FILE FOLDER` prints how long each stage took. `ours.py URL FILE FOLDER alone` has the features read, conformed and held
-against each other first, and times what brings them into the database while nothing else runs; with `back` the last
-load is rolled back."""
+against each other first, and times what brings them into the database while nothing else runs; `alike` does so with no
+other indexes than ogr2ogr makes; with `back` the last load is rolled back."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class Absent:
 
 def main(url: str, file: str, folder: str, how: str = "") -> None:
     sys.meta_path.insert(0, Absent())  # type: ignore[arg-type]
-    ways = {"alone": loading_alone, "back": taking_back}
+    ways = {"alone": loading_alone, "alike": loading_alike, "back": taking_back}
     print(json.dumps(ways.get(how, delivery)(url, Path(file), Path(folder))))
 
 
@@ -99,6 +99,24 @@ def loading_alone(url: str, file: Path, folder: Path) -> dict[str, Any]:
         with connection.transaction():
             load = loader.load(connection, layer, registry, received.features, None, received.delivery, report)
         return {"written": load.written, "stages": spent, "whole": perf_counter() - begun}
+
+
+def loading_alike(url: str, file: Path, folder: Path) -> dict[str, Any]:
+    """The same into a table that has a key and an index of places, which is what ogr2ogr makes, and no other index."""
+    import psycopg
+    from psycopg import sql
+
+    with psycopg.connect(url) as connection:
+        others = connection.execute(
+            "SELECT n.nspname, c.relname FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid"
+            " JOIN pg_am a ON a.oid = c.relam JOIN pg_class t ON t.oid = i.indrelid"
+            " JOIN pg_namespace n ON n.oid = c.relnamespace"
+            " WHERE t.relname = %s AND NOT i.indisprimary AND a.amname <> 'gist'",
+            [LAYER],
+        ).fetchall()
+        for name in others:
+            connection.execute(sql.SQL("DROP INDEX {}").format(sql.Identifier(*name)))
+    return loading_alone(url, file, folder)
 
 
 def clocked(function: Callable[..., Any], stage: str, spent: dict[str, float]) -> Callable[..., Any]:
