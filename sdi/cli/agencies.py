@@ -153,7 +153,8 @@ def keys(
          _moment(each.revoked_at), each.note)
         for each in found
     ]  # fmt: skip
-    show.table(["key", "agency", "name", "made UTC", "expires UTC", "revoked UTC", "note"], rows, right=["key"])
+    show.table(["key", "agency", "name", "made UTC", "expires UTC", "revoked UTC", "note"], rows,
+               desk(context).language, right=["key"])  # fmt: skip
 
 
 @agencies.command("revoke")

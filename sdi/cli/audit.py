@@ -87,7 +87,7 @@ def search_(
         show.machine([entry.to_json() for entry in found])
         return
     show.table(["seq", "at", "agency", "member", "action", "layers", "count", "status"], [_row(each) for each in found],
-               right=["seq", "count", "status"])  # fmt: skip
+               desk(context).language, right=["seq", "count", "status"])  # fmt: skip
 
 
 def _row(entry: search.Entry) -> list[Any]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -26,9 +26,9 @@ def backup(context: typer.Context, target: Target, verify: Verify = False, json:
     at = desk(context)
     with engine.connect(engine.database_url(at.settings)) as connection:
         done = backups.backup(connection, at.settings, at.registry, target)
-    _tell("backup", done, json)
+    _tell("backup", done, at.language, json)
     if verify:
-        _tell("verify", backups.verify(done.path), json)
+        _tell("verify", backups.verify(done.path), at.language, json)
 
 
 @app.command("restore")
@@ -46,14 +46,14 @@ def restore(
 
     at = desk(context)
     if verify:
-        _tell("verify", backups.verify(source), json)
+        _tell("verify", backups.verify(source), at.language, json)
         return
     with engine.connect(engine.database_url(at.settings)) as connection:
         done = backups.restore(connection, at.settings, source, replace=replace)
-    _tell("restore", done, json)
+    _tell("restore", done, at.language, json)
 
 
-def _tell(what: str, done: object, json: bool) -> None:
+def _tell(what: Literal["backup", "verify", "restore"], done: object, language: str, json: bool) -> None:
     from sdi.pipeline.backup import Backup
 
     assert isinstance(done, Backup)
@@ -62,8 +62,21 @@ def _tell(what: str, done: object, json: bool) -> None:
                       "seconds": round(done.seconds, 3), "trail": done.trail, "manifest": done.manifest})  # fmt: skip
         return
     tables, files = len(done.manifest["tables"]), len(done.manifest["files"])
+    words = WORDS[language]
     show.out.print(
-        f"✓ {what} {done.path}: {done.size / 1e6:,.1f} MB · {tables} tables, {done.rows:,} rows · {files} coverages"
-        f" · {done.seconds:.1f} s · nhật ký · trail: {done.trail}",
+        f"✓ {words[what]} {done.path}: {done.size / 1e6:,.1f} MB · {tables} {words['tables']}, {done.rows:,} "
+        f"{words['rows']} · {files} {words['coverages']} · {done.seconds:.1f} s · {words['trail']}: {done.trail}",
         markup=False,
     )
+
+
+WORDS = {
+    "vi": {
+        "backup": "đã sao lưu", "verify": "đã khôi phục thử, giống từng dòng", "restore": "đã khôi phục",
+        "tables": "bảng", "rows": "dòng", "coverages": "tệp phủ", "trail": "nhật ký truy cập",
+    },
+    "en": {
+        "backup": "backup", "verify": "verify", "restore": "restore", "tables": "tables", "rows": "rows",
+        "coverages": "coverages", "trail": "trail",
+    },
+}  # fmt: skip

@@ -108,12 +108,12 @@ def list_(
         return
     shown_entries = [each for each in entries if name in (None, each.id)]
     _show_entries(shown_entries, at.language)
-    _show_grants([each for each in given if name in (None, each.grant.agency)])
+    _show_grants([each for each in given if name in (None, each.grant.agency)], at.language)
     if view is not None:
         rows = [(each["layer"], "✓" if each["seen"] else "–", f"{len(each['attributes'])}/{each['stored']}",
                  " ".join(each["actions"]), "; ".join(each["why"])) for each in view]  # fmt: skip
         show.out.print()
-        show.table(["layer", "seen", "attributes", "actions", "why"], rows)
+        show.table(["layer", "seen", "attributes", "actions", "why"], rows, at.language)
 
 
 def _view(at: Desk, owner: Connection, entries: list[Entry], name: str) -> list[dict[str, Any]]:
@@ -155,10 +155,10 @@ def _show_entries(entries: list[Entry], language: str) -> None:
          f"{each.merged_into} ({each.merged_at:%Y-%m-%d}): {each.merged_why or ''}" if each.merged_at else None)
         for each in entries
     ]  # fmt: skip
-    show.table(["agency", "kind", "name", "since", "administrator", "merged into"], rows)
+    show.table(["agency", "kind", "name", "since", "administrator", "merged into"], rows, language)
 
 
-def _show_grants(given: list[Given]) -> None:
+def _show_grants(given: list[Given], language: str) -> None:
     if not given:
         return
     rows = []
@@ -170,7 +170,7 @@ def _show_grants(given: list[Given]) -> None:
                      one.legal_basis, one.purpose, ended))  # fmt: skip
     show.out.print()
     columns = ["grant", "agency", "layer", "what", "actions", "dates", "legal basis", "purpose", "revoked"]
-    show.table(columns, rows, right=["grant"])
+    show.table(columns, rows, language, right=["grant"])
 
 
 def _what(one: Grant) -> str:

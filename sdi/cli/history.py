@@ -12,6 +12,7 @@ from sdi.cli.app import Json, LayerId, app, desk
 from sdi.cli.deliveries import Steward, login
 from sdi.cli.lineage import tell_parents
 from sdi.cli.quality import list_waivers
+from sdi.contract.layer import Layer
 
 State = Annotated[
     str, typer.Argument(help="Lần nạp, ngày, hoặc now · A load id, a date or instant, or 'now'.", show_default=False)
@@ -52,24 +53,24 @@ def history(
             entries = ledger.history(connection, found.id if found else None, limit)
             waived = waiver.every(connection, found.id if found else None)[:limit]
     if found is not None and feature is not None:
-        _versions(states[-limit:] if limit else [], at.language, json)
+        _versions(found, states[-limit:] if limit else [], at.language, json)
         if not json:
             tell_parents(*kin, at.language)
-            _waivers(waived)
+            _waivers(waived, at.language)
     elif json:
         show.machine([entry.__dict__ for entry in entries])
     else:
-        _ledger(entries)
-        _waivers(waived)
+        _ledger(entries, at.language)
+        _waivers(waived, at.language)
 
 
-def _waivers(given: list[Any]) -> None:
+def _waivers(given: list[Any], language: str) -> None:
     if given:
         show.out.print("\n[bold]Cho qua · Waivers[/bold]")
-        list_waivers(given)
+        list_waivers(given, language)
 
 
-def _ledger(entries: list[Any]) -> None:
+def _ledger(entries: list[Any], language: str) -> None:
     rows = [
         (entry.load_id, entry.layer, entry.status, entry.mode, f"{entry.started_at:%Y-%m-%d %H:%M}", entry.steward,
          _source(entry), entry.encoding, entry.crs_used, entry.operation, *_counts(entry))
@@ -79,7 +80,7 @@ def _ledger(entries: list[Any]) -> None:
     ]  # fmt: skip
     counts = ["read", "+", "~", "-", "=", "held"]
     names = ["load", "layer", "status", "mode", "started UTC", "steward", "file", "text", "crs", "op"]
-    show.table([*names, *counts], rows, right=["load", *counts])
+    show.table([*names, *counts], rows, language, right=["load", *counts])
 
 
 def _source(entry: Any) -> str:
@@ -93,22 +94,22 @@ def _counts(entry: Any) -> tuple[int, ...]:
     return entry.read, entry.inserted, entry.updated, entry.deleted, entry.unchanged, entry.quarantined
 
 
-def _versions(states: list[Any], language: str, json: bool) -> None:
+def _versions(layer: Layer, states: list[Any], language: str, json: bool) -> None:
     if json:
         show.machine([state.to_json() for state in states])
         return
     words = WORDS[language]
     rows = [
         (state.load_id, _moment(state.known_from), _moment(state.known_to), state.valid_from, state.valid_to,
-         state.steward, _source(state), _what(state, words))
+         state.steward, _source(state), _what(state, layer, language))
         for state in states
     ]  # fmt: skip
     names = ["known_from", "known_to", "valid_from", "valid_to", "steward", "file", "change"]
-    show.table([words["load"], *(words[name] for name in names)], rows, right=[words["load"]])
+    show.table([words["load"], *(words[name] for name in names)], rows, language, right=[words["load"]])
 
 
-def _what(state: Any, words: dict[str, str]) -> str:
-    said = [f"{name}: {_short(before)} → {_short(after)}" for name, (before, after) in state.changed.items()]
+def _what(state: Any, layer: Layer, language: str) -> str:
+    words, said = WORDS[language], _changed(state.changed, layer, language)
     said += [words["reshaped"]] if state.reshaped else []
     said += [words["ended_by"].format(who=state.ended_by)] if state.ended_by else []
     return "; ".join(said)
@@ -135,36 +136,48 @@ def diff(
     if json:
         show.machine(counted.__dict__ | {"changes": [change.to_json() for change in first]})
         return
-    _told(counted, first, at.language)
+    _told(found, counted, first, at.language)
     if to:
         show.say(f"✓ {counted.total:,} → {to}")
 
 
-def _told(counted: Any, first: list[Any], language: str) -> None:
+def _told(layer: Layer, counted: Any, first: list[Any], language: str) -> None:
     words = WORDS[language]
     counts = ", ".join(f"{getattr(counted, name):,} {words[name]}" for name in ("added", "changed", "ended"))
     states = (f"{words['load']} {load}" if load else words["nothing_yet"] for load in (counted.before, counted.after))
     show.out.print(f"{counted.layer}  {' → '.join(states)}: {counts}", markup=False)
     if counted.changed:
-        parts = [f"{name} × {count:,}" for name, count in counted.attributes.items()]
+        parts = [f"{_title(layer, name, language)} × {count:,}" for name, count in counted.attributes.items()]
         parts += [f"{words['geometry']} × {counted.reshaped:,}"] if counted.reshaped else []
         show.out.print(f"  {' · '.join(parts)}", markup=False)
     rows = [
-        (change.id, words[change.kind], change.load_id, _pairs(change), _metres(change.moved),
+        (change.id, words[change.kind], change.load_id, _pairs(change, layer, language), _metres(change.moved),
          _metres(change.area_before), _metres(change.area_after))
         for change in first
     ]  # fmt: skip
     if rows:
         measured = [words[name] for name in ("moved", "area_before", "area_after")]
-        show.table(["id", "", words["load"], words["change"], *measured], rows, right=[words["load"], *measured])
+        show.table(
+            ["id", "", words["load"], words["change"], *measured], rows, language, right=[words["load"], *measured]
+        )
     if counted.total > len(rows):
         show.out.print(f"  … {counted.total - len(rows):,} {words['more']}", markup=False)
 
 
-def _pairs(change: Any) -> str:
-    if change.kind != "changed":
-        return ""
-    return "; ".join(f"{name}: {_short(old)} → {_short(new)}" for name, (old, new) in change.attributes.items())
+def _pairs(change: Any, layer: Layer, language: str) -> str:
+    return "; ".join(_changed(change.attributes, layer, language)) if change.kind == "changed" else ""
+
+
+def _changed(attributes: dict[str, Any], layer: Layer, language: str) -> list[str]:
+    """What attributes were and are, by their titles."""
+    pairs = attributes.items()
+    return [f"{_title(layer, name, language)}: {_short(old)} → {_short(new)}" for name, (old, new) in pairs]
+
+
+def _title(layer: Layer, name: str, language: str) -> str:
+    """An attribute's title; the name of what the contract does not have any more."""
+    known = next((each for each in layer.attributes if each.name == name), None)
+    return name if known is None else known.title.in_language(language)
 
 
 @app.command("rollback")
@@ -229,8 +242,17 @@ def _metres(value: float | None) -> str:
 
 
 def _short(value: Any) -> str:
-    text = "–" if value is None else str(value)
+    text = "–" if value is None or value == [] else _plain(value)
     return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 1]}…"
+
+
+def _plain(value: Any) -> str:
+    """A value without the marks of JSON: the items of a list one after the other, each by its values."""
+    if isinstance(value, list):
+        return ", ".join(map(_plain, value))
+    if isinstance(value, dict):
+        return " ".join(str(each) for each in value.values() if each is not None)
+    return str(value)
 
 
 WORDS = {

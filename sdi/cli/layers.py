@@ -38,7 +38,7 @@ def list_(context: typer.Context, json: Json = False) -> None:
         )
         for layer in at.registry
     ]
-    show.table(["id", "kind", "theme", "title", "steward"], rows)
+    show.table(["id", "kind", "theme", "title", "in charge"], rows, at.language)
 
 
 @layers.command("show")
@@ -65,7 +65,7 @@ def show_(context: typer.Context, layer: LayerId, json: Json = False) -> None:
         )
         for attribute in found.attributes
     ]
-    show.table(["attribute", "title", "type", "unit", "privacy", "may come as"], rows)
+    show.table(["attribute", "title", "type", "unit", "privacy", "may come as"], rows, language)
 
 
 @layers.command("check")
@@ -91,7 +91,7 @@ def rules(context: typer.Context, json: Json = False) -> None:
         (rule.code, rule.severity, rule.action, rule.unit, rule.element, getattr(rule, language))
         for rule in RULES.values()
     ]
-    show.table(["rule", "severity", "action", "unit", "ISO 19157", "sentence"], rows)
+    show.table(["rule", "severity", "action", "unit", "ISO 19157", "sentence"], rows, language)
 
 
 @layers.command("build")

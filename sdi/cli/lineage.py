@@ -107,16 +107,19 @@ def reform(
     if json:
         show.machine(done.to_json())
         return
-    _tell(done, WORDS[at.language])
+    _tell(done, at.language)
 
 
-def _tell(done: Any, words: dict[str, str]) -> None:
+def _tell(done: Any, language: str) -> None:
+    words = WORDS[language]
     rows = [(old, new, words[how], f"{count:,}") for (old, new, how), count in done.plan.moves.items()]
     if rows:
-        show.table([words["old"], words["new"], "", words["count"]], rows, right=[words["count"]])
+        show.table([words["old"], words["new"], "", words["count"]], rows, language, right=[words["count"]])
     if done.plan.unplaced_count:
         show.out.print(words["unplaced"].format(count=f"{done.plan.unplaced_count:,}"), markup=False)
-        show.table(["id", words["old"], ""], [(each.id, each.code, words[each.why]) for each in done.plan.unplaced])
+        show.table(
+            ["id", words["old"], ""], [(each.id, each.code, words[each.why]) for each in done.plan.unplaced], language
+        )
     if done.load is None:
         show.out.print(words["planned"].format(count=f"{done.plan.total:,}"), markup=False)
         return

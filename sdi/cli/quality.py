@@ -60,7 +60,7 @@ def quarantine_(
         return
     told = [(row.load_id, row.layer, row.source_row, row.id, row.state, row.en if at.language == "en" else row.vi)
             for row in rows[:SHOWN]]  # fmt: skip
-    show.table(["load", "layer", "row", "feature", "state", "why"], told, right=["load", "row"])
+    show.table(["load", "layer", "row", "feature", "state", "why"], told, at.language, right=["load", "row"])
     if len(rows) > SHOWN:
         show.say("… --to FILE.gpkg: tất cả · all of them")
 
@@ -107,10 +107,10 @@ def waivers(context: typer.Context, layer: AnyLayer = None, json: Json = False) 
     if json:
         show.machine([each.__dict__ for each in found])
         return
-    list_waivers(found)
+    list_waivers(found, desk(context).language)
 
 
-def list_waivers(found: Sequence[Waiver]) -> None:
+def list_waivers(found: Sequence[Waiver], language: str) -> None:
     """Waivers as a table, the newest first."""
     rows = [
         (each.layer, each.rule, each.feature, each.state, each.reason, each.steward,
@@ -118,7 +118,7 @@ def list_waivers(found: Sequence[Waiver]) -> None:
         for each in found
     ]  # fmt: skip
     names = ["layer", "rule", "feature", "state", "reason", "steward", "given UTC", "until", "revoked by"]
-    show.table(names, rows)
+    show.table(names, rows, language)
 
 
 @app.command("report")
@@ -153,7 +153,7 @@ def report(
         title = escape(account.layer.title.in_language(at.language))
         show.out.print(f"[bold]{title}[/bold] · load {account.load_id} · {account.status} · {account.steward}")
         rows = [(each.rule, each.severity, each.action, f"{each.count:,}") for each in account.rules]
-        show.table(["rule", "severity", "action", "count"], rows, right=["count"])
+        show.table(["rule", "severity", "action", "count"], rows, at.language, right=["count"])
 
 
 @app.command("quality")
@@ -181,7 +181,7 @@ def quality_(context: typer.Context, layer: LayerId, json: Json = False) -> None
         for each in measures for known in [element(each.element)]
     ]  # fmt: skip
     counts = ["evaluated", "faulty", "waived", "rate"]
-    show.table(["element", "measure", "№", *counts], rows, right=["№", *counts])
+    show.table(["element", "measure", "№", *counts], rows, at.language, right=["№", *counts])
     if measures:
         show.say(f"load {measures[0].load_id}, {measures[0].evaluated_at:%Y-%m-%d %H:%M} UTC")
 

@@ -66,7 +66,7 @@ def list_(
         for each in found
     ]  # fmt: skip
     headings = ["request", "agency", "layer", "what", "actions", "legal basis", "purpose", "due", "", "answer", "why"]
-    show.table(headings, rows, right=["request"])
+    show.table(headings, rows, desk(context).language, right=["request"])
 
 
 @requests.command("grant")

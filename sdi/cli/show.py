@@ -8,13 +8,14 @@ import unicodedata
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import date
-from typing import Any
+from typing import Any, Literal
 
 from rich import markup
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
+from sdi.cli.headings import heading, our_words
 from sdi.contract.delivery import Delivery
 from sdi.contract.layer import Attribute, Item
 from sdi.contract.registry import Registry
@@ -73,12 +74,16 @@ def machine(value: Any) -> None:
     print(json.dumps(value, ensure_ascii=False, indent=2, default=str))
 
 
-def table(columns: Sequence[str], rows: Sequence[Sequence[Any]], right: Sequence[str] = ()) -> None:
+def table(columns: Sequence[str], rows: Sequence[Sequence[Any]], language: str, right: Sequence[str] = ()) -> None:
+    """Columns by their English headings; those and the cells that are words of ours are shown in the language."""
     shown = Table(box=None, header_style="bold", pad_edge=False)
     for column in columns:
-        shown.add_column(column, justify="right" if column in right else "left", overflow="fold")
+        side: Literal["right", "left"] = "right" if column in right else "left"
+        shown.add_column(heading(column, language), justify=side, overflow="fold")
+    said = [our_words(column, language) for column in columns]
     for row in rows:
-        shown.add_row(*(escape("" if cell is None else str(cell)) for cell in row))
+        told = ("" if cell is None else str(cell) for cell in row)
+        shown.add_row(*(escape(ours.get(cell, cell)) for cell, ours in zip(told, said, strict=True)))
     out.print(shown, soft_wrap=False)
 
 
@@ -126,7 +131,7 @@ def dossier(document: dict[str, Any], registry: Registry, language: str) -> None
     facts = [(subject[name], value) for name, value in document["subject"]["feature"]["properties"].items()]
     facts += [(derived[name], value) for name, value in document["properties"].items()]
     rows = {part.title.in_language(language): _words(part, value, registry, language) for part, value in facts}
-    table(["", ""], [row for row in rows.items() if row[1]])
+    table(["", ""], [row for row in rows.items() if row[1]], language)
     for part in document["related"]:
         out.print(f"\n[bold]{escape(part['title'])}[/bold] ({len(part['items'])})")
         fields = {item.name: item for item in derived[part["attribute"]].items or []}

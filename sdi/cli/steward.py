@@ -68,7 +68,9 @@ def list_(
         part = " ".join(told["areas"] or ()) or ("*" if told["whole"] else "…")
         rows.append((told["layer"], part, told["steward"], " ".join(told["actions"]), f"{told['since']:%Y-%m-%d}",
                      told["until"] and f"{told['until']:%Y-%m-%d}", told["grant"]))  # fmt: skip
-    show.table(["layer", "area", "steward", "may", "since", "until", "grant"], rows, right=["grant"])
+    show.table(
+        ["layer", "area", "in charge", "may", "since", "until", "grant"], rows, desk(context).language, right=["grant"]
+    )
 
 
 def _told(writer: Writer) -> dict[str, Any]:

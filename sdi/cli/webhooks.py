@@ -72,7 +72,7 @@ def list_(
         for each in found
     ]  # fmt: skip
     show.table(["nr", "agency", "layer", "url", "told UTC", "failed", "next UTC", "gave up UTC", "outcome"], rows,
-               right=["nr", "failed"])  # fmt: skip
+               desk(context).language, right=["nr", "failed"])  # fmt: skip
 
 
 @webhooks.command("remove")

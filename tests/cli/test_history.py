@@ -12,6 +12,7 @@ import pyogrio
 import pytest
 from typer.testing import CliRunner
 
+from sdi.cli import history
 from sdi.cli.app import app
 from sdi.errors import SdiError
 
@@ -89,7 +90,7 @@ def loads(terminal: Terminal) -> tuple[int, int]:
 def test_a_feature_tells_who_changed_what_and_when(terminal: Terminal, loads: tuple[int, int]) -> None:
     shown = terminal("history", LAYER, "00070.7.3", lang="vi")
     assert shown.returncode == 0, shown.stderr
-    assert "address: Phố Hàng Bạc → Phố Hàng Đào" in shown.stdout
+    assert "Địa chỉ thửa đất: Phố Hàng Bạc → Phố Hàng Đào" in shown.stdout
     assert "Văn phòng second" in shown.stdout
     versions = terminal.json("history", LAYER, "00070.7.3")
     assert [(v["load_id"], v["load_to"]) for v in versions] == [loads, (loads[1], None)]
@@ -101,6 +102,19 @@ def test_a_feature_tells_who_changed_what_and_when(terminal: Terminal, loads: tu
     assert unknown.returncode == 2
 
 
+def test_the_ledger_is_told_in_the_language_of_who_asks(terminal: Terminal, loads: tuple[int, int]) -> None:
+    for language, heading, status in (("vi", "người nộp", "xong"), ("en", "steward", "done")):
+        head, last, *_ = terminal("history", LAYER, lang=language).stdout.splitlines()
+        assert heading in head
+        assert f" {status} " in last
+        assert last.split()[0] == str(loads[1])
+
+
+def test_a_list_is_told_by_what_its_items_say() -> None:
+    assert history._short([{"code": "ODT", "area": 90.5, "term": None}, {"code": "CLN"}]) == "ODT 90.5, CLN"
+    assert history._short([]) == history._short(None) == "–"
+
+
 def test_a_difference_is_counted_shown_and_written_for_qgis(
     terminal: Terminal, loads: tuple[int, int], tmp_path: Path
 ) -> None:
@@ -109,7 +123,8 @@ def test_a_difference_is_counted_shown_and_written_for_qgis(
     shown = terminal("diff", LAYER, first, second, "--to", str(path))
     assert shown.returncode == 0, shown.stderr
     assert "1 new, 2 changed, 1 ended" in shown.stdout
-    assert "address: Phố Hàng Bạc → Phố Hàng Đào" in shown.stdout
+    assert "Address of the parcel: Phố Hàng Bạc → Phố Hàng Đào" in shown.stdout
+    assert "Address of the parcel × 1 · geometry × 1" in shown.stdout
     assert {name for name, _ in pyogrio.list_layers(path)} == {"before", "after", "changes"}
     _, before = pyogrio.read_arrow(path, layer="before")
     meta, after = pyogrio.read_arrow(path, layer="after")
