@@ -169,6 +169,8 @@ def translated(text: str, language: str, section: Section = "messages") -> str:
 
 LONGEST_PHRASE = 800
 """Characters; phrases within phrases end somewhere."""
+_SEPARATORS = str.maketrans(",.", ".,")
+"""A point parts thousands in Vietnamese, and a comma the decimals."""
 _HOLE = re.compile(r"\{\d+(?::(\w+))?\}")
 
 
@@ -230,7 +232,7 @@ class _Template:
 def _spoken(section: str, text: str) -> str | None:
     """A sentence or a phrase of a section in Vietnamese; None where the section does not have it."""
     if section == "number":
-        return text if re.fullmatch(r"[\d.,]+", text) else None
+        return text.translate(_SEPARATORS) if re.fullmatch(r"[\d.,]+", text) else None
     return next((found for each in _catalogue()[section] if (found := each.spoken(text)) is not None), None)
 
 

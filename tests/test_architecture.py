@@ -235,6 +235,17 @@ def says_no_print(source: Source) -> Iterator[str]:
             yield f"{source.at(node.lineno)} prints: only sdi/cli does."
 
 
+def counts_in_a_language(source: Source) -> Iterator[str]:
+    """What people read in the terminal has the separators of their language: `1.229` in Vietnamese, not `1,229`."""
+    if source.room not in {"cli", "pipeline", "report"}:
+        return
+    for node in ast.walk(source.tree):
+        spec = node.format_spec if isinstance(node, ast.FormattedValue) else None
+        for part in spec.values if isinstance(spec, ast.JoinedStr) else []:
+            if isinstance(part, ast.Constant) and "," in str(part.value) and source.path != "sdi/report/drawing.py":
+                yield f"{source.at(node.lineno)} writes a number in English: sdi.report.words.number has the languages."
+
+
 def swallows_nothing(source: Source) -> Iterator[str]:
     """An error is handled by name or goes on."""
     for node in ast.walk(source.tree):
@@ -275,7 +286,7 @@ def has_a_telling_name(source: Source) -> Iterator[str]:
 
 RULES: list[Callable[[Source], Iterator[str]]] = [
     looks_down, library_at_home, sql_in_store, fits_the_head, says_no_print, swallows_nothing, starts_nothing_at_import,
-    has_a_telling_name,
+    has_a_telling_name, counts_in_a_language,
 ]  # fmt: skip
 
 
@@ -439,6 +450,8 @@ BREACHES = [
     (starts_nothing_at_import, "sdi/x.py", "settings = read_settings()", "at import"),
     (starts_nothing_at_import, "sdi/x.py", "HOME = os.environ['HOME']", "at import"),
     (has_a_telling_name, "sdi/store/utils.py", "", "says nothing"),
+    (counts_in_a_language, "sdi/cli/x.py", "f'{count:,} rows'", "in English"),
+    (counts_in_a_language, "sdi/pipeline/x.py", "f'{area:,.{places}f} m²'", "in English"),
 ]
 
 

@@ -417,8 +417,8 @@ def examples(english: str, vietnamese: str, letters: Iterator[str]) -> list[tupl
     choices = []
     for section in holes:
         if section in ("", "number"):
-            value = "1,234" if section else f"Ngõ {next(letters)}"
-            choices.append([(value, value)])
+            street = f"Ngõ {next(letters)}"
+            choices.append([("1,234.5", "1.234,5") if section else (street, street)])
         else:
             # A phrase that holds its own kind again is shown by the others.
             pairs = [pair for pair in catalogue()[section].items() if f":{section}}}" not in pair[0]]

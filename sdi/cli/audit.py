@@ -12,6 +12,7 @@ import typer
 from sdi.cli import show
 from sdi.cli.app import Desk, Json, app, desk
 from sdi.contract.query import instant
+from sdi.report.words import number
 from sdi.store import engine
 from sdi.store.audit import chain, proof, search, spool
 
@@ -37,7 +38,8 @@ def verify(
     """Kiểm chuỗi băm; mã thoát 1 nếu có dòng bị sửa, xóa, chèn, đổi chỗ · Verify the chain; exit code 1 if it fails."""
     given = [*(anchor or []), *(anchors.read_text(encoding="utf-8").splitlines() if anchors else [])]
     kept = [chain.Anchor.parse(text) for text in given if text.strip()]
-    with _owner(desk(context)) as connection:
+    at = desk(context)
+    with _owner(at) as connection:
         found = proof.verify(connection, kept)
     if json:
         show.machine({
@@ -50,7 +52,8 @@ def verify(
         if found.more:
             show.out.print(f"✗ +{found.more}", markup=False)
         mark = "✓" if found.holds else "✗"
-        show.out.print(f"{mark} {found.entries:,} + {found.removed:,} removed · head {found.head}", markup=False)
+        entries, removed = (number(count, at.language) for count in (found.entries, found.removed))
+        show.out.print(f"{mark} {entries} + {removed} removed · head {found.head}", markup=False)
         if not kept:
             show.say("Chưa so với mốc nào giữ ở nơi khác · Not held against an anchor that is kept elsewhere.")
     if not found.holds:
@@ -109,8 +112,9 @@ def retain(
     """Bỏ các tháng đã hết hạn lưu, giữ lại băm · Remove whole months whose time is over; their hashes stay."""
     moment = _moment(before)
     assert moment is not None
-    with _owner(desk(context)) as connection:
-        show.say(f"✓ {chain.retain(connection, moment, reason):,}")
+    at = desk(context)
+    with _owner(at) as connection:
+        show.say(f"✓ {number(chain.retain(connection, moment, reason), at.language)}")
 
 
 @audit.command("status")
@@ -126,7 +130,7 @@ def status(context: typer.Context, json: Json = False) -> None:
         return
     show.out.print(f"head {head}", markup=False)
     for name, size in waiting.items():
-        show.out.print(f"{folder / name}: {size:,}", markup=False)
+        show.out.print(f"{folder / name}: {number(size, at.language)}", markup=False)
 
 
 @audit.command("collect")
@@ -138,7 +142,7 @@ def collect(context: typer.Context) -> None:
     with engine.connect(url, engine.RECORDER, application="sdi-audit") as connection:
         for found in spool.left(spool.folder_of(at.settings.data, url)):
             added += chain.collect(connection, found)
-    show.say(f"✓ {added:,}")
+    show.say(f"✓ {number(added, at.language)}")
 
 
 def _moment(text: str | None) -> datetime | None:

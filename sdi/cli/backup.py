@@ -9,6 +9,7 @@ import typer
 
 from sdi.cli import show
 from sdi.cli.app import Json, app, desk
+from sdi.report.words import number
 from sdi.store import engine
 
 Target = Annotated[Path, typer.Argument(metavar="FILE|FOLDER", help="Tệp hoặc thư mục đích · File, or folder for it.")]
@@ -63,9 +64,10 @@ def _tell(what: Literal["backup", "verify", "restore"], done: object, language: 
         return
     tables, files = len(done.manifest["tables"]), len(done.manifest["files"])
     words = WORDS[language]
+    size, seconds = (number(value, language, 1) for value in (done.size / 1e6, done.seconds))
     show.out.print(
-        f"✓ {words[what]} {done.path}: {done.size / 1e6:,.1f} MB · {tables} {words['tables']}, {done.rows:,} "
-        f"{words['rows']} · {files} {words['coverages']} · {done.seconds:.1f} s · {words['trail']}: {done.trail}",
+        f"✓ {words[what]} {done.path}: {size} MB · {tables} {words['tables']}, {number(done.rows, language)} "
+        f"{words['rows']} · {files} {words['coverages']} · {seconds} s · {words['trail']}: {done.trail}",
         markup=False,
     )
 

@@ -17,6 +17,7 @@ from sdi.cli.app import Json, LayerId, app, desk
 from sdi.contract.delivery import Request
 from sdi.errors import UsageError
 from sdi.national.text import encoding_name
+from sdi.report.words import number
 
 File = Annotated[Path, typer.Argument(metavar="FILE", help="Tệp dữ liệu · The file.")]
 LayerInFile = Annotated[str | None, typer.Option("--layer-in-file", help="Lớp trong tệp · Which layer of the file.")]
@@ -99,7 +100,7 @@ def check(
         request, mode=mode, ended=_ids(ended_ids), allow_shrink=allow_shrink, check_all=check_all
     )  # fmt: skip
     fit = pipeline.fit(at.settings, control_points, control_grid) if control_points else None
-    with show.progress(file.name) as step, pipeline.reading(at.settings) as connection:
+    with show.progress(file.name, at.language) as step, pipeline.reading(at.settings) as connection:
         checked = pipeline.check(connection, at.settings, at.registry, layer, request, progress=step)
         with closing(checked):
             report = checked.report
@@ -115,7 +116,7 @@ def check(
     else:
         show.delivery(checked.delivery, at.language)
         if fit:
-            shown = ", ".join(f"EPSG:{code} {residual:.3f} m" for code, residual in fit.operations)
+            shown = ", ".join(f"EPSG:{code} {number(residual, at.language, 3)} m" for code, residual in fit.operations)
             show.out.print(f"  {fit.points} điểm khống chế · control points (EPSG:{fit.grid}): {shown}", markup=False)
         show.report(report, at.language)
     if findings:  # after what was found is told: the disk may be full
@@ -145,7 +146,7 @@ def load(
     request = replace(
         request, mode=mode, ended=_ids(ended_ids), allow_shrink=allow_shrink, check_all=check_all
     )  # fmt: skip
-    with migrated(at) as connection, show.progress(file.name) as step:
+    with migrated(at) as connection, show.progress(file.name, at.language) as step:
         outcome = pipeline.deliver(
             connection,
             at.settings,
@@ -206,7 +207,7 @@ def export(context: typer.Context, layer: LayerId, file: Written, crs: Target = 
         assert connection is not None
         names = [attribute.name for attribute in found.stored]
         count = pipeline.write_layer(connection, at.settings, found, file, crs, names)
-    show.say(f"✓ {count:,} → {file}")
+    show.say(f"✓ {number(count, at.language)} → {file}")
 
 
 @app.command("parcel")

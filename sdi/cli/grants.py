@@ -17,6 +17,7 @@ from sdi.cli.agencies import Id, agencies, asked, enter_steward, owner_of
 from sdi.cli.app import Desk, Json, LayerId, desk
 from sdi.contract.layer import Layer, Privacy
 from sdi.errors import NotFound, UsageError, nearest
+from sdi.report.words import number
 from sdi.store.engine import Connection
 from sdi.store.sharing import agencies as register
 from sdi.store.sharing import grants
@@ -166,14 +167,14 @@ def _show_grants(given: list[Given], language: str) -> None:
         one = each.grant
         dates = f"{one.valid_from or ''}..{one.valid_to or ''}" if one.valid_from or one.valid_to else None
         ended = f"{each.revoked_at:%Y-%m-%d}: {each.revoked_why}" if each.revoked_at else None
-        rows.append((one.grant_id, one.agency, one.layer, _what(one), " ".join(sorted(one.actions)), dates,
+        rows.append((one.grant_id, one.agency, one.layer, _what(one, language), " ".join(sorted(one.actions)), dates,
                      one.legal_basis, one.purpose, ended))  # fmt: skip
     show.out.print()
     columns = ["grant", "agency", "layer", "what", "actions", "dates", "legal basis", "purpose", "revoked"]
     show.table(columns, rows, language, right=["grant"])
 
 
-def _what(one: Grant) -> str:
+def _what(one: Grant, language: str) -> str:
     """Fields, rows, area and precision in one line."""
     parts = ["+".join(sorted(one.classes))]
     if one.attributes is not None:
@@ -185,5 +186,5 @@ def _what(one: Grant) -> str:
     if one.polygon:
         parts.append("polygon")
     if one.precision != "exact":
-        parts.append(one.precision + (f" {one.metres:g} m" if one.metres else ""))
+        parts.append(one.precision + (f" {number(one.metres, language)} m" if one.metres else ""))
     return " · ".join(parts)

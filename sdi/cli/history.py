@@ -13,6 +13,7 @@ from sdi.cli.deliveries import Steward, login
 from sdi.cli.lineage import tell_parents
 from sdi.cli.quality import list_waivers
 from sdi.contract.layer import Layer
+from sdi.report.words import number
 
 State = Annotated[
     str, typer.Argument(help="Lần nạp, ngày, hoặc now · A load id, a date or instant, or 'now'.", show_default=False)
@@ -138,21 +139,21 @@ def diff(
         return
     _told(found, counted, first, at.language)
     if to:
-        show.say(f"✓ {counted.total:,} → {to}")
+        show.say(f"✓ {number(counted.total, at.language)} → {to}")
 
 
 def _told(layer: Layer, counted: Any, first: list[Any], language: str) -> None:
     words = WORDS[language]
-    counts = ", ".join(f"{getattr(counted, name):,} {words[name]}" for name in ("added", "changed", "ended"))
     states = (f"{words['load']} {load}" if load else words["nothing_yet"] for load in (counted.before, counted.after))
-    show.out.print(f"{counted.layer}  {' → '.join(states)}: {counts}", markup=False)
+    show.out.print(f"{counted.layer}  {' → '.join(states)}: {_counted(counted, language)}", markup=False)
     if counted.changed:
-        parts = [f"{_title(layer, name, language)} × {count:,}" for name, count in counted.attributes.items()]
-        parts += [f"{words['geometry']} × {counted.reshaped:,}"] if counted.reshaped else []
+        told = {_title(layer, name, language): count for name, count in counted.attributes.items()}
+        told |= {words["geometry"]: counted.reshaped} if counted.reshaped else {}
+        parts = [f"{what} × {number(count, language)}" for what, count in told.items()]
         show.out.print(f"  {' · '.join(parts)}", markup=False)
     rows = [
-        (change.id, words[change.kind], change.load_id, _pairs(change, layer, language), _metres(change.moved),
-         _metres(change.area_before), _metres(change.area_after))
+        (change.id, words[change.kind], change.load_id, _pairs(change, layer, language),
+         *(_metres(value, language) for value in (change.moved, change.area_before, change.area_after)))
         for change in first
     ]  # fmt: skip
     if rows:
@@ -161,7 +162,7 @@ def _told(layer: Layer, counted: Any, first: list[Any], language: str) -> None:
             ["id", "", words["load"], words["change"], *measured], rows, language, right=[words["load"], *measured]
         )
     if counted.total > len(rows):
-        show.out.print(f"  … {counted.total - len(rows):,} {words['more']}", markup=False)
+        show.out.print(f"  … {number(counted.total - len(rows), language)} {words['more']}", markup=False)
 
 
 def _pairs(change: Any, layer: Layer, language: str) -> str:
@@ -208,25 +209,32 @@ def rollback(
         if not yes:
             undone = [entry for entry in ledger.history(connection, found.id, 10_000)
                       if entry.load_id > to and entry.status == "done"]  # fmt: skip
-            _announce(counted, undone, words)
+            _announce(counted, undone, at.language)
             if not typer.confirm(words["sure"], err=True):
                 raise typer.Exit(1)
         done = pipeline.rollback(connection, at.settings, at.registry, found.id, to, steward=steward or login())
     if json:
         show.machine(done.to_json())
         return
-    wrote = ", ".join(f"{load.layer} {load.written:,}" for load in done.made if load.written)
-    counts = ", ".join(f"{getattr(counted, name):,} {words[name]}" for name in ("added", "changed", "ended"))
+    wrote = ", ".join(f"{load.layer} {number(load.written, at.language)}" for load in done.made if load.written)
+    counts = _counted(counted, at.language)
     way = "rolled_back" if to else "emptied"
     told = words[way].format(load=done.load.load_id, to=to, counts=counts)
     show.out.print(f"✓ {told}" + (f" → {wrote}" if wrote else ""), markup=False)
     show.say(words["undo"].format(command=f"sdi rollback {found.id} --to {now}"))
 
 
-def _announce(counted: Any, undone: list[Any], words: dict[str, str]) -> None:
+def _counted(counted: Any, language: str) -> str:
+    words = WORDS[language]
+    return ", ".join(
+        f"{number(getattr(counted, name), language)} {words[name]}" for name in ("added", "changed", "ended")
+    )
+
+
+def _announce(counted: Any, undone: list[Any], language: str) -> None:
     """What a rollback would do, told beside the question."""
-    counts = ", ".join(f"{getattr(counted, name):,} {words[name]}" for name in ("added", "changed", "ended"))
-    show.say(f"{counted.layer}: {counts}")
+    words = WORDS[language]
+    show.say(f"{counted.layer}: {_counted(counted, language)}")
     for entry in undone:
         written = f"+{entry.inserted} ~{entry.updated} -{entry.deleted}"
         show.say(f"  − {words['load']} {entry.load_id} · {entry.started_at:%Y-%m-%d %H:%M} · {entry.steward} ·"
@@ -237,8 +245,8 @@ def _moment(value: Any) -> str:
     return f"{value:%Y-%m-%d %H:%M:%S}" if value else ""
 
 
-def _metres(value: float | None) -> str:
-    return "" if value is None else f"{value:,.2f}"
+def _metres(value: float | None, language: str) -> str:
+    return "" if value is None else number(value, language, 2)
 
 
 def _short(value: Any) -> str:

@@ -11,6 +11,7 @@ from sdi.cli import show
 from sdi.cli.app import Json, LayerId, app, desk
 from sdi.cli.deliveries import Steward, login
 from sdi.errors import UsageError
+from sdi.report.words import number
 
 
 @app.command("genealogy")
@@ -42,7 +43,7 @@ def genealogy(
         (words["children"], descendants, "parent", "child"),
     ):
         show.out.print(f"{feature} · {title}:{'' if side else ' ' + words['none']}", markup=False)
-        for line in _tree(side, feature, here, there, words):
+        for line in _tree(side, feature, here, there, at.language):
             show.out.print(line, markup=False)
 
 
@@ -57,8 +58,9 @@ def tell_parents(ancestors: list[Any], descendants: list[Any], language: str) ->
             show.out.print(f"{title}: {', '.join(near)}", markup=False)
 
 
-def _tree(side: list[Any], feature: str, here: str, there: str, words: dict[str, str]) -> list[str]:
+def _tree(side: list[Any], feature: str, here: str, there: str, language: str) -> list[str]:
     """Lines of a tree; a feature that comes again is named, and its branch not drawn again."""
+    words = WORDS[language]
     below: dict[str, list[Any]] = {}
     for each in side:
         below.setdefault(getattr(each.relation, here), []).append(each.relation)
@@ -71,7 +73,8 @@ def _tree(side: list[Any], feature: str, here: str, there: str, words: dict[str,
         drawn.add(name)
         for relation in below.get(name, []):
             measured = "" if relation.shared_m2 is None else (
-                f", {relation.shared_m2:,.1f} m² ({relation.share_of_parent:.0f} % → {relation.share_of_child:.0f} %)"
+                f", {number(relation.shared_m2, language, 1)} m²"
+                f" ({relation.share_of_parent:.0f} % → {relation.share_of_child:.0f} %)"
             )  # fmt: skip
             told = f"{words[relation.kind]}, {words['load']} {relation.origin}, {words[relation.told_by]}{measured}"
             lines.append(f"{'  ' * depth}└ {getattr(relation, there)}  {told}")
@@ -112,19 +115,19 @@ def reform(
 
 def _tell(done: Any, language: str) -> None:
     words = WORDS[language]
-    rows = [(old, new, words[how], f"{count:,}") for (old, new, how), count in done.plan.moves.items()]
+    rows = [(old, new, words[how], number(count, language)) for (old, new, how), count in done.plan.moves.items()]
     if rows:
         show.table([words["old"], words["new"], "", words["count"]], rows, language, right=[words["count"]])
     if done.plan.unplaced_count:
-        show.out.print(words["unplaced"].format(count=f"{done.plan.unplaced_count:,}"), markup=False)
+        show.out.print(words["unplaced"].format(count=number(done.plan.unplaced_count, language)), markup=False)
         show.table(
             ["id", words["old"], ""], [(each.id, each.code, words[each.why]) for each in done.plan.unplaced], language
         )
     if done.load is None:
-        show.out.print(words["planned"].format(count=f"{done.plan.total:,}"), markup=False)
+        show.out.print(words["planned"].format(count=number(done.plan.total, language)), markup=False)
         return
-    wrote = ", ".join(f"{load.layer} {load.written:,}" for load in done.made if load.written)
-    told = words["done"].format(load=done.load.load_id, count=f"{done.load.updated:,}")
+    wrote = ", ".join(f"{load.layer} {number(load.written, language)}" for load in done.made if load.written)
+    told = words["done"].format(load=done.load.load_id, count=number(done.load.updated, language))
     show.out.print(f"✓ {told}" + (f" → {wrote}" if wrote else ""), markup=False)
 
 

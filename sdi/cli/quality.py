@@ -15,6 +15,7 @@ from sdi.cli.app import Json, LayerId, app, desk
 from sdi.cli.database import migrated
 from sdi.cli.deliveries import Steward, login
 from sdi.errors import UsageError
+from sdi.report.words import number
 from sdi.store.waiver import Waiver
 
 AnyLayer = Annotated[str | None, typer.Argument(metavar="[LAYER]", help="Mã lớp · Layer id.")]
@@ -51,7 +52,7 @@ def quarantine_(
         assert connection is not None
         if to is not None and found is not None:
             count = quality.write_quarantine(connection, found, to, load)
-            show.say(f"✓ {count:,} → {to}")
+            show.say(f"✓ {number(count, at.language)} → {to}")
             return
         rows = list(quarantine.held(connection, layer, load_id=load, limit=None if json else SHOWN + 1))
     if json:
@@ -145,14 +146,14 @@ def report(
         account = quality.account_of(connection, at.settings, at.registry, what)
         if findings is not None and account.load_id is not None:
             count = quality.write_findings_of(connection, findings, account.load_id)
-            show.say(f"✓ {count:,} → {findings}")
+            show.say(f"✓ {number(count, at.language)} → {findings}")
     if to is not None:
         quality.write_report(to, account, at.language)
         show.say(f"✓ load {account.load_id} → {to}")
     if to is None and findings is None:
         title = escape(account.layer.title.in_language(at.language))
         show.out.print(f"[bold]{title}[/bold] · load {account.load_id} · {account.status} · {account.steward}")
-        rows = [(each.rule, each.severity, each.action, f"{each.count:,}") for each in account.rules]
+        rows = [(each.rule, each.severity, each.action, number(each.count, at.language)) for each in account.rules]
         show.table(["rule", "severity", "action", "count"], rows, at.language, right=["count"])
 
 
@@ -177,7 +178,8 @@ def quality_(context: typer.Context, layer: LayerId, json: Json = False) -> None
         return
     rows = [
         (known.title.in_language(at.language), known.measure.in_language(at.language), known.measure_id or "",
-         f"{each.evaluated:,}", f"{each.faulty:,}", f"{each.waived:,}", f"{each.rate:.4%}")
+         *(number(count, at.language) for count in (each.evaluated, each.faulty, each.waived)),
+         f"{number(100 * each.rate, at.language, 4)}%")
         for each in measures for known in [element(each.element)]
     ]  # fmt: skip
     counts = ["evaluated", "faulty", "waived", "rate"]

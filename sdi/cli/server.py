@@ -13,6 +13,7 @@ from rich.markup import escape
 from sdi.cli import show
 from sdi.cli.app import Desk, Json, app, desk
 from sdi.errors import translated
+from sdi.report.words import number
 from sdi.settings import ROOT
 
 Host = Annotated[str, typer.Option(help="Địa chỉ lắng nghe · Address to listen on.")]
@@ -96,16 +97,16 @@ def _load_demo(at: Desk, folder: Path, parcels: int) -> None:
             if entry.status == "done"
         }
         if not (folder / "truth.json").exists():
-            show.say(f"· sinh thành phố mẫu · generating the demo city ({parcels:,} parcels)")
+            show.say(f"· sinh thành phố mẫu · generating the demo city ({number(parcels, at.language)} parcels)")
             city.generate(folder, parcels=parcels)
         for layer, request in city.deliveries(folder):
             if (layer, request.path.name) in done:
                 continue
-            with show.progress(request.path.name) as step:
+            with show.progress(request.path.name, at.language) as step:
                 outcome = pipeline.deliver(connection, at.settings, at.registry, layer, request, progress=step)
             show.say(f"  {layer} ← {request.path.name}: {outcome.sentence(at.language)}")
         for name, publication in ledger.published(connection).items():
-            show.say(f"  {name}: {publication.count:,}")
+            show.say(f"  {name}: {number(publication.count, at.language)}")
 
 
 @app.command("doctor")

@@ -21,7 +21,7 @@ from sdi.contract.layer import Attribute, Item
 from sdi.contract.registry import Registry
 from sdi.contract.report import Report, gravest_first
 from sdi.errors import SdiError, translated
-from sdi.report.words import ACTIONS
+from sdi.report.words import ACTIONS, number
 
 WIDE = 400
 """Columns of what goes into a file or a pipe: nothing is folded there."""
@@ -91,21 +91,20 @@ def report(found: Report, language: str) -> None:
     """A report as a steward reads it: the counts, then each rule with what is done for it and its first features, the
     gravest first."""
     words = WORDS[language]
-    out.print(
-        f"[bold]{escape(found.layer)}[/bold]  {words['read']} {found.read:,} · {words['kept']} {found.kept:,} · "
-        f"{words['quarantined']} {found.quarantined:,}"
-        + (f" · {words['dropped']} {found.dropped:,}" if found.dropped else "")
-    )
+    told = {name: getattr(found, name) for name in ("read", "kept", "quarantined")}
+    told |= {"dropped": found.dropped} if found.dropped else {}
+    read = " · ".join(f"{words[name]} {number(count, language)}" for name, count in told.items())
+    out.print(f"[bold]{escape(found.layer)}[/bold]  {read}")
     counts = found.by_rule()
     for rule, actions in gravest_first(found.findings.by_action()).items():
         findings, count = found.findings.of(rule, SHOWN_PER_RULE), counts[rule]
         colour, done = COLOURS[findings[0].severity], " / ".join(ACTIONS[language][action] for action in actions)
-        out.print(f"  [{colour}]●[/{colour}] {done}: {escape(rule)} × {count:,}")
+        out.print(f"  [{colour}]●[/{colour}] {done}: {escape(rule)} × {number(count, language)}")
         for finding in findings:
             who = finding.feature or (f"{words['row']} {finding.row}" if finding.row else "")
             out.print(f"      {escape(finding.sentence(language))}" + (f" [dim]({escape(who)})[/dim]" if who else ""))
         if count > SHOWN_PER_RULE:
-            out.print(f"      [dim]… {count - SHOWN_PER_RULE:,} {words['more']}[/dim]")
+            out.print(f"      [dim]… {number(count - SHOWN_PER_RULE, language)} {words['more']}[/dim]")
     if found.refused:
         out.print(f"[red]✗ {words['refused']}[/red]")
 
@@ -155,7 +154,8 @@ def _words(part: Attribute | Item, value: Any, registry: Registry, language: str
         label = (code.label_en if language == "en" else code.label_vi) if code else None
         return f"{label} ({value})" if label else str(value)
     unit = f" {UNITS.get(part.unit, part.unit)}" if part.unit else ""
-    return f"{value}{unit}".rstrip()
+    counted = isinstance(value, (int, float)) and part.unit != "a"  # a year is read without a separator of thousands
+    return f"{number(value, language) if counted else value}{unit}".rstrip()
 
 
 def waiting() -> Callable[[object], None]:
@@ -174,7 +174,7 @@ UNITS = {"m2": "m²", "1": ""}
 
 
 @contextmanager
-def progress(title: str) -> Iterator[Callable[[int, int | None], None]]:
+def progress(title: str, language: str) -> Iterator[Callable[[int, int | None], None]]:
     """A bar with rate and remaining time on a terminal, nothing otherwise."""
     if not talk.is_terminal:
         yield lambda done, total: None
@@ -188,7 +188,7 @@ def progress(title: str) -> Iterator[Callable[[int, int | None], None]]:
 
         def step(done: int, total: int | None) -> None:
             speed = bar.tasks[0].speed
-            bar.update(task, completed=done, total=total, rate=f"{speed:,.0f}/s" if speed else "")
+            bar.update(task, completed=done, total=total, rate=f"{number(speed, language, 0)}/s" if speed else "")
 
         yield step
 

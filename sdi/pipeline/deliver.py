@@ -26,6 +26,7 @@ from sdi.ingest.raster import ReceivedCoverage
 from sdi.ingest.source import Limits
 from sdi.pipeline import coverages
 from sdi.pipeline.turn import Waiting, deed_of, turn
+from sdi.report.words import number
 from sdi.settings import Settings
 from sdi.store import (
     between,
@@ -67,11 +68,10 @@ class Outcome:
         words = _WORDS[language]
         if self.load is None:
             return f"✗ {words['refused']} (load {self.load_id})"
-        counts = ", ".join(
-            f"{getattr(self.load, name):,} {words[name]}" for name in _COUNTS if getattr(self.load, name)
-        )
+        told = {name: getattr(self.load, name) for name in _COUNTS}
+        counts = ", ".join(f"{number(count, language)} {words[name]}" for name, count in told.items() if count)
         wrote = [(load.layer, load.inserted + load.updated + load.deleted) for load in self.made]
-        joined = ", ".join(f"{name} {count:,}" for name, count in wrote if count)
+        joined = ", ".join(f"{name} {number(count, language)}" for name, count in wrote if count)
         return f"✓ load {self.load_id}: {counts or words['nothing']}" + (f" → {joined}" if joined else "")
 
     def to_json(self) -> dict[str, Any]:

@@ -216,9 +216,10 @@ def next_steps(language: str, *, loaded: bool) -> dict[str, str]:
     return NEXT[language] if loaded else NEXT[language] | NOT_LOADED[language]
 
 
-def number(value: Any, language: str) -> str:
-    """A number as people write it, with at most three digits behind the point."""
-    return format_decimal(value, format="#,##0.###", locale=language)
+def number(value: Any, language: str, decimals: int | None = None) -> str:
+    """A number as people write it: `1.229,5` or in English `1,229.5`; with so many `decimals`, or at most three."""
+    places = "###" if decimals is None else "0" * decimals
+    return format_decimal(value, format=f"#,##0.{places}".rstrip("."), locale=language)
 
 
 def percent(rate: float, language: str) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import socket
 import subprocess
 import sys
@@ -202,6 +203,7 @@ def test_all_of_one_parcel(terminal: Terminal, parcels: Path) -> None:
     assert done.returncode == 0, done.stderr
     assert "00070.7.12" in done.stdout
     assert "Nguyễn Văn A" not in done.stdout
+    assert re.search(r" 115,\d+ m²", terminal("parcel", "00070.7.12", lang="vi").stdout), "a comma parts the decimals"
     assert terminal("parcel", "00070.7.99").returncode == 2
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -219,3 +220,31 @@ def test_a_full_delivery_that_is_cut_short_is_refused_unless_it_is_meant(
     meant = terminal.json("load", LAYER, str(path), "--allow-shrink")
     assert meant["load"]["deleted"] == 28
     assert "delivery.shrinks" in meant["report"]["by_rule"]
+
+
+def test_numbers_are_written_as_the_language_writes_them(new_database: Callable[[], str], tmp_path: Path) -> None:
+    desk = Terminal(
+        {"SDI_DATABASE_URL": new_database(), "SDI_DATA": str(tmp_path / ".sdi"), "COLUMNS": "300"}, tmp_path
+    )
+    path, out = tmp_path / "pho.geojson", tmp_path / "ra.geojson"
+    path.write_text(collection(range(1229)), encoding="utf-8")
+    words = (LAYER, str(path), "--grid", "5897")
+    assert "read 1,229 · kept 1,229 ·" in desk("check", *words).stdout
+    assert "đã đọc 1.229 · giữ 1.229 ·" in desk("check", *words, lang="vi").stdout
+    loaded = desk("load", *words, lang="vi")
+    assert "1.229 thêm mới → parcel_overview 1.229" in loaded.stdout, loaded.stdout + loaded.stderr
+    for lang, added, more, square in (
+        ("vi", "1.229 thêm mới", "… 1.209 đối tượng nữa", r" 93,\d\d$"),
+        ("en", "1,229 new", "… 1,209 more", r" 93\.\d\d$"),
+    ):
+        told = desk("diff", LAYER, "0", "now", lang=lang).stdout
+        assert added in told
+        assert more in told
+        assert re.search(square, told, re.MULTILINE), told
+    assert "✓ 1.229 → " in desk("export", LAYER, str(out), lang="vi").stderr
+    measured = desk("quality", LAYER, lang="vi").stdout
+    assert "1.229" in measured
+    assert "0,0000%" in measured
+    assert {each["evaluated"] for each in desk.json("quality", LAYER)} >= {1229}
+    undone = desk("rollback", LAYER, "--to", "0", "--yes", lang="vi").stdout
+    assert "1.229 kết thúc → parcel_overview 1.229" in undone

@@ -54,7 +54,7 @@ def test_an_address_that_is_too_long_is_a_414(town: Town, length: int) -> None:
     assert answer.startswith(b"HTTP/1.1 414")
     assert b"application/problem+json" in answer
     told = raw(town, head("/collections?x=" + "a" * length, "Accept-Language: vi"))
-    assert "Địa chỉ dài hơn 60,000 byte." in told.decode()
+    assert "Địa chỉ dài hơn 60.000 byte." in told.decode()
 
 
 def test_an_address_as_long_as_is_taken_is_read(town: Town) -> None:
