@@ -12,10 +12,14 @@ import sys
 import tomllib
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from datetime import datetime
 from functools import cache, cached_property
 from pathlib import Path
 
 import pytest
+
+from sdi.contract.query import as_of
+from sdi.national.clock import VIETNAM
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -389,6 +393,13 @@ def test_no_datum_is_crossed_by_the_database() -> None:
         for name in found - TRANSFORMS.keys()
     )
     agree(f"{name} calls ST_Transform no more: take it out of TRANSFORMS." for name in TRANSFORMS.keys() - found)
+
+
+def test_the_time_zone_of_the_country_is_written_once() -> None:
+    """And once more beside it, on the one floor that may not import it."""
+    told = {source.path for source in house() if re.search(r"timedelta\(hours=7\)", source.text)}
+    assert told == {"sdi/national/clock.py", "sdi/contract/query.py"}
+    assert as_of("2026-11-21") == datetime(2026, 11, 21, 23, 59, 59, 999_999, tzinfo=VIETNAM)
 
 
 def test_every_library_that_is_imported_is_declared() -> None:

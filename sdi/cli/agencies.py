@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime, time, timedelta, timezone
+from datetime import UTC, datetime, time, timedelta
 from typing import Annotated, Literal
 
 import typer
@@ -14,6 +14,7 @@ from sdi.cli import show
 from sdi.cli.app import Desk, Json, app, desk
 from sdi.cli.database import migrated
 from sdi.errors import UsageError
+from sdi.national.clock import VIETNAM
 from sdi.store import engine
 from sdi.store.engine import Connection
 from sdi.store.sharing import agencies as register
@@ -29,7 +30,6 @@ Id = Annotated[str, typer.Argument(metavar="AGENCY", help="Mã cơ quan · Its i
 Day = Annotated[datetime | None, typer.Option(metavar="DATE", formats=["%Y-%m-%d"], help="Ngày · YYYY-MM-DD.")]
 Why = Annotated[str | None, typer.Option("--why", help="Lý do · The reason.")]
 Number = Annotated[int | None, typer.Option("--key", help="Số của khóa · The key's number (sdi agencies keys).")]
-_VIETNAM = timezone(timedelta(hours=7))
 
 
 @contextmanager
@@ -85,7 +85,7 @@ def merge(
     on: Day = None,
 ) -> None:  # fmt: skip
     """Sáp nhập một cơ quan vào cơ quan khác · Its keys act for INTO and its grants are INTO's from that day on."""
-    at = on and datetime.combine(on.date(), time(), _VIETNAM)
+    at = on and datetime.combine(on.date(), time(), VIETNAM)
     with owner_of(desk(context)) as owner:
         register.merge(owner, name, into, why, at=at)
     show.say(f"✓ {name} → {into}")

@@ -120,7 +120,7 @@ def as_of(text: str) -> datetime:
 
 
 _VIETNAM = timezone(timedelta(hours=7))
-"""Since 1975, without summer time."""
+"""`sdi.national.clock.VIETNAM`, which stands on this floor: a contract imports from below alone."""
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ import json
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, timedelta, timezone
+from datetime import UTC, date, datetime
 
 import numpy as np
 import pyarrow as pa
@@ -14,10 +14,9 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from sdi.ingest.encoding import by_value
+from sdi.national.clock import VIETNAM
 from sdi.national.text import fold
 
-VIETNAM = timezone(timedelta(hours=7))
-"""What a time without a zone is: UTC+07:00, the country's one zone (QĐ 121/CP, 1967)."""
 _NOTHING = pa.array(["", "null", "<null>", "nan"])
 NUMERIC = frozenset({"integer", "number", "decimal"})
 TRUE = frozenset({"1", "true", "t", "yes", "y", "x", "co", "dung"})

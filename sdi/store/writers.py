@@ -17,7 +17,7 @@ from __future__ import annotations
 import unicodedata
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, date, datetime, timedelta, timezone
+from datetime import UTC, date, datetime
 from typing import Any, Literal
 
 from psycopg import sql
@@ -26,6 +26,7 @@ from psycopg.rows import dict_row
 from sdi.access import Grant, covered
 from sdi.contract.layer import Layer
 from sdi.errors import NotAllowed
+from sdi.national.clock import VIETNAM
 from sdi.store import cql, cql_sql, engine, tables
 from sdi.store.engine import Connection
 from sdi.store.sharing import register
@@ -43,7 +44,6 @@ _CLOSING: dict[Deed, frozenset[Deed]] = {
 """The rights because of which not everybody may do it any more."""
 _NAMED = 3
 """Areas, and writers, named in a refusal."""
-_VIETNAM = timezone(timedelta(hours=7))
 
 
 @dataclass(frozen=True)
@@ -76,7 +76,7 @@ class Writer:
 def writers(connection: Connection, layer: Layer, day: date | None = None) -> list[Writer]:
     """Who has a right to a layer on a day in Viet Nam, the oldest first of each register. None: today's, and those that
     will be."""
-    today = datetime.now(_VIETNAM).date()
+    today = datetime.now(VIETNAM).date()
     with engine.translated(), connection.cursor(row_factory=dict_row) as cursor:
         stewards = cursor.execute(
             "SELECT steward, area, given_at FROM sdi.stewardship WHERE layer = %s AND revoked_at IS NULL"
@@ -130,7 +130,7 @@ def require(connection: Connection, layer: Layer, who: str, deed: Deed = "load")
 
 
 def _standing(connection: Connection, layer: Layer, deed: Deed) -> list[Writer]:
-    today = datetime.now(_VIETNAM).date()
+    today = datetime.now(VIETNAM).date()
     return [each for each in writers(connection, layer, today) if not each.deeds.isdisjoint(_CLOSING[deed])]
 
 

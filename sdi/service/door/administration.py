@@ -8,7 +8,7 @@ person's password by itself, so what another site made it send must not count.
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import UTC, datetime, time, timedelta, timezone
+from datetime import UTC, datetime, time, timedelta
 from typing import Any, cast
 
 from starlette.concurrency import run_in_threadpool
@@ -20,6 +20,7 @@ from sdi.access import ACTIONS, Action, Grant, Kind
 from sdi.contract.layer import Privacy
 from sdi.contract.query import Precision
 from sdi.errors import BadRequest, UsageError
+from sdi.national.clock import VIETNAM
 from sdi.service import asked, links
 from sdi.service.door import form
 from sdi.service.door.form import Actor, Form, Task
@@ -30,7 +31,6 @@ from sdi.store.sharing import agencies, grants, keys
 
 METHODS = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]
 """All of them: to who is no administrator the address is not there, whatever is done to it."""
-_VIETNAM = timezone(timedelta(hours=7))
 
 
 async def page(request: Request) -> Response:
@@ -99,7 +99,7 @@ def _add(task: Task) -> None:
 
 def _merge(task: Task) -> None:
     on = task.day("on")
-    at = datetime.combine(on, time(), _VIETNAM) if on else None
+    at = datetime.combine(on, time(), VIETNAM) if on else None
     agencies.merge(task.connection, task.text("agency"), task.text("into"), task.text("why"), at=at, by=task.by)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields, replace
-from datetime import UTC, date, datetime, time, timedelta, timezone
+from datetime import UTC, date, datetime, time, timedelta
 from typing import Any
 
 from psycopg.rows import dict_row
@@ -13,10 +13,9 @@ from psycopg.rows import dict_row
 from sdi.access import NOTHING, PUBLIC, Agency, Grant
 from sdi.contract.layer import Layer, Reform
 from sdi.contract.registry import Registry
+from sdi.national.clock import VIETNAM
 from sdi.store import frame
 from sdi.store.engine import Connection
-
-_VIETNAM = timezone(timedelta(hours=7))
 
 
 @dataclass(frozen=True)
@@ -67,7 +66,7 @@ def read(connection: Connection, registry: Registry) -> Register:
             row["layer"] for row in cursor.execute("SELECT layer FROM sdi.publication WHERE NOT published")
         )
     successors = successors_of(agencies, now)
-    today = now.astimezone(_VIETNAM).date()
+    today = now.astimezone(VIETNAM).date()
     given: dict[str, list[Grant]] = defaultdict(list)
     for grant in map(grant_of, grants):
         if grant.holds(today):
@@ -143,10 +142,10 @@ def successors_of(agencies: Iterable[Mapping[str, Any]], now: datetime) -> dict[
 
 
 def _until(now: datetime, grants: list[dict[str, Any]], instants: list[datetime | None]) -> datetime | None:
-    moments = [datetime.combine(now.astimezone(_VIETNAM).date() + timedelta(days=1), time(), _VIETNAM)]
+    moments = [datetime.combine(now.astimezone(VIETNAM).date() + timedelta(days=1), time(), VIETNAM)]
     # What a commune's code means may be another thing tomorrow.
     moments = moments if any(row["communes"] is not None for row in grants) else []
     days: list[date | None] = [day for row in grants for day in (row["valid_from"], row["valid_to"])]
-    moments += [datetime.combine(day, time(), _VIETNAM) for day in days if day is not None]
+    moments += [datetime.combine(day, time(), VIETNAM) for day in days if day is not None]
     moments += [moment for moment in instants if moment is not None]
     return min((moment for moment in moments if moment > now), default=None)

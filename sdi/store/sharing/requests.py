@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Collection
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, time, timedelta, timezone
+from datetime import UTC, date, datetime, time, timedelta
 from typing import Any, Literal
 
 from psycopg.rows import dict_row
@@ -17,6 +17,7 @@ from psycopg.rows import dict_row
 from sdi.access import PUBLIC, Action, Grant
 from sdi.contract.layer import Layer, Privacy
 from sdi.errors import NotFound, UsageError
+from sdi.national.clock import VIETNAM
 from sdi.store import engine
 from sdi.store.engine import Connection
 from sdi.store.sharing import agencies, grants, numbers, register
@@ -25,7 +26,6 @@ READ: tuple[Action, ...] = ("read",)
 WORKING_DAYS = 2
 LONGEST = 2_000
 """Characters of a purpose and of a legal basis: a steward reads them all."""
-_VIETNAM = timezone(timedelta(hours=7))
 _SATURDAY = 5
 _ID = re.compile(r"[a-z][a-z0-9_]{0,54}", re.ASCII)
 
@@ -65,16 +65,16 @@ class Request:
 
 def due(asked_at: datetime, holidays: Collection[date]) -> datetime:
     """The end, in Viet Nam, of the second working day after the one on which it was asked."""
-    day, left = asked_at.astimezone(_VIETNAM).date(), WORKING_DAYS
+    day, left = asked_at.astimezone(VIETNAM).date(), WORKING_DAYS
     while left:
         day += timedelta(days=1)
         left -= day.weekday() < _SATURDAY and day not in holidays
-    return datetime.combine(day + timedelta(days=1), time(), _VIETNAM).astimezone(UTC)
+    return datetime.combine(day + timedelta(days=1), time(), VIETNAM).astimezone(UTC)
 
 
 def last_minute(moment: datetime) -> datetime:
     """The minute before an instant, on the clock of Viet Nam: how people write the end of a day."""
-    return moment.astimezone(_VIETNAM) - timedelta(minutes=1)
+    return moment.astimezone(VIETNAM) - timedelta(minutes=1)
 
 
 def ask(
