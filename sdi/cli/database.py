@@ -22,7 +22,7 @@ def migrated(at: Desk) -> engine.Connection:
     with engine.connect(url) as owner:
         changes = migrate.apply(owner, at.registry)
     if len(changes) > WORTH_LISTING:
-        show.say(f"· database brought to the contracts ({len(changes)} changes)")
+        show.say(WORDS[at.language]["brought"].format(len(changes)))
     else:
         for change in changes:
             show.say(f"· {change.sentence}")
@@ -34,7 +34,7 @@ def up(context: typer.Context) -> None:
     """Khởi động cụm cơ sở dữ liệu riêng · Start the embedded cluster (not with SDI_DATABASE_URL)."""
     at = desk(context)
     if at.settings.database_url is not None:
-        show.say("SDI_DATABASE_URL is set: that server is used, nothing is started.")
+        show.say(WORDS[at.language]["given"])
         return
     show.out.print(cluster.start(at.settings.data), markup=False)
 
@@ -60,7 +60,7 @@ def status(context: typer.Context, json: Json = False) -> None:
     for change in found.pending:
         show.out.print(f"· {change.sentence}", markup=False)
     if not found.pending:
-        show.say("✓ nothing to do")
+        show.say(WORDS[at.language]["nothing"])
 
 
 @db.command("plan")
@@ -80,7 +80,8 @@ def plan(
         show.out.print(f"-- {change.sentence}" if statements else f"· {change.sentence}", markup=False)
         if statements:
             show.out.print(f"{change.statement.rstrip().removesuffix(';')};\n", markup=False)
-    show.say("✓ nothing to do" if not changes else f"✓ {len(changes)} changes: sdi db migrate")
+    words = WORDS[at.language]
+    show.say(words["planned"].format(len(changes)) if changes else words["nothing"])
 
 
 @db.command("migrate")
@@ -99,6 +100,22 @@ def migrate_(
             login = service.bring(connection, at.settings.service_url.get_secret_value())
     for change in changes:
         show.out.print(f"· {change.sentence}", markup=False)
-    show.say("✓ nothing to do" if not changes else f"✓ {len(changes)} changes" + (" would be made" if dry_run else ""))
+    words = WORDS[at.language]
+    show.say(words["would" if dry_run else "made"].format(len(changes)) if changes else words["nothing"])
     if login is not None:
         show.say(f"✓ tài khoản của dịch vụ · login of the service: {login}")
+
+
+WORDS = {
+    "vi": {
+        "nothing": "✓ không cần làm gì: cơ sở dữ liệu đã khớp hợp đồng", "planned": "✓ {} thay đổi: sdi db migrate",
+        "made": "✓ {} thay đổi", "would": "✓ sẽ thực hiện {} thay đổi (chưa làm gì)",
+        "brought": "· đã đưa cơ sở dữ liệu khớp hợp đồng ({} thay đổi)",
+        "given": "Đã đặt SDI_DATABASE_URL: dùng máy chủ đó, không khởi động gì.",
+    },
+    "en": {
+        "nothing": "✓ nothing to do", "planned": "✓ {} changes: sdi db migrate", "made": "✓ {} changes",
+        "would": "✓ {} changes would be made", "brought": "· database brought to the contracts ({} changes)",
+        "given": "SDI_DATABASE_URL is set: that server is used, nothing is started.",
+    },
+}  # fmt: skip

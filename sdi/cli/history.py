@@ -147,9 +147,9 @@ def _told(layer: Layer, counted: Any, first: list[Any], language: str) -> None:
     states = (f"{words['load']} {load}" if load else words["nothing_yet"] for load in (counted.before, counted.after))
     show.out.print(f"{counted.layer}  {' → '.join(states)}: {_counted(counted, language)}", markup=False)
     if counted.changed:
-        told = {_title(layer, name, language): count for name, count in counted.attributes.items()}
-        told |= {words["geometry"]: counted.reshaped} if counted.reshaped else {}
-        parts = [f"{what} × {number(count, language)}" for what, count in told.items()]
+        told = [(_title(layer, name, language), count) for name, count in counted.attributes.items()]
+        told += [(words["geometry"], counted.reshaped)] if counted.reshaped else []
+        parts = [f"{what} × {number(count, language)}" for what, count in told]
         show.out.print(f"  {' · '.join(parts)}", markup=False)
     rows = [
         (change.id, words[change.kind], change.load_id, _pairs(change, layer, language),

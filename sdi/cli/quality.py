@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import date, datetime, timedelta, timezone
+from datetime import date, datetime
 from pathlib import Path
 from typing import Annotated
 
@@ -15,6 +15,7 @@ from sdi.cli.app import Json, LayerId, app, desk
 from sdi.cli.database import migrated
 from sdi.cli.deliveries import Steward, login
 from sdi.errors import UsageError
+from sdi.national.clock import VIETNAM
 from sdi.report.words import number
 from sdi.store.waiver import Waiver
 
@@ -29,7 +30,6 @@ UNMET = {
     "vi": "  ! «{layer}» chưa từng có đối tượng «{feature}»; nếu gõ nhầm, hãy rút lại: {command} --revoke",
     "en": "  ! '{layer}' never had a feature '{feature}'; if that is a slip, take it back: {command} --revoke",
 }
-_VIETNAM = timezone(timedelta(hours=7))
 SHOWN = 50
 """Features that are listed in a terminal; a file has them all."""
 
@@ -43,6 +43,7 @@ def quarantine_(
     """Đối tượng bị cách ly, chờ sửa · Features that were not loaded and wait to be corrected."""
     from sdi.pipeline import quality, reading
     from sdi.store import quarantine
+    from sdi.store.quality import delivery
 
     at = desk(context)
     found = at.registry[layer] if layer is not None else None
@@ -50,6 +51,8 @@ def quarantine_(
         raise UsageError("A file holds the features of one layer.", hint="sdi quarantine LAYER --to FILE")
     with reading(at.settings, needed=True) as connection:
         assert connection is not None
+        if load is not None:
+            delivery(connection, load, layer)
         if to is not None and found is not None:
             count = quality.write_quarantine(connection, found, to, load)
             show.say(f"✓ {number(count, at.language)} → {to}")
@@ -194,6 +197,6 @@ def _day(text: str | None) -> date | None:
         day = date.fromisoformat(text) if text else None
     except ValueError:
         raise UsageError(f"--until {text} is not a date.", hint="Write 2026-12-31.") from None
-    if day is not None and day < datetime.now(_VIETNAM).date():
+    if day is not None and day < datetime.now(VIETNAM).date():
         raise UsageError(f"--until {day} is past.", hint="Name a day to come, or leave it out: it holds until revoked.")
     return day

@@ -16,6 +16,7 @@ steward = typer.Typer(help="Đơn vị phụ trách lớp · Who alone may load 
 app.add_typer(steward, name="steward")
 
 Name = Annotated[str, typer.Argument(metavar="STEWARD", help="Đơn vị, như --steward khi nạp · As --steward says it.")]
+GIVEN = {"vi": "đã giao từ trước", "en": "nothing to do"}
 Areas = Annotated[
     list[str] | None,
     typer.Option("--area", metavar="CODE", help="Chỉ khu vực này (giá trị của load.scope) · Only this area."),
@@ -30,7 +31,7 @@ def grant(context: typer.Context, layer: LayerId, name: Name, area: Areas = None
     migrated(at).close()
     with engine.connect(engine.database_url(at.settings)) as owner:
         given = [stewardship.grant(owner, found, name, code) for code in _areas(area)]
-    show.say(f"✓ {layer} → {name}" if any(given) else f"✓ {layer} → {name}: nothing to do")
+    show.say(f"✓ {layer} → {name}" + ("" if any(given) else f": {GIVEN[at.language]}"))
 
 
 @steward.command("revoke")

@@ -80,19 +80,36 @@ class RuleCount:
 def load_of(connection: Connection, word: str, layers: Iterable[str]) -> dict[str, Any]:
     """The ledger's entry that a word means: a load id, or a layer, whose last delivery is meant; where that was rolled
     back, the one whose state came back. Raises NotFound."""
-    condition, value = ("load_id = %s::bigint", word) if word.isascii() and word.isdigit() else ("layer = %s", word)
-    if condition.startswith("layer") and word not in set(layers):
+    if word.isascii() and word.isdigit():
+        return delivery(connection, int(word[:40]))  # no id is as long, and Python reads no more than 4,300
+    if word not in set(layers):
         raise NotFound(f"There is neither a load nor a layer '{word}'.", hint="See 'sdi history'.")
-    statement = sql.SQL(
-        "SELECT * FROM sdi.load WHERE {} AND cause IS NULL AND status IN ('done', 'refused')"
+    statement = (
+        "SELECT * FROM sdi.load WHERE layer = %s AND cause IS NULL AND status IN ('done', 'refused')"
         " ORDER BY load_id DESC LIMIT 1"
-    ).format(sql.SQL(condition))
+    )
     with engine.translated(), connection.cursor(row_factory=dict_row) as cursor:
-        entry = cursor.execute(statement, [value[:18]]).fetchone()
-        while entry is not None and entry["restores"] is not None and not word.isdigit():
+        entry = cursor.execute(statement, [word]).fetchone()
+        while entry is not None and entry["restores"] is not None:
             entry = cursor.execute("SELECT * FROM sdi.load WHERE load_id = %s", [entry["restores"]]).fetchone()
     if entry is None:
         raise NotFound(f"No delivery of '{word}' was loaded or refused.", hint="See 'sdi history'.")
+    return entry
+
+
+def delivery(connection: Connection, load_id: int, layer: str | None = None) -> dict[str, Any]:
+    """The ledger's entry of a delivery, or of a rollback, of this layer. Raises NotFound: there is none of the number,
+    it is another layer's, it runs yet, or nobody delivered it."""
+    with engine.translated(), connection.cursor(row_factory=dict_row) as cursor:
+        # A number that is too long for a bigint is compared as what it is.
+        entry = cursor.execute("SELECT * FROM sdi.load WHERE load_id = %s", [load_id]).fetchone()
+    if entry is None:
+        raise NotFound(f"There is no load {load_id}.", hint="See 'sdi history'.")
+    if layer is not None and entry["layer"] != layer:
+        raise NotFound(f"Load {load_id} is one of '{entry['layer']}', not of '{layer}'.",
+                       hint=f"See 'sdi history {layer}'.")  # fmt: skip
+    if entry["cause"] is not None or entry["status"] not in ("done", "refused"):
+        raise NotFound(f"Load {load_id} is no delivery that was loaded or refused.", hint="See 'sdi history'.")
     return entry
 
 

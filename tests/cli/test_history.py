@@ -186,6 +186,8 @@ def test_all_loads_are_taken_back_and_that_too(terminal: Terminal, loads: tuple[
     assert "⤺ ∅" in terminal("history", LAYER).stdout
     report = terminal("report", LAYER)
     assert report.returncode == 2, report.stdout
+    derived = next(entry["load_id"] for entry in terminal.json("history") if entry["cause"] is not None)
+    assert f"Load {derived} is no delivery that was loaded or refused." in terminal("report", str(derived)).stderr
     last = loads[1]
     assert terminal("rollback", LAYER, "--to", str(last), "--yes").returncode == 0
     assert terminal.json("diff", LAYER, str(last), "now")["changes"] == []

@@ -176,3 +176,33 @@ def test_a_waiver_of_a_feature_that_nobody_met_is_told_to_be_one(loaded: Termina
 def test_a_report_can_go_where_the_steward_says_and_nowhere_else(loaded: Terminal, tmp_path: Path) -> None:
     assert loaded("report", LAYER, "--to", str(tmp_path / "ra.html")).returncode == 0
     assert [path.name for path in tmp_path.iterdir()] == ["ra.html"]
+
+
+def test_a_load_that_never_was_is_told_as_one(loaded: Terminal) -> None:
+    """An empty table would say that nothing of it is in quarantine."""
+    held = ("quarantine", LAYER, "--load", "9999")
+    for words in (
+        held,
+        (*held, "--json"),
+        (*held, "--to", "sua.gpkg"),
+        ("quarantine", "--load", "9999"),
+        ("report", "9999"),
+    ):
+        done = loaded(*words)
+        assert (done.returncode, done.stdout) == (2, ""), words
+        assert "✗ There is no load 9999." in done.stderr
+        told = loaded(*words, lang="vi").stderr
+        assert "✗ Không có lần nạp số 9999." in told
+        assert "→ Xem 'sdi history'." in told
+    assert loaded("report", "9" * 5_000).returncode == 2
+    (row,) = loaded.json("quarantine", LAYER, "--load", "1")
+    assert row["load_id"] == 1
+    other = loaded("quarantine", "buildings", "--load", "1", lang="vi")
+    assert (other.returncode, f"Lần nạp 1 là của «{LAYER}», không phải của «buildings»." in other.stderr) == (2, True)
+
+
+def test_a_database_that_is_as_the_contracts_say_is_told_so_in_either_language(loaded: Terminal) -> None:
+    for lang, said in (("vi", "✓ không cần làm gì"), ("en", "✓ nothing to do")):
+        for command in ("plan", "status", "migrate"):
+            done = loaded("db", command, lang=lang)
+            assert (done.returncode, said in done.stderr) == (0, True), done.stderr
