@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from typing import Any
+from itertools import pairwise
 
 from sdi.errors import SdiError
 
@@ -17,14 +17,14 @@ def main() -> None:
     from sdi.cli.app import Desk, app
     from sdi.cli.show import complain, misused
 
-    at = Desk()
+    at = Desk(_language(sys.argv[1:]))
     try:
         left = app(obj=at, standalone_mode=False)
     except SdiError as error:
         complain(error, at.language)
         sys.exit(error.exit_code)
     except TyperException as error:
-        misused(error, _language(error))
+        misused(error, at.language)
         sys.exit(error.exit_code)
     except OSError as error:
         full = _full(error)
@@ -45,8 +45,11 @@ def _full(error: OSError) -> SdiError | None:
     return no_room() if is_full(error) else None
 
 
-def _language(error: Any) -> str:
-    """The language that was asked for, though what was asked could not be read to its end."""
-    context = getattr(error, "ctx", None)
-    said = context.find_root().params.get("lang") if context is not None else None
-    return "en" if (said or os.environ.get("SDI_LANG")) == "en" else "vi"
+def _language(words: list[str]) -> str:
+    """The language that is asked for, whether or not the rest can be read: typer gives up at the first word that it
+    does not know, which may stand before `--lang`."""
+    said = os.environ.get("SDI_LANG")
+    for word, following in pairwise([*words, ""]):
+        if word.partition("=")[0] == "--lang":
+            said = word.partition("=")[2] or following
+    return "en" if said == "en" else "vi"

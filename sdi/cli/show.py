@@ -62,7 +62,10 @@ def misused(error: Any, language: str) -> None:
         return
     context = getattr(error, "ctx", None)
     if context is not None:
-        say(context.get_usage().replace("Usage:", translated("Usage:", language, "usage"), 1))
+        usage = context.get_usage()
+        for word in ("Usage:", "[OPTIONS]", "COMMAND [ARGS]..."):
+            usage = usage.replace(word, translated(word, language, "usage"), 1)
+        say(usage)
     talk.print(f"[red]✗[/red] {escape(translated(error.format_message(), language, 'usage'))}")
     if context is not None:
         asked = f"Try '{context.command_path} {context.help_option_names[-1]}' for help."

@@ -215,6 +215,10 @@ def test_all_of_one_parcel(terminal: Terminal, parcels: Path) -> None:
         (["serve", "--port", "x"], "Giá trị của --port không dùng được: Giá trị phải là số nguyên", "valid integer"),
         (["agencies", "merge", "a", "b", "--why", "x", "--on", "mai"], "«mai» không theo dạng", "'mai' does"),
         (["agencies", "list", "a", "b"], "Thừa tham số: b", "Got unexpected extra argument(s) (b)"),
+        (["load", "a", "b", "--mode", "ful"], "--mode không dùng được: «ful» không phải là một", "'ful' is not one of"),
+        (["rollback", "a", "--to", "x"], "của --to không dùng được: Giá trị phải là số nguyên", "'--to': Input"),
+        (["load", "--foo"], "Không có tùy chọn --foo", "No such option: --foo"),
+        (["--foo"], "sdi [TÙY CHỌN] LỆNH [THAM SỐ]...", "sdi [OPTIONS] COMMAND [ARGS]..."),
     ],
 )  # fmt: skip
 def test_what_cannot_be_read_is_told_in_the_language_that_is_spoken(
@@ -229,6 +233,37 @@ def test_what_cannot_be_read_is_told_in_the_language_that_is_spoken(
         told = capsys.readouterr().err
         assert said in told
         assert help_ in told
+
+
+@pytest.mark.parametrize(
+    ("words", "vietnamese", "english"),
+    [
+        (["loda"], "Không có lệnh «loda».", "No such command 'loda'."),
+        (["history", "--limit"], "Tùy chọn --limit cần một giá trị.", "Option '--limit' requires an argument."),
+        (["history", "--json=3"], "Tùy chọn --json không nhận giá trị.", "Option '--json' does not take a value."),
+        (["--foo"], "Không có tùy chọn --foo", "No such option: --foo"),
+    ],
+)
+@pytest.mark.parametrize("said", ["--lang={}", "--lang {}"])
+def test_what_is_said_of_the_language_counts_more_than_the_setting(
+    said: str, words: list[str], vietnamese: str, english: str, monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    for language, setting, told in (("vi", "en", vietnamese), ("en", "vi", english)):
+        monkeypatch.setattr(sys, "argv", ["sdi", *said.format(language).split(), *words])
+        monkeypatch.setenv("SDI_LANG", setting)
+        with pytest.raises(SystemExit) as left:
+            main()
+        assert (left.value.code, told in capsys.readouterr().err) == (2, True)
+
+
+def test_a_language_that_there_is_not_is_told(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["sdi", "--lang", "de", "history"])
+    with pytest.raises(SystemExit):
+        main()
+    assert "Giá trị của --lang (biến môi trường SDI_LANG) không dùng được: «de»" in capsys.readouterr().err
 
 
 def test_the_doctor_speaks_the_language_that_is_spoken(
