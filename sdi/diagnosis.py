@@ -17,7 +17,7 @@ from sdi.errors import ContractError, SdiError
 from sdi.ingest import confinement
 from sdi.national import vn2000
 from sdi.settings import Settings
-from sdi.store import check, engine, indexes, migrate
+from sdi.store import check, engine, indexes, ledger, migrate
 from sdi.store.check import Found
 from sdi.store.logins import service
 
@@ -80,6 +80,7 @@ def _database(settings: Settings, registry: Registry | None) -> Iterator[Found]:
             if registry is None:
                 return
             yield indexes.examine(connection, registry)
+            yield _coverages(settings, registry, connection)
             yield _login(settings)
             pending = migrate.status(connection, registry).pending
             cure = "Run 'sdi db migrate'." if pending else None
@@ -87,6 +88,20 @@ def _database(settings: Settings, registry: Registry | None) -> Iterator[Found]:
             yield Found("contracts vs database", "warning" if pending else "ok", finding, cure)
     except SdiError as error:
         yield Found("database", "error", error.message, error.hint)
+
+
+def _coverages(settings: Settings, registry: Registry, connection: engine.Connection) -> Found:
+    """Whether the files of the published coverages are there: without its file a coverage is not served."""
+    files = {
+        name: settings.data / str(publication.facts["file"])
+        for name, publication in ledger.publications(connection).items()
+        if name in registry.layers and registry[name].coverage is not None
+    }
+    absent = [name for name, path in files.items() if not path.is_file()]
+    if absent:
+        cure = "Bring their files back, or load them again; then run 'sdi publish'."
+        return Found("files of coverages", "error", f"not there: {', '.join(absent)}", cure)
+    return Found("files of coverages", "ok", f"{len(files)} there")
 
 
 def _login(settings: Settings) -> Found:

@@ -25,6 +25,7 @@ from sdi.contract.query import Sight
 from sdi.contract.registry import Registry, read_registry
 from sdi.errors import ContractError, NotFound, StoreError, nearest
 from sdi.service import links, ogc, openapi
+from sdi.service.coverage import coverage_path
 from sdi.service.parameters import is_dated
 from sdi.service.reader import Reader, View
 from sdi.service.rights import seen
@@ -142,7 +143,7 @@ class Publications:
             version = await self._reader.version()
             if version != self._snapshot.version:
                 await run_in_threadpool(self._read_contracts)
-                stored = await self._reader.published()
+                stored = await run_in_threadpool(self._at_hand, await self._reader.published())
                 published = await self._as_seen(stored)
                 counted = self._counted(stored)
                 own = self._own()
@@ -191,6 +192,19 @@ class Publications:
         for name, facts in (await self._reader.standing(views)).items():
             told[name] = _told(published[name], facts, counted=views[name][3])
         return told
+
+    def _at_hand(self, published: Mapping[str, Publication]) -> dict[str, Publication]:
+        """The publications without the coverages whose file is not there: they take no other layer with them."""
+        kept = {}
+        for name, publication in published.items():
+            layer = self.registry.layers.get(name)
+            path = coverage_path(publication, self._settings.data) if layer is not None and layer.coverage else None
+            if path is None or Path(path).is_file():
+                kept[name] = publication
+            else:
+                cure = f"Bring the file back, then run 'sdi publish {name}'."
+                log.error("a coverage's file is not there", layer=name, path=path, cure=cure)
+        return kept
 
     def _stands(self, names: Iterable[str], published: Mapping[str, Publication]) -> bool:
         """Whether these layers are stored as they were at the last look."""

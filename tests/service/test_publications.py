@@ -5,11 +5,16 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
+from pydantic import SecretStr
 
+from sdi import diagnosis
 from sdi.catalog.entry import CATALOGUE
-from tests.service.conftest import Town, served_apart
+from sdi.settings import Settings
+from sdi.store import engine
+from tests.service.conftest import Town, served, served_apart
 
 WITHIN = 1.0
 """Seconds that the requirement gives."""
@@ -112,3 +117,53 @@ def test_several_workers_agree(town: Town, withdraw: Callable[[str], None]) -> N
         withdraw("works")
         time.sleep(WITHIN)
         assert {apart.ask("/collections/works/items").status for _ in range(30)} == {404}
+
+
+@pytest.fixture
+def ground(town: Town) -> Iterator[Path]:
+    """The file of a coverage, which is there again at the end."""
+    with engine.connect(town.database) as connection:
+        (path,) = connection.execute("SELECT facts->>'file' FROM sdi.publication WHERE layer = 'ground'").fetchone()
+    away = Path(path).with_suffix(".away")
+    yield Path(path)
+    if away.exists():
+        away.rename(path)
+
+
+def files_of_coverages(settings: Settings) -> list[str]:
+    found = diagnosis.examine(settings)
+    return [f"{each.state}: {each.finding}" for each in found if each.what == "files of coverages"]
+
+
+def test_a_coverage_whose_file_is_not_there_takes_no_other_layer_with_it(
+    town: Town, ground: Path, publish: Callable[[str], None]
+) -> None:
+    away = ground.with_suffix(".away")
+    settings = Settings(database_url=SecretStr(town.database), layers=town.registry.folder)
+    assert "ok: 1 there" in files_of_coverages(settings)
+    ground.rename(away)
+    assert "error: not there: ground" in files_of_coverages(settings)
+    with served(town.database, town.registry) as without:
+        named = {each["id"] for each in without.get("/collections")["collections"]}
+        assert "plots" in named
+        assert "ground" not in named
+        assert "ground" not in {each["id"] for each in without.get(f"/collections/{CATALOGUE}/items")["features"]}
+        assert without.ask("/collections/ground").status == 404
+        assert without.ask("/collections/ground/coverage").status == 404
+        away.rename(ground)
+        publish("ground")
+        wait_for(without, "/collections/ground/coverage", 200)
+        ground.rename(away)  # under a running service: what is kept of the documents may still name it
+        publish("works")
+        wait_for(without, "/collections/ground", 404)
+        assert without.ask("/collections").status == 200
+
+
+def test_a_coverage_whose_file_goes_away_under_a_running_service_takes_no_other_layer_with_it(
+    town: Town, ground: Path
+) -> None:
+    with served(town.database, town.registry) as running:
+        assert running.ask("/conformance").status == 200
+        ground.rename(ground.with_suffix(".away"))
+        assert "plots" in {each["id"] for each in running.get("/collections")["collections"]}
+        assert running.ask(f"/collections/{CATALOGUE}/items").status == 200

@@ -40,7 +40,8 @@ async def _gathered(service: Service, snapshot: Snapshot, language: str) -> Entr
     by = publisher(service)
     found = {}
     for name, layer in snapshot.layers.items():
-        if listed(layer):
+        # A coverage whose file went away is in no document until it is back.
+        if listed(layer) and name in links:
             publication, rates = snapshot.publications[name], snapshot.rates.get(name, ())
             # A layer that never showed anything was never loaded, as far as who asks can tell.
             shown = publication.load_id is not None
