@@ -39,6 +39,22 @@ def parse(code: str) -> int:
     return SAME.get(int(found[1]), int(found[1]))
 
 
+def crosses(used: int, kept: int) -> bool:
+    """Whether a file's own coordinates are brought from WGS 84 to VN-2000: by its maker's operation, which is asked."""
+    return vn2000.grid(used).datum == "WGS 84" and vn2000.grid(kept).datum == "VN-2000"
+
+
+def require_operation(operation: int, file_name: str, used: int, kept: int) -> None:
+    """Raises UsageError where a steward names an operation that nothing is done by: what is in VN-2000 goes to WGS 84
+    by the official one, whoever made the file."""
+    if operation != vn2000.OFFICIAL and not crosses(used, kept):
+        raise UsageError(
+            f"--operation {operation} is for a file in WGS 84 that is kept in VN-2000; {file_name} is in EPSG:{used}"
+            f" and kept in EPSG:{kept}.",
+            hint=f"Leave it out: what is in VN-2000 goes to WGS 84 by the official EPSG:{vn2000.OFFICIAL}.",
+        )
+
+
 def recognise(declared: str | None) -> int | None:
     """The EPSG code of a declared CRS (`EPSG:…` or WKT); a code that may be unknown to us, None where it has none.
 

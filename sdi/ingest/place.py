@@ -79,14 +79,15 @@ def decide(
     if used is None and facts.crs is None and degrees and facts.driver in BY_CONVENTION:
         used = 4326
     if used is None and bounds is None:
-        used = request.grid or grid  # nothing lies anywhere
+        nowhere = request.grid or grid
+        return Placement(crs.title(facts.crs), nowhere, nowhere, vn2000.grid(nowhere).operation)
     if used is None:
         raise _unknown(facts, grid, extent, bounds, declared)
     known, target = vn2000.grid(used), vn2000.grid(request.grid or grid)
     keeps = not known.geographic and used != vn2000.MERCATOR and (known.datum != "WGS 84" or target.datum == "WGS 84")
     kept = used if keeps else target.epsg
-    crossing = known.datum == "WGS 84" and target.datum == "VN-2000"
-    operation = request.operation if crossing else vn2000.grid(kept).operation
+    crs.require_operation(request.operation, facts.file_name, used, kept)
+    operation = request.operation if crs.crosses(used, kept) else vn2000.grid(kept).operation
     return Placement(crs.title(facts.crs), used, kept, operation)
 
 

@@ -83,6 +83,7 @@ def receive(
     _require_north_up(head, path)
     expected = extent or vn2000.grid(grid).area
     used = _decide_grid(head, request, expected, grid)
+    crs.require_operation(request.operation, path.name, used, used)
     findings = Findings(layer, 1)
     box = _extent(head["bounds"], used)
     facts = _facts(head, coverage, used)

@@ -200,6 +200,15 @@ def test_a_vn2000_file_keeps_its_coordinates_bit_for_bit_and_goes_to_wgs84_by_th
     assert received.delivery.grid == 9210
 
 
+def test_an_operation_that_nothing_is_done_by_is_refused(hand_in: HandIn) -> None:
+    """It was taken without a word: 0.75 m that a steward believed to have been put right."""
+    feature = numbered(square(603_492.5, 1_191_454.5))
+    for code in (5194, 1544):
+        with pytest.raises(UsageError, match=rf"--operation {code} is for a file in WGS 84 .* in EPSG:9210 and kept"):
+            hand_in(POLYGONS, feature, operation=code)
+    assert hand_in(POLYGONS, feature, operation=6960).delivery.operation == 6960
+
+
 def test_web_mercator_goes_by_wgs84_into_the_deployments_grid(tmp_path: Path) -> None:
     path = tmp_path / "plots.gpkg"
     lonlat = np.array([[106.70, 10.77], [106.701, 10.77], [106.701, 10.771], [106.70, 10.77]])

@@ -217,6 +217,12 @@ def test_the_cells_of_degrees_are_measured_in_metres(tmp_path: Path) -> None:
     assert received.delivery.operation is None
 
 
+def test_cells_are_moved_by_no_operation_and_naming_one_is_refused(tmp_path: Path) -> None:
+    path = write(tmp_path / "dem.tif", ramp())
+    with pytest.raises(UsageError, match="--operation 5194 is for a file in WGS 84"):
+        raster.receive(Request(path, operation=5194), coverage(), grid=9210, out=tmp_path / "out.tif", extent=CITY)
+
+
 def test_a_coverage_in_another_place_is_refused_with_a_proposal(tmp_path: Path) -> None:
     path = write(tmp_path / "dem.tif", ramp(), crs="EPSG:5899")
     received = receive(path, extent=CITY)
