@@ -346,7 +346,7 @@ BESIDE: dict[str, Defect] = {
     "far corners": far_corners, "a point": a_point, "no geometry": no_geometry, "against plan": against_plan,
     "next commune": next_commune, "nobody's land": nobodys_land, "same key": same_key,
     "no commune": attribute("attribute.required", "identifier.missing", commune=None),
-    "no number": attribute("attribute.required", "identifier.missing", number=None),
+    "no number": attribute("identifier.missing", number=None),
     "commune of letters": attribute("attribute.pattern", commune="0007X"),
     "area of words": attribute("attribute.type", area="rộng"),
     "negative area": attribute("attribute.range", "area.legal", area=-120.0),

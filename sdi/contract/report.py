@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any, overload, override
 
+from sdi.contract.naming import Naming
 from sdi.contract.reasons import REASONS
 from sdi.contract.rules import RULES
 
@@ -31,14 +32,22 @@ class Finding:
     place: tuple[float, float] | None = None
     waived: str | None = None
     """Why a steward lets it pass (`sdi waive`); its action is then `waived`."""
+    naming: Naming | None = field(default=None, repr=False, compare=False)
+    """How its sentence calls what the contract calls by identifiers; None: as the contract does."""
 
     def sentence(self, language: str = "vi") -> str:
         """What is wrong, in one sentence."""
         rule = RULES[self.rule]
         template = rule.en if language == "en" else rule.vi
-        told = _short(self.value), self.limit, self.other
-        value, limit, other = map(_in_vietnamese, told) if language == "vi" else told
-        return template.format(attribute=self.attribute, value=value, limit=limit, other=other)
+        told = {"attribute": self.attribute, "value": _short(self.value), "limit": self.limit, "other": self.other}
+        for name, value in told.items():
+            if self.naming is not None and isinstance(value, str) and name in rule.attributes:
+                told[name] = self.naming.attributes(value, language)
+            elif self.naming is not None and isinstance(value, str) and name in rule.layers:
+                told[name] = self.naming.of_layer(value, language)
+            elif language == "vi" and name != "attribute":
+                told[name] = _in_vietnamese(value)
+        return template.format(**told)
 
     def to_json(self) -> dict[str, Any]:
         return {
@@ -47,6 +56,18 @@ class Finding:
             "other": self.other, "place": self.place, "waived": self.waived,
             "vi": self.sentence("vi"), "en": self.sentence("en"),
         }  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Stored(Finding):
+    """A finding of an earlier load; its sentences are those that were told then."""
+
+    vi: str = ""
+    en: str = ""
+
+    @override
+    def sentence(self, language: str = "vi") -> str:
+        return self.en if language == "en" else self.vi
 
 
 class Found(Sequence[Finding]):
@@ -132,6 +153,8 @@ class Report:
     dropped: int = 0
     """Features of another geometry type where the contract says drop."""
     findings: Found = field(default_factory=Found)
+    naming: Naming | None = field(default=None, repr=False, compare=False)
+    """How its sentences call the contract's attributes."""
 
     @property
     def refused(self) -> bool:

@@ -23,6 +23,10 @@ class Rule:
     unit: str | None = None
     tolerance: float | None = None
     parameters: dict[str, str] | None = None
+    attributes: tuple[str, ...] = ("attribute",)
+    """What of a finding holds identifiers of attributes, which its sentence tells by their titles."""
+    layers: tuple[str, ...] = ()
+    """The same of layers."""
     actions: tuple[str, ...] = ("warn", "quarantine", "refuse")
     """What a contract may have done about it."""
 

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from sdi.contract.delivery import Request
 from sdi.contract.faults import fields_of
-from sdi.contract.layer import Attribute, Layer
+from sdi.contract.layer import Attribute, Identifier, Layer
 from sdi.contract.quality import MARKS, item_column
 from sdi.errors import UsageError, nearest
 from sdi.ingest import ended, lists
@@ -45,6 +45,14 @@ class Match:
     def used(self) -> list[str]:
         """The source columns that are read."""
         return sorted({*self.attributes.values(), *self.items.values()})
+
+    @property
+    def single(self) -> dict[str, str]:
+        """The attributes that are read from one column, with it."""
+        made: dict[str, set[str]] = {}
+        for (owner, _), column in self.items.items():
+            made.setdefault(owner, set()).add(column)
+        return {owner: min(columns) for owner, columns in made.items() if len(columns) == 1} | self.attributes
 
     def numeric(self, layer: Layer) -> set[str]:
         """The source columns in which numbers are looked for."""
@@ -301,18 +309,25 @@ def _fill_templates(layer: Layer, columns: dict[str, pa.Array]) -> None:
 
 def identify(layer: Layer, columns: dict[str, pa.Array], start: int, findings: Findings) -> pa.Array:
     """The ids by the contract of features of a part whose first is row `start`; missing ones are found."""
-    identifier = layer.identifier
-    if identifier is None:
+    if layer.identifier is None:
         return pa.array(np.arange(start, start + findings.count) + 1).cast(pa.string())
-    template = identifier.template or f"{{{identifier.attribute}}}"
-    ids = fill(template, columns)
-    parts = fields_of(template)
+    ids = fill(_id_template(layer.identifier), columns)
+    parts = parts_of_id(layer)
     missing = np.flatnonzero(np.asarray(pc.is_null(ids)))
     if len(missing):
         absent = {name: np.asarray(pc.is_null(columns[name])) for name in columns}
         lacking = [", ".join(dict.fromkeys(_lacking(layer, parts, absent, int(row)))) for row in missing]
         findings.add("identifier.missing", missing, limits=lacking)
     return ids
+
+
+def parts_of_id(layer: Layer) -> list[str]:
+    """The attributes without any of which a feature has no id."""
+    return [] if layer.identifier is None else fields_of(_id_template(layer.identifier))
+
+
+def _id_template(identifier: Identifier) -> str:
+    return identifier.template or f"{{{identifier.attribute}}}"
 
 
 def _lacking(layer: Layer, names: Iterable[str], absent: Mapping[str, NDArray[np.bool_]], row: int) -> Iterator[str]:

@@ -299,13 +299,15 @@ def _judge(whole: Whole, findings: Findings, compare: Callable[[], None] | None)
     if compare is not None:
         compare()
     whole.mark()
-    found = findings.finish(whole.names, whole.places)
+    naming = whole.reading.naming
+    found = findings.finish(whole.names, whole.places, naming)
     held = findings.quarantined & ~whole.dropped
     keep = ~held & ~whole.dropped
     layer = whole.reading.layer
     report = Report(
         layer=layer.id, contract_version=layer.version, read=len(keep), kept=int(keep.sum()),
         quarantined=int(held.sum()), dropped=int(whole.dropped.sum()), findings=found,
+        naming=naming,
     )  # fmt: skip
     if report.read != report.kept + report.quarantined + report.dropped:
         raise AssertionError("a feature is neither kept nor quarantined nor dropped")

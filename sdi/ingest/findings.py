@@ -13,6 +13,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from sdi.contract.layer import Action, Check, Layer, Severity
+from sdi.contract.naming import Naming
 from sdi.contract.report import Finding, Found
 from sdi.contract.rules import RULES
 from sdi.ingest import mapped
@@ -213,12 +214,23 @@ class Findings:
         for (rule, attribute, limit), count in self._tallies.items():
             self.add(rule, attribute=attribute, value=count, limit=limit)
         for (rule, attribute, action), parts in self._throughout.items():
-            if sum(map(len, parts)) == self.count:
+            whole = sum(map(len, parts)) == self.count
+            if rule == "identifier.missing":  # each row is marked already, with what it lacks
+                if whole:
+                    self.add(rule, attribute=attribute, limit=self._withdraw(rule), action=action)  # type: ignore[arg-type]
+            elif whole:
                 self.add(rule, attribute=attribute, action=action)  # type: ignore[arg-type]
             else:
                 self.add(rule, np.concatenate([np.asarray(rows, dtype=np.intp) for rows in parts]), attribute=attribute)
         self._tallies.clear()
         self._throughout.clear()
+
+    def _withdraw(self, rule: str) -> str:
+        """Take back a rule's findings on rows, which stay as marked as they are; returns the names in their limits."""
+        taken = [block for block in self._blocks if block.rule == rule]
+        self._blocks = [block for block in self._blocks if block.rule != rule]
+        told = {block.limits.at(position) for block in taken for position in range(len(block))}
+        return ", ".join(dict.fromkeys(name for limit in sorted(told) for name in limit.split(", ")))
 
     def enter(self, block: Block) -> None:
         """Keep a block; what a waiver covers apart from what none does."""
@@ -251,10 +263,10 @@ class Findings:
         mask[np.concatenate([np.empty(0, dtype=np.intp), *rows])] = True
         return mask
 
-    def finish(self, ids: Ids, places: Places) -> Marked:
+    def finish(self, ids: Ids, places: Places, naming: Naming | None = None) -> Marked:
         """The findings, the delivery's first, then by row. `ids` and `places` are asked for the rows in them."""
         self.settle()
-        return Marked(self._blocks, ids, places)
+        return Marked(self._blocks, ids, places, naming or Naming(self.layer))
 
 
 def _moved(rows: range | Rows, start: int, without: Mask | None) -> range | Rows:
@@ -277,8 +289,9 @@ def _told(block: Block) -> tuple[str, ...]:
 class Marked(Found):
     """Findings kept as columns: a Finding is made when it is asked for. One takes 12 bytes and its own values."""
 
-    def __init__(self, blocks: Sequence[Block], ids: Ids, places: Places) -> None:
+    def __init__(self, blocks: Sequence[Block], ids: Ids, places: Places, naming: Naming) -> None:
         super().__init__()
+        self._naming = naming
         self._blocks = list(blocks)
         rows = [np.array([-1]) if block.rows is None else block.rows for block in self._blocks]
         where = np.concatenate([np.empty(0, dtype=np.intp), *rows])
@@ -356,7 +369,7 @@ class Marked(Found):
             feature=None if row < 0 else self._id(row), row=None if row < 0 else row + 1, attribute=block.attribute,
             value=block.values.at(position), limit=block.limits.at(position), other=other,
             place=self._place(block, position, row),
-            waived=None if block.waived is None else str(block.waived[position]),
+            waived=None if block.waived is None else str(block.waived[position]), naming=self._naming,
         )  # fmt: skip
 
     def _id(self, row: int) -> str | None:

@@ -15,6 +15,7 @@ import shapely
 
 from sdi.contract.delivery import Request
 from sdi.contract.layer import Geometry, Layer
+from sdi.contract.naming import Naming
 from sdi.errors import SourceError
 from sdi.ingest import coordinates, geometry, place
 from sdi.ingest.cast import Style, clean, style_of
@@ -43,6 +44,11 @@ class Reading:
     def contract(self) -> Geometry:
         assert self.layer.geometry is not None
         return self.layer.geometry
+
+    @property
+    def naming(self) -> Naming:
+        """How findings call the attributes: beside each its column, where it was read from one."""
+        return Naming(self.layer, self.matched.single)
 
     def decode(self, table: pa.Table, findings: Findings) -> pa.Table:
         return self.encodings.decode(table, findings)

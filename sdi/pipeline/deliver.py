@@ -163,7 +163,9 @@ def check(
         received.delivery = _as_said(received.delivery, request)
     if connection is not None and isinstance(received, Received) and not received.report.refused:
         report, waivers = received.report, waiver.in_force(connection, layer)
-        found = between.preview(connection, layer, registry, received.features, day=_day(request), waivers=waivers)
+        found = between.preview(
+            connection, layer, registry, received.features, day=_day(request), waivers=waivers, naming=report.naming
+        )
         report.findings.extend(found)
         held = len(between.quarantined(found))
         report.kept, report.quarantined = report.kept - held, report.quarantined + held

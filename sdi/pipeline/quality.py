@@ -12,7 +12,7 @@ import sdi.report.page
 from sdi.contract.delivery import Delivery
 from sdi.contract.layer import Layer
 from sdi.contract.registry import Registry
-from sdi.contract.report import Finding
+from sdi.contract.report import Finding, Stored
 from sdi.errors import UsageError
 from sdi.ingest import outline, write_quality
 from sdi.ingest.deliver import Received
@@ -125,7 +125,7 @@ def write_quarantine(connection: Connection, layer: Layer, path: Path, load_id: 
 def write_findings_of(connection: Connection, path: Path, load_id: int) -> int:
     """Write all findings of a load as points for QGIS. Returns the count."""
     found = [
-        Finding(**{name: each[name] for name in Finding.__dataclass_fields__ if name in each})
+        Stored(**{name: each[name] for name in Stored.__dataclass_fields__ if name in each})
         for each in register.read(connection, load_id)
     ]
     write_quality.write_findings(path, found)

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from psycopg import sql
 
 from sdi.contract.layer import Check, Layer
+from sdi.contract.naming import Naming
 from sdi.contract.registry import Registry
 from sdi.contract.report import Finding
 from sdi.contract.rules import RULES
@@ -45,16 +46,19 @@ def examine(
     *,
     day: date,
     waivers: Waivers | None = None,
+    naming: Naming | None = None,
 ) -> list[Finding]:
     """Hold features against the other layers, by every such check of the contract and by each attribute that refers to
     another layer's features. In the caller's transaction; a temporary table is all that is written.
 
-    day: on which other layers' features must be in force. Returns findings in the order of the source's rows.
+    day: on which other layers' features must be in force. naming: how they call the attributes.
+    Returns findings in the order of the source's rows.
     """
     checks = _checks(layer)
     absent = {name for name in {_other(layer, each) for each in checks} if _is_empty(connection, layer, registry[name])}
     compared = [check for check in checks if _other(layer, check) not in absent]
-    told = [_absent(name) for name in sorted(absent)]
+    naming = naming or Naming(layer)
+    told = [_absent(name, naming) for name in sorted(absent)]
     if not compared:
         return told
     asked = [Asking(layer, registry, check, day) for check in compared]
@@ -62,10 +66,10 @@ def examine(
     _ask(connection, layer, compared, features, units)
     found: list[Finding] = []
     for each in units:
-        found += (_finding(each.asking, met, waivers or {}) for met in each.met)
+        found += (_finding(each.asking, met, waivers or {}, naming) for met in each.met)
     for asking in asked:
         if asking.check.rule in RULED:
-            found += (_finding(asking, met, waivers or {}) for met in _run(connection, asking))
+            found += (_finding(asking, met, waivers or {}, naming) for met in _run(connection, asking))
     connection.execute(sql.SQL("DROP TABLE {}").format(ASKED))
     return told + sorted(found, key=lambda finding: finding.row or 0)
 
@@ -78,10 +82,11 @@ def preview(
     *,
     day: date,
     waivers: Waivers | None = None,
+    naming: Naming | None = None,
 ) -> list[Finding]:
     """What `examine` finds of features that are only checked. `connection`: in autocommit mode."""
     with engine.translated(), connection.transaction(force_rollback=True):
-        return examine(connection, layer, registry, features, day=day, waivers=waivers)
+        return examine(connection, layer, registry, features, day=day, waivers=waivers, naming=naming)
 
 
 def set_aside(features: Reader, findings: Iterable[Finding], held: frozenset[int]) -> tuple[Reader, pa.Table]:
@@ -226,20 +231,20 @@ def _run(connection: Connection, asking: Asking) -> Iterator[Met]:
         yield Met(None, row, feature, attribute, value, limit, other, None if lon is None else (lon, lat))
 
 
-def _finding(asking: Asking, met: Met, waivers: Waivers) -> Finding:
+def _finding(asking: Asking, met: Met, waivers: Waivers, naming: Naming) -> Finding:
     rule = met.rule or asking.check.rule
     severity, action = _weight(rule, asking.check if met.rule is None else _entry(asking.layer, rule))
     waived = waivers.get((rule, met.id))
     return Finding(
         rule=rule, severity=severity, action=action if waived is None else "waived", feature=met.id,
         row=met.source_row, attribute=met.attribute, value=met.value, limit=met.limit, other=met.other,
-        place=met.place, waived=waived,
+        place=met.place, waived=waived, naming=naming,
     )  # fmt: skip
 
 
-def _absent(name: str) -> Finding:
+def _absent(name: str, naming: Naming) -> Finding:
     severity, action = _weight("layer.absent")
-    return Finding("layer.absent", severity, action, other=name)
+    return Finding("layer.absent", severity, action, other=name, naming=naming)
 
 
 def _entry(layer: Layer, rule: str) -> Check | None:

@@ -250,7 +250,7 @@ def _compare(
 ) -> Reader:
     """Hold the features against the other layers; return those that the contract then keeps."""
     waivers = waiver.in_force(connection, layer)
-    found = between.examine(connection, layer, registry, features, day=day, waivers=waivers)
+    found = between.examine(connection, layer, registry, features, day=day, waivers=waivers, naming=report.naming)
     report.findings.extend(found)
     if any(finding.action == "refuse" for finding in found):
         raise ledger.Refused

@@ -18,12 +18,11 @@ from sdi.store import engine, migrate
 LAYERS = Path(__file__).resolve().parents[2] / "layers"
 CONSEQUENCES = {
     "geometry.invalid": {"area.legal", "identifier.place"},
-    "identifier.missing": {"attribute.required"},
     "identifier.duplicate": {"attribute.unique"},
     "geometry.repaired": {"geometry.tiny_part"},
 }
-"""A crossed ring has another area and may not hold its own id; a parcel without a sheet has no key; an id that is made
-of sheet and number repeats both; of a loop that is cut off a crumb may stay."""
+"""A crossed ring has another area and may not hold its own id; an id that is made of sheet and number repeats both;
+of a loop that is cut off a crumb may stay."""
 REMARKS = {"file.personal_dropped", "text.converted", "file.column_unknown"}
 """On the file as a whole."""
 

@@ -352,8 +352,27 @@ def test_a_feature_that_lacks_a_part_of_its_id_has_none(hand_in: HandIn) -> None
 def test_of_an_id_that_is_made_of_columns_the_missing_column_is_told(hand_in: HandIn) -> None:
     """The key itself is no column of the file: a steward cannot fill it in."""
     received = hand_in(KEYED, [plot(1, sheet=7), plot(2, sheet=None)])
-    (missing,) = [found for found in received.report.findings if found.rule == "identifier.missing"]
-    assert (missing.row, missing.limit) == (2, "sheet")
+    (missing,) = received.report.findings
+    assert (missing.rule, missing.row, missing.limit) == ("identifier.missing", 2, "sheet")
+    assert missing.sentence("vi") == "Không lập được mã định danh: thiếu Tờ (cột «sheet»)."
+    assert missing.sentence("en") == "No identifier can be made: Sheet is missing."
+
+
+def test_columns_without_which_no_feature_has_an_id_are_told_once_and_refuse_the_delivery(hand_in: HandIn) -> None:
+    rows = [plot(1, sheet=None), plot(2, sheet=None), (plot(3)[0], {"number": None, "sheet": None})]
+    received = hand_in(KEYED, rows)
+    (missing,) = received.report.findings
+    assert (missing.rule, missing.row, missing.limit) == ("identifier.missing", None, "sheet, number")
+    assert (missing.action, received.report.quarantined) == ("refuse", 3)
+    assert received.report.refused
+    warned = KEYED + "checks: [{rule: attribute.required, action: warn}]\n"
+    told = hand_in(warned, rows).report
+    assert (told.by_rule(), told.refused) == ({"identifier.missing": 3}, False)
+
+
+def test_a_feature_that_has_its_id_keeps_a_delivery_of_such_that_have_none(hand_in: HandIn) -> None:
+    report = hand_in(KEYED, [plot(1, sheet=None), plot(2, sheet=3)]).report
+    assert (report.by_rule(), report.refused, report.quarantined) == ({"identifier.missing": 1}, False, 1)
 
 
 def test_a_repeated_id_gets_its_suffix_by_content_not_by_the_files_order(hand_in: HandIn) -> None:

@@ -60,7 +60,7 @@ def test_sheet_and_parcel_number_twice_in_a_commune_are_told_of_both(hand_in: Ha
     assert [(f.feature, f.other, f.value) for f in told] == [("1", "3", "7 / 1"), ("3", "1", "7 / 1")]
     assert told[0].row == 1
     assert told[0].place is not None
-    assert told[0].sentence("vi") == "sheet / parcel = «7 / 1» cũng là của đối tượng 3."
+    assert told[0].sentence("vi") == ("Tờ (cột «sheet») / Thửa (cột «parcel») = «7 / 1» cũng là của đối tượng 3.")
 
 
 @pytest.mark.parametrize(
@@ -175,7 +175,7 @@ def test_a_period_that_ends_before_or_when_it_begins_is_told(hand_in: HandIn) ->
         ("1", "until", "2020-01-01", "since", "2020-01-02"),
         ("2", "until", "2020-01-01", "since", "2020-01-01"),
     ]
-    assert told[0].sentence("en") == "until (2020-01-01) is not after since (2020-01-02)."
+    assert told[0].sentence("en") == "Until is 2020-01-01, not after Since, which is 2020-01-02."
 
 
 @pytest.mark.parametrize(

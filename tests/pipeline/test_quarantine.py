@@ -315,6 +315,11 @@ def test_the_geopackage_opens_in_colours_by_rule(at: Deployment, deliver: Callab
     findings = tmp_path / "phathien.gpkg"
     with at.loader() as connection:
         assert quality_.write_findings_of(connection, findings, done.load_id) == len(done.report.findings)
+    _, told = pyogrio.read_arrow(findings, layer="findings")
+    assert told["vi"].to_pylist() == [finding.sentence("vi") for finding in done.report.findings]
+    assert told["en"].to_pylist() == [finding.sentence("en") for finding in done.report.findings]
+    assert "Mã loại đất" in " ".join(told["vi"].to_pylist())
+    assert "land_use_code" in told["attribute"].to_pylist()
     _, styles = pyogrio.read_arrow(findings, layer="layer_styles")
     assert 'attr="severity"' in styles["styleQML"][0].as_py()
 

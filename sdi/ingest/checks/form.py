@@ -17,7 +17,7 @@ from sdi.contract.layer import Attribute, Check, Layer
 from sdi.contract.registry import Registry
 from sdi.ingest import lists
 from sdi.ingest.cast import to_text
-from sdi.ingest.conform import Conformed
+from sdi.ingest.conform import Conformed, parts_of_id
 from sdi.ingest.encoding import by_value
 from sdi.ingest.findings import Findings
 from sdi.national.legacy import legacy_bytes
@@ -38,7 +38,7 @@ def check_attributes(layer: Layer, made: Conformed, registry: Registry, day: dat
         if attribute.type == "list":
             _check_items(attribute, column, registry, day, findings)
         if attribute.required:
-            _check_required(attribute, column, made.raw.get(attribute.name), findings)
+            _check_required(layer, attribute, column, made.raw.get(attribute.name), findings)
         _check_pattern(attribute, column, findings)
         _check_range(attribute, column, findings)
         if attribute.max_length is not None and pa.types.is_string(column.type):
@@ -63,9 +63,17 @@ def _mark(findings: Findings, rule: str, attribute: Attribute, column: pa.Array,
         findings.add(rule, rows, attribute=attribute.name, values=column.take(pa.array(rows)).to_pylist(), limit=limit)
 
 
-def _check_required(attribute: Attribute, column: pa.Array, raw: pa.Array | None, findings: Findings) -> None:
+def _check_required(
+    layer: Layer, attribute: Attribute, column: pa.Array, raw: pa.Array | None, findings: Findings
+) -> None:
     absent = pc.is_null(column)
-    if len(column) and raw is None and column.null_count == len(column):
+    throughout = bool(len(column)) and raw is None and column.null_count == len(column)
+    if attribute.template is not None and attribute.name in parts_of_id(layer):
+        # Each row without it is told as one that has no id, by the columns which it lacks for that.
+        if throughout and findings.action("attribute.required", attribute.name) != "warn":
+            findings.throughout("identifier.missing", attribute.name, "refuse")
+        return
+    if throughout:
         findings.throughout("attribute.required", attribute.name, "refuse")
         return
     if raw is not None:
