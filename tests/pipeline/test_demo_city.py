@@ -46,6 +46,23 @@ def test_no_personal_value_reaches_the_database(demo_city: DemoCity) -> None:
     assert not [row for row in held if "TENCHU" in row[0]], "a holder's name is kept in quarantine"
 
 
+def test_sentences_name_attributes_by_title_and_column(demo_city: DemoCity) -> None:
+    """In memory, in the store and beside what is held; also of what is found against other layers."""
+    names = {attribute.name for layer in demo_city.registry for attribute in layer.attributes if "_" in attribute.name}
+    stored = demo_city.rows("SELECT attribute, sentence_vi, sentence_en FROM sdi.finding")
+    kept = demo_city.rows(
+        "SELECT f ->> 'attribute', f ->> 'vi', f ->> 'en' FROM sdi.quarantine, jsonb_array_elements(findings) f"
+    )
+    assert {row[0] for row in (*stored, *kept)} & names >= {"land_use_code", "measured_area"}
+    told = [sentence for _, *both in (*stored, *kept) for sentence in both]
+    assert [sentence for sentence in told if names & set(re.findall(r"\w+", sentence))] == []
+    exceeded = [found.sentence("vi") for found in demo_city.findings("buildings") if found.rule == "layer.exceeds"]
+    assert exceeded
+    assert all(sentence.startswith("Số tầng nổi (cột «soTang»): ") for sentence in exceeded)
+    missing = {f.sentence("en") for f in demo_city.findings("cadastral_parcels") if f.rule == "identifier.missing"}
+    assert missing == {"No identifier can be made: Map sheet number (column 'SOTO') is missing."}
+
+
 def test_the_same_file_again_writes_nothing(demo_city: DemoCity) -> None:
     generation = demo_city.rows("SELECT generation FROM sdi.publication WHERE layer = 'buildings'")
     again = demo_city.deliver("buildings", demo_city.folder / "CongTrinh_2025.gpkg")

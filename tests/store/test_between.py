@@ -16,6 +16,7 @@ import pytest
 import shapely
 
 from sdi.contract.layer import Check, Layer
+from sdi.contract.naming import Naming
 from sdi.contract.registry import Registry, read_registry
 from sdi.contract.report import Finding, Report
 from sdi.settings import ROOT
@@ -179,6 +180,23 @@ def test_a_plot_outside_the_unit_whose_code_it_bears_is_told_with_its_metres(vil
     assert told[0].value == pytest.approx(300, abs=0.5)
     assert told[0].place == pytest.approx((105.75 + 0.9242, 10.7609), abs=0.01)
     assert "00001" in told[0].sentence("vi")
+
+
+def test_what_is_found_is_told_by_titles(village: Town) -> None:
+    row = plot("1", area(10, 10, 20, 20), ward="00009")
+    (empty,) = ask(village, "plots", [row], IN_UNIT)
+    assert (
+        empty.sentence("en")
+        == f"Not compared with layer {village.registry['units'].title.en}, which holds nothing yet."
+    )
+    two_units(village)
+    contract = village.registry["plots"]
+    (told,) = ask(village, "plots", [row], IN_UNIT, naming=Naming(contract, {"ward": "MAXA"}))
+    assert told.attribute == "ward"
+    assert (
+        told.sentence("en")
+        == f"{contract['ward'].title.en} (column 'MAXA'): no unit of code '00009' is in force on {TODAY}."
+    )
 
 
 def test_a_plot_a_little_over_the_line_is_kept_within_the_tolerance(village: Town) -> None:
