@@ -377,7 +377,6 @@ UNSAID = {
     "sdi/contract/codelist.py: message": "the sentences of _code() and _faults(), which are taken there",
     "sdi/contract/registry.py: error": "a DocumentError's",
     "sdi/contract/registry.py: text": "the sentences that the faults yield",
-    "sdi/ingest/stage.py: _neighbour(path)": "nearest(), stripped",
     "sdi/service/problems.py: SdiError.title": "a title of an error",
     "sdi/service/problems.py: HTTPStatus(error.status_code).phrase": "HTTP's own phrase for a status",
     "sdi/settings.py: '\\n'.join(faults)": "one line a variable",

@@ -31,7 +31,8 @@ def verify(
         list[str] | None, typer.Option(metavar="SEQ:HASH", help="Mốc đã giữ ở nơi khác · An anchor kept elsewhere.")
     ] = None,
     anchors: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Tệp mốc, mỗi dòng một mốc · A file of anchors, one a line.")
+        Path | None,
+        typer.Option(metavar="FILE", exists=True, help="Tệp mốc, mỗi dòng một mốc · A file of anchors, one a line."),
     ] = None,
     json: Json = False,
 ) -> None:

@@ -71,7 +71,7 @@ def show_(context: typer.Context, layer: LayerId, json: Json = False) -> None:
 @layers.command("check")
 def check(
     context: typer.Context,
-    folder: Annotated[Path | None, typer.Argument(help="Thư mục hợp đồng · Folder of contracts.")] = None,
+    folder: Annotated[Path | None, typer.Argument(exists=True, help="Thư mục hợp đồng · Folder of contracts.")] = None,
 ) -> None:
     """Kiểm tra các hợp đồng; liệt kê mọi lỗi · Check the contracts and list every fault."""
     from sdi.contract.registry import read_registry

@@ -32,7 +32,9 @@ class Registry:
 
     def __getitem__(self, layer: str) -> Layer:
         if layer not in self.layers:
-            raise NotFound(f"There is no layer '{layer}'.", hint=nearest(layer, self.layers).strip() or None)
+            raise NotFound(
+                f"There is no layer '{layer}'.", hint=nearest(layer, self.layers).strip() or "See 'sdi layers list'."
+            )
         return self.layers[layer]
 
     def __iter__(self) -> Iterator[Layer]:

@@ -190,7 +190,10 @@ def _there(path: Path) -> Path:
     if link:
         raise SourceError(f"{path.name} is a link to another file.", hint="Hand in the file itself.")
     if not there:
-        raise NotFound(f"There is no file {path.name}.", hint=_neighbour(path))
+        folder = path.parent.name or "/"
+        raise NotFound(f"There is no file {path.name}.", hint=_neighbour(path) or (
+            f"Look at the path: '{folder}' has no such file." if path.parent.is_dir()
+            else f"Look at the path: there is no folder '{folder}'."))  # fmt: skip
     return path
 
 

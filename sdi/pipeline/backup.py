@@ -208,7 +208,7 @@ def verify(path: Path) -> Backup:
 @contextmanager
 def _open(path: Path) -> Iterator[tarfile.TarFile]:
     if not path.is_file():
-        raise NotFound(f"There is no file {path}.")
+        raise NotFound(f"There is no file {path}.", hint="Look at the path: 'sdi backup' says what it has written.")
     try:
         with tarfile.open(path, "r:") as archive:
             yield archive

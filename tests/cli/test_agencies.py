@@ -159,7 +159,7 @@ def test_what_is_not_open_to_all_needs_a_legal_basis_and_a_purpose(office: Offic
         (["--from", "2026-01-02", "--to", "2026-01-02"], "ends before it begins"),
         (["--polygon", "bowtie.geojson"], "crosses itself"),
         (["--polygon", "line.geojson"], "no polygon"),
-        (["--polygon", "absent.geojson"], "cannot be read"),
+        (["--polygon", "absent.geojson"], "cannot be read as GeoJSON. Look at the path"),
     ],
 )
 def test_a_grant_that_cannot_be_kept_is_refused(office: Office, ward: str, words: list[str], said: str) -> None:

@@ -257,6 +257,32 @@ def test_what_is_said_of_the_language_counts_more_than_the_setting(
         assert (left.value.code, told in capsys.readouterr().err) == (2, True)
 
 
+@pytest.mark.parametrize(
+    ("words", "vietnamese", "english"),
+    [
+        ("layers show zzzz", "→ Xem 'sdi layers list'.", "→ See 'sdi layers list'."),
+        ("check terrain a.tif", "thư mục «desk» không có tệp này.", "→ Look at the path: 'desk' has no such"),
+        ("check buildings b/a.shp", "xem lại đường dẫn: không có thư mục «b».", "the path: there is no folder 'b'."),
+        ("restore --verify a.tar", "→ Hãy xem lại đường dẫn:", "→ Look at the path:"),
+        ("audit verify --anchors a.txt", "--anchors không dùng được: không có «a.txt»", "'a.txt' does not exist"),
+        ("layers check a", "không dùng được: không có «a»", "'a' does not exist"),
+    ],
+)  # fmt: skip
+def test_what_is_not_there_is_told_with_where_to_look(
+    words: str, vietnamese: str, english: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    (tmp_path / "desk").mkdir()
+    monkeypatch.chdir(tmp_path / "desk")
+    monkeypatch.setenv("SDI_DATABASE_URL", "postgresql://nobody@127.0.0.1:1/none")
+    for language, said in (("vi", vietnamese), ("en", english)):
+        monkeypatch.setattr(sys, "argv", ["sdi", "--lang", language, *words.split()])
+        with pytest.raises(SystemExit) as left:
+            main()
+        told = capsys.readouterr().err
+        assert (left.value.code, said in told) == (2, True), told
+
+
 def test_a_language_that_there_is_not_is_told(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
