@@ -79,8 +79,8 @@ def _geometry(path: Path | None) -> str | None:
     try:
         told = json_.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):
-        raise UsageError(f"{path.name} cannot be read as GeoJSON.",
-                         hint="Look at the path; the file has one polygon, in longitude and latitude.") from None  # fmt: skip
+        hint = "Look at the path; the file has one polygon, in longitude and latitude."
+        raise UsageError(f"{path.name} cannot be read as GeoJSON.", hint=hint) from None
     if isinstance(told, dict) and told.get("type") == "FeatureCollection":
         features = told.get("features") or []
         if len(features) != 1:
