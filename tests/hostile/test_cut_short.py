@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from sdi.contract.delivery import Request
@@ -123,6 +123,7 @@ _VALUES = st.recursive(
 )
 
 
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(
     root=st.dictionaries(st.sampled_from(["features", "type", "crs", 'x"features": [']), _VALUES, max_size=4),
     piece=st.integers(1, 99), dense=st.booleans(),
