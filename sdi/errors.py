@@ -141,7 +141,7 @@ class ContractError(SdiError):
     title = "A contract is wrong"
 
     def __init__(self, faults: Iterable[Fault]) -> None:
-        self.faults = sorted(faults, key=lambda fault: (fault.file, fault.line, fault.message))
+        self.faults = sorted(set(faults), key=lambda fault: (fault.file, fault.line, fault.message))
         super().__init__("\n".join(map(str, self.faults)))
 
     def in_language(self, language: str) -> tuple[str, str | None]:

@@ -14,6 +14,7 @@ from sdi.cli import show, target
 from sdi.cli.app import Json, LayerId, app, desk
 from sdi.cli.database import migrated
 from sdi.cli.deliveries import Steward, login
+from sdi.cli.headings import heading, our_words
 from sdi.errors import UsageError
 from sdi.national.clock import VIETNAM
 from sdi.report.words import number
@@ -152,10 +153,12 @@ def report(
             show.say(f"✓ {number(count, at.language)} → {findings}")
     if to is not None:
         quality.write_report(to, account, at.language)
-        show.say(f"✓ load {account.load_id} → {to}")
+        show.say(f"✓ {heading('load', at.language)} {account.load_id} → {to}")
     if to is None and findings is None:
         title = escape(account.layer.title.in_language(at.language))
-        show.out.print(f"[bold]{title}[/bold] · load {account.load_id} · {account.status} · {account.steward}")
+        status = our_words("status", at.language).get(account.status, account.status)
+        what = f"{heading('load', at.language)} {account.load_id}"
+        show.out.print(f"[bold]{title}[/bold] · {what} · {status} · {escape(account.steward)}")
         rows = [(each.rule, each.severity, each.action, number(each.count, at.language)) for each in account.rules]
         show.table(["rule", "severity", "action", "count"], rows, at.language, right=["count"])
 
@@ -188,7 +191,7 @@ def quality_(context: typer.Context, layer: LayerId, json: Json = False) -> None
     counts = ["evaluated", "faulty", "waived", "rate"]
     show.table(["element", "measure", "№", *counts], rows, at.language, right=["№", *counts])
     if measures:
-        show.say(f"load {measures[0].load_id}, {measures[0].evaluated_at:%Y-%m-%d %H:%M} UTC")
+        show.say(f"{heading('load', at.language)} {measures[0].load_id}, {measures[0].evaluated_at:%Y-%m-%d %H:%M} UTC")
 
 
 def _day(text: str | None) -> date | None:

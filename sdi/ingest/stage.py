@@ -222,7 +222,9 @@ def _neighbour(path: Path) -> str | None:
         names = [entry.name for entry in path.parent.iterdir()]
     except (OSError, ValueError):
         return None
-    return nearest(path.name, names).strip() or None
+    # Their names without the suffix, too: else a GeoPackage of a short name is near every other one.
+    near = [name for name in names if nearest(path.stem, [Path(name).stem])]
+    return nearest(path.name, near).strip() or None
 
 
 def _is_archive(path: Path) -> bool:

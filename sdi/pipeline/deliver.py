@@ -67,12 +67,12 @@ class Outcome:
         """What was done, in one line."""
         words = _WORDS[language]
         if self.load is None:
-            return f"✗ {words['refused']} (load {self.load_id})"
+            return f"✗ {words['refused']} ({words['load']} {self.load_id})"
         told = {name: getattr(self.load, name) for name in _COUNTS}
         counts = ", ".join(f"{number(count, language)} {words[name]}" for name, count in told.items() if count)
         wrote = [(load.layer, load.inserted + load.updated + load.deleted) for load in self.made]
         joined = ", ".join(f"{name} {number(count, language)}" for name, count in wrote if count)
-        return f"✓ load {self.load_id}: {counts or words['nothing']}" + (f" → {joined}" if joined else "")
+        return f"✓ {words['load']} {self.load_id}: {counts or words['nothing']}" + (f" → {joined}" if joined else "")
 
     def to_json(self) -> dict[str, Any]:
         return {
@@ -87,12 +87,12 @@ class Outcome:
 _COUNTS = ("inserted", "updated", "deleted", "unchanged", "quarantined", "kept")
 _WORDS = {
     "vi": {
-        "inserted": "thêm mới", "updated": "thay đổi", "deleted": "kết thúc", "unchanged": "không đổi",
-        "quarantined": "cách ly", "kept": "giữ bản cũ", "nothing": "không có gì thay đổi",
+        "load": "lần nạp", "inserted": "thêm mới", "updated": "thay đổi", "deleted": "kết thúc",
+        "unchanged": "không đổi", "quarantined": "cách ly", "kept": "giữ bản cũ", "nothing": "không có gì thay đổi",
         "refused": "bị từ chối, lớp cũ vẫn được phục vụ",
     },
     "en": {
-        "inserted": "new", "updated": "changed", "deleted": "ended", "unchanged": "unchanged",
+        "load": "load", "inserted": "new", "updated": "changed", "deleted": "ended", "unchanged": "unchanged",
         "quarantined": "in quarantine", "kept": "kept as they were", "nothing": "nothing changed",
         "refused": "refused, the old layer is still served",
     },

@@ -190,6 +190,28 @@ def test_the_doctor_finds_a_healthy_set_up_and_a_missing_server(terminal: Termin
     assert away("history").returncode == 4
 
 
+def test_only_a_file_of_a_like_name_is_proposed(terminal: Terminal, parcels: Path) -> None:
+    (terminal.folder / "q.gpkg").touch()
+    (terminal.folder / "thua_dat.gpkg").touch()
+    for asked, proposed in (
+        ("nofile.gpkg", None),
+        ("thuadat.gpkg", "thua_dat.gpkg"),
+        ("thua_dat.shp", "thua_dat.gpkg"),
+    ):
+        told = terminal("check", "buildings", str(terminal.folder / asked)).stderr
+        assert ("Did you mean" in told) is (proposed is not None), told
+        assert proposed is None or f"Did you mean '{proposed}'?" in told
+        assert proposed is not None or "Look at the path" in told
+
+
+def test_a_load_is_called_one_in_the_language_that_is_spoken(terminal: Terminal, parcels: Path) -> None:
+    number = terminal.json("load", "cadastral_parcels", str(parcels))["load_id"]
+    for language, load, status in (("vi", "lần nạp", "xong"), ("en", "load", "done")):
+        assert f" · {load} {number} · {status} · " in terminal("report", str(number), lang=language).stdout
+        assert f"✓ {load} {number + 1}: " in terminal("load", "cadastral_parcels", str(parcels), lang=language).stdout
+        number += 1
+
+
 def test_a_withdrawn_layer_is_published_again(terminal: Terminal, parcels: Path) -> None:
     terminal("load", "cadastral_parcels", str(parcels))
     assert terminal("withdraw", "cadastral_parcels").returncode == 0
