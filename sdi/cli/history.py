@@ -177,8 +177,7 @@ def _changed(attributes: dict[str, Any], layer: Layer, language: str) -> list[st
 
 def _title(layer: Layer, name: str, language: str) -> str:
     """An attribute's title; the name of what the contract does not have any more."""
-    known = next((each for each in layer.attributes if each.name == name), None)
-    return name if known is None else known.title.in_language(language)
+    return layer.by_name[name].title.in_language(language) if name in layer.by_name else name
 
 
 @app.command("rollback")
